@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_BARRIER_H
+#define GCRT_BARRIER_H
+
+#include <gcrt/thread.h>
+#include <gcrt/type.h>
+
+GC_IMPL_BEGIN
+
+/*
+ * Every store of a heap pointer into a heap object, a registered global or any other root
+ * that this thread does not own goes through one of these.  Not needed for locals, and not
+ * for the first stores into an object whose address has never been stored anywhere.
+ * A missed barrier loses objects.  All are for attached threads that are inside.
+ *
+ * The barrier is Go's hybrid one (Yuasa's deletion half, Dijkstra's insertion half), see
+ * docs/architecture.md.
+ */
+
+/* gc_write(&obj->field, value): type-checked; value may be NULL.  Not an ordering store. */
+#define gc_write(slot, value)                                          \
+    ((void)sizeof(*(slot) = (value)),                                  \
+            gc_impl_write((void *)(slot), (const void *)(value)))
+
+/* The same, as a release store: what was written before is seen by who loads the pointer. */
+#define gc_write_release(slot, value)                                  \
+    ((void)sizeof(*(slot) = (value)),                                  \
+            gc_impl_write_release((void *)(slot), (const void *)(value)))
+
+/* Sequentially consistent exchange; returns the old pointer as void *. */
+#define gc_exchange(slot, value)                                       \
+    ((void)sizeof(*(slot) = (value)),                                  \
+            gc_impl_exchange((void *)(slot), (const void *)(value)))
+
+/* Sequentially consistent compare-and-swap; returns 1 if it stored value, else 0. */
+#define gc_cas(slot, expected, value)                                  \
+    ((void)sizeof(*(slot) = (value)), (void)sizeof(*(slot) = (expected)), \
+            gc_impl_cas((void *)(slot), (const void *)(expected),      \
+                    (const void *)(value)))
+
+/*
+ * Bulk forms over n elements of the type: copy (ranges must not overlap), move (they may),
+ * clear (to zero).  Whole words are copied, never pieces, so that the collector and other
+ * threads never see half a pointer.  dst must be inside one heap object or a registered
+ * root.  n * size must not overflow.
+ */
+GC_API void gc_copy(const gc_type *type, void *dst, const void *src, size_t n);
+GC_API void gc_move(const gc_type *type, void *dst, const void *src, size_t n);
+GC_API void gc_clear(const gc_type *type, void *dst, size_t n);
+
+GC_API void gc_impl_write_slow(void *slot, const void *value);
+GC_API void gc_impl_write_release(void *slot, const void *value);
+GC_API void *gc_impl_exchange(void *slot, const void *value);
+GC_API int gc_impl_cas(void *slot, const void *expected, const void *value);
+
+/*
+ * Between the test of the barrier word and the store no handshake may be answered
+ * (I-critical): `critical` tells the signal handler so.
+ */
+GC_INLINE void
+gc_impl_write(void *slot, const void *value)
+{
+    struct gc_impl_thread *self = &gc_impl_self;
+
+    self->critical = 1;
+    __asm__ volatile("" ::: "memory");
+    if (GC_LIKELY(self->barrier == 0)) {
+        __atomic_store_n((void **)slot, (void *)(uintptr_t)value, __ATOMIC_RELAXED);
+        __asm__ volatile("" ::: "memory");
+        self->critical = 0;
+        return;
+    }
+    self->critical = 0;
+    gc_impl_write_slow(slot, value);
+}
+
+GC_IMPL_END
+
+#endif

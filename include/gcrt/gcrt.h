@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GCRT_H
+#define GCRT_GCRT_H
+
+/*
+ * gcrt: a garbage-collected heap for C programs that is collected concurrently and
+ * never stops the world.  This header includes the whole public interface.
+ */
+
+#include <gcrt/alloc.h>
+#include <gcrt/attr.h>
+#include <gcrt/barrier.h>
+#include <gcrt/debug.h>
+#include <gcrt/metrics.h>
+#include <gcrt/options.h>
+#include <gcrt/roots.h>
+#include <gcrt/runtime.h>
+#include <gcrt/status.h>
+#include <gcrt/thread.h>
+#include <gcrt/type.h>
+#include <gcrt/version.h>
+
+#endif

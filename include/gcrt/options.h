@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_OPTIONS_H
+#define GCRT_OPTIONS_H
+
+#include <gcrt/status.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+GC_IMPL_BEGIN
+
+typedef struct gc_heap gc_heap;
+
+#define GC_GOGC_OFF (-1)
+
+/*
+ * Out of memory: called on the allocating thread, outside every lock, after a full
+ * collection did not help.  bytes is the size asked for.  Return non-zero to try once
+ * more (after releasing something), zero to give up: gc_try_ forms then return NULL
+ * and the others end the process with one fatal line.
+ */
+typedef int gc_oom_fn(gc_heap *heap, size_t bytes, void *arg);
+
+/* A line of text (gctrace, warnings) without its newline; called outside every lock. */
+typedef void gc_log_fn(const char *line, size_t len, void *arg);
+
+/*
+ * How a heap is set up.  Fill it with gc_options_default() or gc_options_from_env() first
+ * and change what you need; the size field lets a newer library read an older struct.
+ */
+typedef struct gc_options {
+    size_t struct_size;     /* sizeof(gc_options); set by gc_options_default */
+    int64_t gogc;           /* percent of live heap to grow by; 0.., or GC_GOGC_OFF; 100 */
+    size_t heap_min;        /* bytes: no cycle below this heap size at gogc 100; 4 MiB */
+    size_t reserve;         /* bytes of address space; 0: four times the RAM, >= 64 GiB */
+    uint32_t threads;       /* most marking threads; 0: one per CPU the process may use */
+    uint32_t grace_us;      /* microseconds before a silent thread is signalled; 100 */
+    int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
+    int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
+    gc_oom_fn *oom;         /* NULL: give up at once */
+    void *oom_arg;          /* borrowed; handed to oom */
+    gc_log_fn *log;         /* NULL: lines go to standard error */
+    void *log_arg;          /* borrowed; handed to log */
+    int debug_gctrace;      /* 1: one line a cycle */
+    int debug_verify;       /* 1: heap verifier at each cycle's edges; 2: and its graph */
+    int debug_clobberfree;  /* 1: dead objects are overwritten with 0xdeadbeef words */
+    uint32_t debug_stress;  /* N: a cycle every N slow-path allocations; 0: off */
+    uint64_t debug_chaos;   /* seed: yields and sleeps at named points; 0: off */
+    int debug_tiny;         /* 1: two-entry barrier buffers, tiny work buffers */
+    uint64_t debug_failat;  /* N: the N-th OS memory or thread call fails; 0: off */
+} gc_options;
+
+/* Fills *opt with the defaults above.  Any thread. */
+GC_API void gc_options_default(gc_options *opt);
+
+/*
+ * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_THREADS,
+ * GCRT_DEBUG ("gctrace=1,verify=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,failat=N");
+ * plain GOGC where GCRT_GOGC is absent.  A malformed value is GC_ERR_ENV, named by
+ * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment
+ * is ignored.
+ */
+GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
+
+GC_IMPL_END
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_RUNTIME_H
+#define GCRT_RUNTIME_H
+
+#include <gcrt/options.h>
+
+GC_IMPL_BEGIN
+
+/*
+ * In every function that takes a gc_heap, NULL means the calling thread's heap, else the
+ * process's default heap, which gc_init makes.
+ */
+
+/*
+ * Makes the default heap and attaches the caller.  opt NULL: gc_options_from_env.
+ * GC_ERR_BUSY if there is a default heap already.
+ */
+GC_API GC_MUST_CHECK gc_status gc_init(const gc_options *opt);
+
+/*
+ * Detaches the caller if it is attached to the default heap, and destroys that heap.  A
+ * fatal error if other threads are still attached to it.  No-op without a default heap.
+ */
+GC_API void gc_shutdown(void);
+
+/*
+ * Makes one more heap, independent of all others; nobody is attached to it yet.  Its
+ * objects and another heap's must not point at each other, except through handles.
+ */
+GC_API GC_MUST_CHECK gc_status gc_heap_create(const gc_options *opt, gc_heap **ret);
+
+/*
+ * Ends a heap with all its objects, threads and memory.  GC_ERR_BUSY while threads are
+ * attached to it, GC_ERR_INVAL for NULL or a thing that is no heap.
+ */
+GC_API GC_MUST_CHECK gc_status gc_heap_destroy(gc_heap *heap);
+
+/*
+ * A full collection that starts after the call, complete with its sweep.  Blocks the
+ * caller, nobody else: the world is never stopped.  Any thread; an attached caller counts
+ * as blocked meanwhile and its stack is scanned like any other.
+ */
+GC_API void gc_collect(gc_heap *heap);
+
+/*
+ * Sets the heap's growth in percent of the live heap before the next cycle completes;
+ * GC_GOGC_OFF for none.  Returns the previous value.  Values below -1 count as off.
+ */
+GC_API int64_t gc_set_gogc(gc_heap *heap, int64_t percent);
+
+GC_IMPL_END
+
+#endif

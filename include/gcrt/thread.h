@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_THREAD_H
+#define GCRT_THREAD_H
+
+#include <gcrt/options.h>
+
+#include <pthread.h>
+
+GC_IMPL_BEGIN
+
+/*
+ * A thread must be attached to a heap to allocate from it or to hold pointers into it.
+ * While attached it is either inside (running managed code) or outside (in a blocking
+ * region, where it must not touch heap objects).  Brackets are never needed for safety:
+ * an attached thread that sits in read() or computes for minutes is reached by a signal.
+ * They spare it that signal.
+ */
+
+/*
+ * Attaches the calling thread (heap NULL: the default heap).  GC_ERR_ATTACHED if it is
+ * attached already, to this heap or another; GC_ERR_INVAL without a heap; GC_ERR_NOMEM;
+ * GC_ERR_THREAD if the thread's stack bounds cannot be learnt.  A thread that exits while
+ * attached is detached by itself.
+ */
+GC_API GC_MUST_CHECK gc_status gc_thread_attach(gc_heap *heap);
+
+/* Detaches the caller; its stack no longer keeps objects alive.  Fatal if detached. */
+GC_API void gc_thread_detach(void);
+
+/* The heap that the calling thread is attached to, or NULL. */
+GC_API gc_heap *gc_thread_heap(void);
+
+/*
+ * pthread_create for a thread that is attached to the caller's heap while start runs.  arg
+ * may point into the heap: it is a root until the new thread has taken it.  Returns as
+ * pthread_create does, mapped: GC_ERR_THREAD (EAGAIN, EPERM), GC_ERR_INVAL,
+ * GC_ERR_DETACHED if the caller is not attached, GC_ERR_NOMEM.
+ */
+GC_API GC_MUST_CHECK gc_status gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr,
+        void *(*start)(void *), void *arg);
+
+/*
+ * Brackets for code that may block and touches no heap object.  They nest.  Entering is a
+ * few stores; leaving waits only while the collector is scanning this very stack.
+ */
+GC_API void gc_block_enter(void);
+GC_API void gc_block_leave(void);
+
+/* GC_BLOCKING { n = read(fd, buf, len); }   no return, goto or break out of the block. */
+#define GC_BLOCKING                                                                    \
+    for (int gc_once_ = (gc_block_enter(), 1); gc_once_; gc_once_ = (gc_block_leave(), 0))
+
+/* ---- the calling thread's hot words: reserved, layout may change in any release ---- */
+
+struct gc_type;
+
+struct gc_impl_run {
+    uintptr_t key;  /* the type's address; array classes in the top byte */
+    char *next;     /* first free slot of the run */
+    char *end;      /* end of the run */
+    uintptr_t size; /* slot bytes */
+};
+
+struct gc_impl_thread {
+    volatile uint32_t critical; /* owner: non-zero where no handshake may run here */
+    volatile uint32_t barrier;  /* 0 off, 1 shade old and new, 2 shade old */
+    volatile uint32_t poll;     /* non-zero: a handshake wants an answer */
+    uint32_t run_mask;          /* runs has run_mask + 1 entries */
+    struct gc_impl_run *runs;   /* hash table of allocation runs, never NULL */
+    struct gcrt_mutator *mutator; /* NULL while detached */
+};
+
+GC_API extern __thread struct gc_impl_thread gc_impl_self
+        __attribute__((tls_model("initial-exec")));
+
+/* Answers the pending handshake. */
+GC_API void gc_impl_poll(void);
+
+/*
+ * A place where the calling thread may answer a handshake.  One load and a branch that is
+ * not taken.  Optional: allocation polls too, and a thread that never polls is signalled.
+ */
+GC_INLINE void
+gc_safepoint(void)
+{
+    if (GC_UNLIKELY(__atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED)))
+        gc_impl_poll();
+}
+
+GC_IMPL_END
+
+#endif

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_BASE_ATOMIC_H
+#define GCRT_BASE_ATOMIC_H
+
+/*
+ * The one vocabulary for shared words.
+ *
+ * Words are wrapped in structs, so a plain read or write does not compile; the order is in
+ * the name.  Everything goes through libatomic_ops' word operations (its GPL stack and
+ * malloc stay out).  There are no stand-alone fences: order comes from an acquire or
+ * release on a location, which is also what ThreadSanitizer understands.
+ *
+ * Two exceptions, both for reasons of the machine: setting a mark bit needs to know who
+ * was first, which AO_or does not tell, so aword_fetch_or uses the compiler's builtin; and
+ * heap slots are the host's memory, declared by it, so they are read and written with the
+ * compiler's atomics (slot_load and friends).
+ */
+
+#include "alloc/base/base.h"
+
+#include <atomic_ops.h>
+
+typedef struct aword {
+    volatile AO_t raw;
+} aword; /* 64 bits */
+
+typedef struct ahalf {
+    volatile unsigned raw;
+} ahalf; /* 32 bits */
+
+#define AWORD_INIT(x) { (x) }
+
+static inline uint64_t aword_load_relaxed(const aword *w) { return AO_load(&w->raw); }
+static inline uint64_t aword_load_acquire(const aword *w) { return AO_load_acquire(&w->raw); }
+static inline void aword_store_relaxed(aword *w, uint64_t x) { AO_store(&w->raw, x); }
+static inline void aword_store_release(aword *w, uint64_t x) { AO_store_release(&w->raw, x); }
+/* Sequentially consistent: for store-then-load handshakes (a sleeper's flag, a state). */
+static inline void aword_store_full(aword *w, uint64_t x) { AO_store_full(&w->raw, x); }
+
+static inline uint64_t
+aword_add_relaxed(aword *w, uint64_t x)
+{
+    return AO_fetch_and_add(&w->raw, x);
+}
+
+static inline uint64_t
+aword_add_full(aword *w, uint64_t x)
+{
+    return AO_fetch_and_add_full(&w->raw, x);
+}
+
+static inline bool
+aword_cas_full(aword *w, uint64_t old, uint64_t new_)
+{
+    return AO_compare_and_swap_full(&w->raw, old, new_);
+}
+
+static inline bool
+aword_cas_acquire(aword *w, uint64_t old, uint64_t new_)
+{
+    return AO_compare_and_swap_acquire(&w->raw, old, new_);
+}
+
+static inline bool
+aword_cas_release(aword *w, uint64_t old, uint64_t new_)
+{
+    return AO_compare_and_swap_release(&w->raw, old, new_);
+}
+
+/* Returns the old word; relaxed, atomic. */
+static inline uint64_t
+aword_fetch_or_relaxed(aword *w, uint64_t bits)
+{
+    return __atomic_fetch_or(&w->raw, bits, __ATOMIC_RELAXED);
+}
+
+static inline void
+aword_or_relaxed(aword *w, uint64_t bits)
+{
+    AO_or(&w->raw, bits);
+}
+
+/* For counters that one thread writes and others read: no locked instruction. */
+static inline void
+aword_add_owner(aword *w, uint64_t x)
+{
+    AO_store(&w->raw, AO_load(&w->raw) + x);
+}
+
+static inline unsigned ahalf_load_relaxed(const ahalf *w) { return AO_int_load(&w->raw); }
+static inline unsigned ahalf_load_acquire(const ahalf *w) { return AO_int_load_acquire(&w->raw); }
+static inline void ahalf_store_relaxed(ahalf *w, unsigned x) { AO_int_store(&w->raw, x); }
+static inline void ahalf_store_release(ahalf *w, unsigned x) { AO_int_store_release(&w->raw, x); }
+static inline void ahalf_store_full(ahalf *w, unsigned x) { AO_int_store_full(&w->raw, x); }
+
+static inline unsigned
+ahalf_add_full(ahalf *w, unsigned x)
+{
+    return AO_int_fetch_and_add_full(&w->raw, x);
+}
+
+static inline bool
+ahalf_cas_full(ahalf *w, unsigned old, unsigned new_)
+{
+    return AO_int_compare_and_swap_full(&w->raw, old, new_);
+}
+
+static inline bool
+ahalf_cas_acquire(ahalf *w, unsigned old, unsigned new_)
+{
+    return AO_int_compare_and_swap_acquire(&w->raw, old, new_);
+}
+
+/* ---- heap slots and other words of the host ---- */
+
+static inline uintptr_t
+slot_load(const void *slot)
+{
+    return __atomic_load_n((const uintptr_t *)slot, __ATOMIC_RELAXED);
+}
+
+static inline void
+slot_store_relaxed(void *slot, uintptr_t value)
+{
+    __atomic_store_n((uintptr_t *)slot, value, __ATOMIC_RELAXED);
+}
+
+static inline void
+slot_store_release(void *slot, uintptr_t value)
+{
+    __atomic_store_n((uintptr_t *)slot, value, __ATOMIC_RELEASE);
+}
+
+static inline void
+cpu_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

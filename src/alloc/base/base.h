@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_BASE_BASE_H
+#define GCRT_BASE_BASE_H
+
+/* The small words that every layer uses. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define NOINLINE    __attribute__((noinline))
+#define COLD        __attribute__((cold, noinline))
+#define UNUSED      __attribute__((unused))
+#define PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+/* Two lines: x86 prefetches lines in pairs, so neighbours in a pair share false sharing. */
+#define CACHE_LINE       64
+#define CACHE_PAIR       128
+#define CACHE_ALIGNED    __attribute__((aligned(CACHE_PAIR)))
+
+/* Loops that read memory which other threads write, on purpose and word by word. */
+#define RACY_READER __attribute__((no_sanitize("thread"), no_sanitize("address")))
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of_(ptr, type, member) \
+    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+
+#define PAGE_SHIFT 13
+#define PAGE_SIZE  ((size_t)1 << PAGE_SHIFT) /* a gcrt page, whatever the OS page is */
+#define WORD       sizeof(void *)
+
+static inline size_t
+align_up(size_t n, size_t align)
+{
+    return (n + align - 1) & ~(align - 1);
+}
+
+static inline size_t
+align_down(size_t n, size_t align)
+{
+    return n & ~(align - 1);
+}
+
+static inline size_t
+min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline size_t
+max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+#endif

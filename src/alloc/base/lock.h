@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_BASE_LOCK_H
+#define GCRT_BASE_LOCK_H
+
+/*
+ * Ranked mutexes.  A thread takes locks in rising rank only; -Dverify=true builds check
+ * that, and that a lock is held where its data is touched.  The order is the enum's.
+ *
+ * A lock may be taken in a handshake's signal handler: handlers act only where the
+ * interrupted thread is outside every gcrt call, so it holds none of these.
+ */
+
+#include "alloc/base/check.h"
+
+#include <pthread.h>
+
+enum lock_rank {
+    RANK_CYCLE = 1, /* requests for cycles, waiters */
+    RANK_REGISTRY,  /* mutators, barrier state as published */
+    RANK_ROOTS,     /* global ranges, handle chunks */
+    RANK_KIND,      /* kind and type registry */
+    RANK_P,         /* idle Ps */
+    RANK_WORK,      /* growth of the work buffer pool */
+    RANK_HEAP,      /* pages */
+    RANK_PERSIST,   /* metadata bump allocator */
+    RANK_LOG        /* leaf */
+};
+
+struct lock {
+    pthread_mutex_t mutex;
+    enum lock_rank rank;
+};
+
+void gcrt_lock_init(struct lock *lock, enum lock_rank rank);
+void gcrt_lock_finish(struct lock *lock);
+void gcrt_lock_acquire(struct lock *lock);
+void gcrt_lock_release(struct lock *lock);
+/* Debug builds: the calling thread holds it.  Release builds: nothing. */
+void gcrt_lock_assert_held(const struct lock *lock);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_BASE_RCU_H
+#define GCRT_BASE_RCU_H
+
+/*
+ * liburcu, flavour bp (a host may use any other beside us), for what is read often and
+ * changed rarely: the registries of mutators and of kinds.  Nothing is inlined (no
+ * _LGPL_SOURCE), and nothing here is on a fast path or in a signal handler.
+ */
+
+#define URCU_API_MAP
+#include <urcu/urcu-bp.h>
+
+#include <urcu/rculfhash.h>
+#include <urcu/rculist.h>
+
+/*
+ * ThreadSanitizer does not see into liburcu's calls.  Mark what they publish: RELEASE
+ * before a record is added, ACQUIRE where a lookup has found it.
+ */
+#if defined(__SANITIZE_THREAD__)
+# define RCU_SANITIZED 1
+#elif defined(__has_feature)
+# if __has_feature(thread_sanitizer)
+#  define RCU_SANITIZED 1
+# endif
+#endif
+#if defined(RCU_SANITIZED)
+void __tsan_acquire(void *);
+void __tsan_release(void *);
+# define RCU_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t)(p))
+# define RCU_RELEASE(p) __tsan_release((void *)(uintptr_t)(p))
+#else
+# define RCU_ACQUIRE(p) ((void)(p))
+# define RCU_RELEASE(p) ((void)(p))
+#endif
+
+#endif

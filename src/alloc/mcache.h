@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_ALLOC_MCACHE_H
+#define GCRT_ALLOC_MCACHE_H
+
+/*
+ * A P's cache: per kind one span and a run of consecutive free slots of it.
+ *
+ * Allocation bumps through the run (gc_alloc, inline).  Taking a run zeroes it, makes it
+ * black if the cycle says so, and moves the span's free index behind it, in this order, so
+ * that a conservative hit on a slot of the run sees zeroes.
+ *
+ * The runs are an open-addressing hash table on the key that the inline path computes; a
+ * type's entry is found at its home slot or by linear probing.  When half full the table is
+ * replaced by one of twice the size; old tables stay readable, for statistics.
+ *
+ * Owner only, but for the collector acting on an outside mutator's behalf, and for
+ * statistics, which read counters and runs racily.
+ */
+
+#include "alloc/mheap.h"
+
+#include <gcrt/thread.h>
+
+struct mcache_cold {
+    struct mcentral *central;
+    struct mspan *span; /* cached span, or NULL */
+};
+
+struct mcache_table {
+    uint32_t mask;
+    uint32_t used;
+    struct gc_impl_run *runs;
+    struct mcache_cold *cold;
+};
+
+struct mcache {
+    struct mheap *heap;          /* const: borrowed */
+    struct mcache_table *table;  /* owner writes; pairs: mcache.table */
+    bool black;                  /* owner: runs are marked black when taken */
+    unsigned black_gen;          /* owner: ... in spans cached at this sweepgen */
+    uint64_t debt;               /* owner: bytes taken, not yet in heap->live */
+    uintptr_t tiny, tiny_end;    /* owner: rest of the current tiny block */
+
+    /* counters: owner writes, statistics read */
+    aword slots[NUM_CLASSES];    /* slots taken in runs, all kinds */
+    aword tiny_allocs;           /* tiny objects, beyond the first of a block */
+    aword refills, runs_taken;
+    aword black_bytes;           /* bytes born marked since the last collect_black */
+    aword scan_bytes;            /* bytes taken in runs of kinds with pointers */
+    struct mcache *next;         /* lock: P; list of all, then idle list */
+};
+
+/* False without memory. */
+bool gcrt_mcache_init(struct mcache *mc, struct mheap *h);
+
+/* Index of the key's entry, or -1. */
+int gcrt_mcache_find(const struct mcache *mc, uintptr_t key);
+/* Makes an entry for the key, which has none; -1 without memory. */
+int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
+
+/* The next run of entry i, whose run is used up.  Bytes taken, or 0 without memory. */
+size_t gcrt_mcache_take_run(struct mcache *mc, int i);
+
+/* Gives all spans back.  keep_runs: what is left of the runs stays allocated (and dead). */
+void gcrt_mcache_flush(struct mcache *mc, bool keep_runs);
+
+/* Marks what is left of every run and the tiny block; runs taken from now on are black. */
+void gcrt_mcache_blacken(struct mcache *mc, unsigned sweepgen);
+
+/* Moves the bytes taken since the last call into heap->live. */
+void gcrt_mcache_settle(struct mcache *mc);
+
+/* Slots of the class in unused rests of runs; racy, for statistics. */
+void gcrt_mcache_unused(const struct mcache *mc, uint64_t per_class[NUM_CLASSES]);
+
+static inline uint32_t
+mcache_home(uintptr_t key, uint32_t mask)
+{
+    return (uint32_t)((key >> 6) + (key >> 56) * 11) & mask;
+}
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The central lists.
+ *
+ * Purpose: give a P a span with free slots, preferring swept ones, then unswept ones that
+ * it sweeps itself, then a fresh one; take spans back.
+ * Place: mcache calls it; it calls sweep and mheap.
+ * Invariants: I-sweepgen.  Every span taken out of an unswept set is swept before anything
+ * else is done with it.
+ * Concurrency: sets are lock-free.  Each function reads the heap's sweepgen once; the
+ * header says why a value that goes stale meanwhile does no harm.
+ * Cost: a few compare-and-swaps; at most SWEEP_BUDGET spans are swept in vain, so the
+ * latency is bounded and about 1 % of space may wait for the background sweep.
+ */
+#include "alloc/mcentral.h"
+
+#include "alloc/mheap.h"
+#include "alloc/sweep.h"
+
+#define SWEEP_BUDGET 100
+
+static unsigned
+swept_side(unsigned sweepgen)
+{
+    return sweepgen / 2 % 2;
+}
+
+static bool
+has_free_slot(struct mspan *s)
+{
+    return span_next_free(s, ahalf_load_relaxed(&s->freeindex)) < s->nelems;
+}
+
+void
+gcrt_mcentral_put_swept(struct mheap *h, struct mcentral *c, struct mspan *s, unsigned sweepgen)
+{
+    struct spanset *sets = has_free_slot(s) ? c->partial : c->full;
+
+    gcrt_spanset_push(&sets[swept_side(sweepgen)], h->spans, s);
+}
+
+/* Pops spans until one is won; the losers belong to the sweeper that was faster. */
+static struct mspan *
+claim_from(struct mheap *h, struct spanset *set, unsigned sweepgen)
+{
+    struct mspan *s;
+
+    while ((s = gcrt_spanset_pop(set, h->spans)) != NULL)
+        if (ahalf_cas_acquire(&s->sweepgen, sweepgen - 2, sweepgen - 1)) {
+            chaos_point(h->os); /* sweep claimed */
+            return s;
+        }
+    return NULL;
+}
+
+struct mspan *
+gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+{
+    unsigned side = 1 - swept_side(sweepgen);
+    struct mspan *s = claim_from(h, &c->partial[side], sweepgen);
+
+    return s != NULL ? s : claim_from(h, &c->full[side], sweepgen);
+}
+
+/* A span of c that sweeping made or left partly free, or NULL when the budget is used up. */
+static struct mspan *
+sweep_for_space(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+{
+    struct mspan *s, *found = NULL;
+
+    sweep_begin(h);
+    for (int budget = SWEEP_BUDGET; found == NULL && budget > 0; budget--) {
+        s = gcrt_mcentral_claim(h, c, sweepgen);
+        if (s == NULL)
+            break;
+        if (gcrt_sweep_span(h, s, sweepgen) < s->nelems)
+            found = s;
+        else
+            gcrt_mcentral_put_swept(h, c, s, sweepgen);
+    }
+    sweep_end(h);
+    return found;
+}
+
+struct mspan *
+gcrt_mcentral_take(struct mheap *h, struct mcentral *c)
+{
+    unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+    struct mspan *s = gcrt_spanset_pop(&c->partial[swept_side(sweepgen)], h->spans);
+
+    if (s == NULL)
+        s = sweep_for_space(h, c, sweepgen);
+    if (s == NULL)
+        s = gcrt_mheap_alloc_small(h, c, sweepgen);
+    if (s != NULL)
+        ahalf_store_release(&s->sweepgen, sweepgen + 3);
+    return s;
+}
+
+void
+gcrt_mcentral_give(struct mheap *h, struct mcentral *c, struct mspan *s)
+{
+    unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+
+    if (ahalf_load_relaxed(&s->sweepgen) == sweepgen + 1) { /* stale: cached before the sweep */
+        sweep_begin(h);
+        ahalf_store_release(&s->sweepgen, sweepgen - 1);
+        if (gcrt_sweep_span(h, s, sweepgen) == 0)
+            gcrt_mheap_free(h, s);
+        else
+            gcrt_mcentral_put_swept(h, c, s, sweepgen);
+        sweep_end(h);
+        return;
+    }
+    CHECK(ahalf_load_relaxed(&s->sweepgen) == sweepgen + 3);
+    ahalf_store_release(&s->sweepgen, sweepgen);
+    gcrt_mcentral_put_swept(h, c, s, sweepgen);
+}

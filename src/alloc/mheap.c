@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page heap.
+ *
+ * Purpose: reserve the heap's address space, grow into it, make spans from pages and pages
+ * from spans.
+ * Place: mcentral, sweep and gc/malloc call it; it calls pagealloc and os.
+ * Invariants: limit is a multiple of GROW_MIN and never falls; descriptors below limit are
+ * ready memory; a page is in at most one span; head of a span is written last when it is
+ * made and first when it ends (span.publish).
+ * Concurrency: pages under `lock` (RANK_HEAP); descriptors belong to whoever owns the
+ * span.  Growth publishes limit with release after the descriptors are ready (heap.grow).
+ * Cost: a lock pair and an O(log) page search per span; a system call per growth step,
+ * which is an eighth of the heap, between 4 and 64 MiB.
+ */
+#include "alloc/mheap.h"
+
+#define GROW_MIN ((size_t)4 << 20)
+#define GROW_MAX ((size_t)64 << 20)
+#define RESERVE_MIN ((size_t)64 << 20)
+/* Below this a heap stays on small OS pages: huge ones would bloat it. */
+#define HUGE_FROM ((size_t)64 << 20)
+
+/* ---- reservation ---- */
+
+static bool
+reserve(struct mheap *h, size_t bytes)
+{
+    size_t pages = bytes >> PAGE_SHIFT;
+    size_t total = bytes + GROW_MIN + pages * sizeof(struct mspan);
+
+    h->reservation = gcrt_os_reserve(h->os, total);
+    if (h->reservation == NULL)
+        return false;
+    h->reservation_bytes = total;
+    h->base = align_up((uintptr_t)h->reservation, GROW_MIN);
+    h->npages_max = pages;
+    h->spans = (struct mspan *)(h->base + bytes);
+    return true;
+}
+
+static bool
+reserve_ladder(struct mheap *h, size_t bytes)
+{
+    bytes = min_size(round_up_pow2(max_size(bytes, RESERVE_MIN)),
+            PAGEALLOC_PAGES_MAX << PAGE_SHIFT);
+    for (; bytes >= RESERVE_MIN; bytes /= 2)
+        if (reserve(h, bytes))
+            return true;
+    return false;
+}
+
+static void
+unreserve(struct mheap *h)
+{
+    size_t grown = aword_load_relaxed(&h->grown);
+
+    gcrt_os_unmap(h->os, h->reservation, h->reservation_bytes,
+            grown + (grown >> PAGE_SHIFT) * sizeof(struct mspan));
+}
+
+bool
+gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist, size_t reserve_bytes)
+{
+    *h = (struct mheap){ .os = os, .persist = persist };
+    h->centrals = gcrt_persist_alloc(persist, MHEAP_CENTRALS_MAX * sizeof(struct mcentral *));
+    if (h->centrals == NULL || !reserve_ladder(h, reserve_bytes))
+        return false;
+    h->pagealloc_bytes = align_up(gcrt_pagealloc_bytes(h->npages_max), 4096);
+    h->pagealloc_block = gcrt_os_map(os, h->pagealloc_bytes);
+    if (h->pagealloc_block == NULL) {
+        unreserve(h);
+        return false;
+    }
+    gcrt_pagealloc_init(&h->pages, h->npages_max, h->pagealloc_block);
+    gcrt_lock_init(&h->lock, RANK_HEAP);
+    ahalf_store_relaxed(&h->sweepgen, 4); /* a fresh descriptor's 0 is none of the five states */
+    return true;
+}
+
+void
+gcrt_mheap_finish(struct mheap *h)
+{
+    gcrt_os_unmap(h->os, h->pagealloc_block, h->pagealloc_bytes, h->pagealloc_bytes);
+    unreserve(h);
+    gcrt_lock_finish(&h->lock);
+}
+
+bool
+gcrt_mheap_register(struct mheap *h, struct mcentral *c)
+{
+    unsigned n = ahalf_load_relaxed(&h->ncentrals);
+
+    if (n == MHEAP_CENTRALS_MAX)
+        return false;
+    c->index = (uint16_t)n;
+    h->centrals[n] = c;
+    ahalf_store_release(&h->ncentrals, n + 1); /* pairs: central.publish */
+    return true;
+}
+
+/* ---- pages ---- */
+
+/* Makes room for npages more in one piece at the end of the grown range. */
+static bool
+grow_locked(struct mheap *h, size_t npages)
+{
+    size_t limit = aword_load_relaxed(&h->limit);
+    size_t want = align_up(npages << PAGE_SHIFT, GROW_MIN);
+    size_t step = align_down(min_size(max_size(limit / 8, GROW_MIN), GROW_MAX), GROW_MIN);
+    size_t room = (h->npages_max << PAGE_SHIFT) - limit;
+    size_t bytes = min_size(max_size(want, step), room);
+    size_t first = limit >> PAGE_SHIFT, n = bytes >> PAGE_SHIFT;
+
+    gcrt_lock_assert_held(&h->lock);
+    if (want > room)
+        return false;
+    if (!gcrt_os_commit(h->os, &h->spans[first], n * sizeof(struct mspan)))
+        return false;
+    if (!gcrt_os_commit(h->os, (void *)(h->base + limit), bytes)) {
+        (void)gcrt_os_decommit(h->os, &h->spans[first], n * sizeof(struct mspan));
+        return false;
+    }
+    if (limit >= HUGE_FROM)
+        gcrt_os_hugepages((void *)(h->base + limit), bytes);
+    gcrt_pagealloc_grow(&h->pages, first, n);
+    aword_add_relaxed(&h->grown, bytes);
+    aword_add_relaxed(&h->released, bytes);
+    aword_store_release(&h->limit, limit + bytes); /* pairs: heap.grow */
+    return true;
+}
+
+/* First page of npages that now belong to the caller, or PAGE_NONE. */
+static size_t
+take_pages(struct mheap *h, size_t npages, bool *zero)
+{
+    size_t scavenged = 0, page;
+
+    gcrt_lock_acquire(&h->lock);
+    page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
+    if (page == PAGE_NONE && grow_locked(h, npages))
+        page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
+    gcrt_lock_release(&h->lock);
+    if (page != PAGE_NONE) {
+        aword_add_relaxed(&h->in_use, npages << PAGE_SHIFT);
+        aword_add_relaxed(&h->released, (uint64_t)0 - (scavenged << PAGE_SHIFT));
+    }
+    return page;
+}
+
+static void
+put_pages(struct mheap *h, size_t page, size_t npages)
+{
+    gcrt_lock_acquire(&h->lock);
+    gcrt_pagealloc_free(&h->pages, page, npages);
+    gcrt_lock_release(&h->lock);
+    aword_add_relaxed(&h->in_use, (uint64_t)0 - (npages << PAGE_SHIFT));
+}
+
+/* ---- spans ---- */
+
+/* Later pages point back to the first one; before the head is published. */
+static void
+link_interior(struct mspan *s, size_t npages)
+{
+    for (size_t i = 1; i < npages; i++)
+        ahalf_store_release(&s[i].head, (unsigned)(i << 2) | SPAN_INTERIOR);
+}
+
+static void
+unlink_pages(struct mspan *s, size_t npages)
+{
+    for (size_t i = 0; i < npages; i++)
+        ahalf_store_release(&s[i].head, SPAN_FREE);
+}
+
+/*
+ * A zeroed side block.  Free ones are linked through their first word; they are metadata of
+ * the heap for ever, so a reader with a stale descriptor reads stale bits, never a hole.
+ */
+static aword *
+take_side(struct mheap *h)
+{
+    aword *side;
+
+    gcrt_lock_acquire(&h->lock);
+    side = h->free_sides;
+    if (side != NULL)
+        h->free_sides = (aword *)(uintptr_t)aword_load_relaxed(&side[0]);
+    gcrt_lock_release(&h->lock);
+    if (side == NULL)
+        return gcrt_persist_alloc(h->persist, 2 * SPAN_SIDE_WORDS * sizeof(aword));
+    for (size_t i = 0; i < 2 * SPAN_SIDE_WORDS; i++)
+        aword_store_relaxed(&side[i], 0);
+    return side;
+}
+
+static void
+put_side(struct mheap *h, aword *side)
+{
+    gcrt_lock_acquire(&h->lock);
+    aword_store_relaxed(&side[0], (uintptr_t)h->free_sides);
+    h->free_sides = side;
+    gcrt_lock_release(&h->lock);
+}
+
+/* Clean bitmaps for a span of the class; false without memory for a side block. */
+static bool
+init_bits(struct mheap *h, struct mspan *s, unsigned sizeclass)
+{
+    aword *side = NULL;
+
+    if (sizeclass - 1u < CLASS_SIDE_MAX) {
+        side = take_side(h);
+        if (side == NULL)
+            return false;
+    }
+    for (size_t i = 0; i < SPAN_LINE_WORDS; i++) {
+        aword_store_relaxed(&s->mark.bits[i], 0);
+        aword_store_relaxed(&s->alloc.bits[i], 0);
+    }
+    if (side != NULL)
+        s->mark.side = side;
+    return true;
+}
+
+static void
+describe(struct mspan *s, const struct mcentral *c, unsigned nelems, bool zero, unsigned sweepgen)
+{
+    s->sizeclass = c->sizeclass;
+    s->noscan = c->noscan;
+    s->kind = c->index;
+    s->nelems = (uint16_t)nelems;
+    s->divmagic = gcrt_class_magic[c->sizeclass];
+    s->needzero = !zero;
+    ahalf_store_relaxed(&s->freeindex, 0);
+    ahalf_store_relaxed(&s->ready, 0);
+    ahalf_store_release(&s->sweepgen, sweepgen);
+}
+
+struct mspan *
+gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+{
+    size_t npages = gcrt_class_pages[c->sizeclass];
+    bool zero;
+    size_t page = take_pages(h, npages, &zero);
+    struct mspan *s;
+
+    if (page == PAGE_NONE)
+        return NULL;
+    s = &h->spans[page];
+    if (!init_bits(h, s, c->sizeclass)) {
+        put_pages(h, page, npages);
+        return NULL;
+    }
+    describe(s, c, gcrt_class_nelems[c->sizeclass], zero, sweepgen);
+    link_interior(s, npages);
+    ahalf_store_release(&s->head, SPAN_SMALL); /* pairs: span.publish */
+    return s;
+}
+
+struct mspan *
+gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsigned sweepgen)
+{
+    size_t npages = (bytes + PAGE_SIZE - 1) >> PAGE_SHIFT;
+    bool zero;
+    size_t page;
+    struct mspan *s;
+
+    if (npages > h->npages_max)
+        return NULL;
+    page = take_pages(h, npages, &zero);
+    if (page == PAGE_NONE)
+        return NULL;
+    s = &h->spans[page];
+    (void)init_bits(h, s, CLASS_LARGE);
+    s->alloc.large.npages = npages;
+    s->alloc.large.bytes = align_up(bytes, WORD);
+    describe(s, c, 1, zero, sweepgen);
+    ahalf_store_relaxed(&s->freeindex, 1); /* its one object is allocated */
+    link_interior(s, npages);
+    ahalf_store_release(&s->head, SPAN_LARGE); /* pairs: span.publish */
+    return s;
+}
+
+void
+gcrt_mheap_free(struct mheap *h, struct mspan *s)
+{
+    size_t npages = span_npages(s);
+
+    unlink_pages(s, npages);
+    chaos_point(h->os); /* between the span's end and its pages' */
+    if (span_has_side(s))
+        put_side(h, s->mark.side);
+    put_pages(h, (size_t)(s - h->spans), npages);
+    aword_add_relaxed(&h->freed_spans, 1);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_ALLOC_MHEAP_H
+#define GCRT_ALLOC_MHEAP_H
+
+/*
+ * The page heap: address space, pages, spans, and the registry of mcentrals.
+ */
+
+#include "alloc/base/lock.h"
+#include "alloc/mcentral.h"
+#include "alloc/mspan.h"
+#include "alloc/os/os.h"
+#include "alloc/pagealloc.h"
+#include "alloc/persist.h"
+
+#define MHEAP_CENTRALS_MAX 8192
+
+struct mheap {
+    /* const after init */
+    struct os *os;            /* borrowed */
+    struct persist *persist;  /* borrowed */
+    uintptr_t base;           /* first byte of the reservation; page aligned */
+    size_t npages_max;        /* pages reserved */
+    struct mspan *spans;      /* descriptor per reserved page; ready as far as grown */
+    void *reservation;        /* what os_reserve gave, for unmapping */
+    size_t reservation_bytes;
+    void *pagealloc_block;    /* owned */
+    size_t pagealloc_bytes;
+    bool clobber;             /* overwrite dead objects */
+
+    /* read by every marker and barrier, changed when the heap grows */
+    aword limit CACHE_ALIGNED; /* atomic: bytes from base that are grown; pairs: heap.grow */
+
+    /* lock: heap */
+    struct lock lock CACHE_ALIGNED;
+    struct pagealloc pages;
+    aword *free_sides;        /* side blocks without a span; linked, metadata memory */
+
+    /* sweep (mcentral.h) */
+    ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
+    ahalf sweepers;      /* atomic: sweeps in progress */
+    ahalf sweep_cursor;  /* atomic: mcentral where the next sweeper looks first */
+    ahalf ncentrals;     /* atomic: registered mcentrals; pairs: central.publish */
+    struct mcentral **centrals; /* [MHEAP_CENTRALS_MAX]; entries are const once published */
+
+    /* counters, atomic sums (bytes unless said) */
+    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since */
+    aword in_use;              /* bytes of pages in spans */
+    aword released;            /* bytes of free pages that are not backed */
+    aword grown;               /* bytes of address space made ready */
+    aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
+    aword swept_spans, freed_spans;
+    aword small_frees[NUM_CLASSES];  /* objects */
+};
+
+/*
+ * Reserves address space (reserve_bytes, halving down to 64 MiB until the OS agrees) and
+ * prepares an empty heap.  False without memory, and then nothing is left behind.
+ */
+bool gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist,
+        size_t reserve_bytes);
+/* Gives everything back; no span may be used afterwards. */
+void gcrt_mheap_finish(struct mheap *h);
+
+/* Gives c an index and makes sweeps see it.  RANK_KIND held by the caller.  False: full. */
+bool gcrt_mheap_register(struct mheap *h, struct mcentral *c);
+
+/*
+ * A span of fresh slots for c, swept in this cycle and owned by the caller; NULL without
+ * memory.  Small: all slots free.  Large: one allocated object of `bytes`.
+ */
+struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen);
+struct mspan *gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes,
+        unsigned sweepgen);
+/* The span ends; its pages become free.  The caller owns it and it is in no set. */
+void gcrt_mheap_free(struct mheap *h, struct mspan *s);
+
+/* ---- addresses ---- */
+
+static inline struct mspan *
+mheap_descriptor(const struct mheap *h, uintptr_t offset)
+{
+    return &h->spans[offset >> PAGE_SHIFT];
+}
+
+static inline uintptr_t
+span_start(const struct mheap *h, const struct mspan *s)
+{
+    return h->base + ((uintptr_t)(s - h->spans) << PAGE_SHIFT);
+}
+
+/* Could addr point into the heap at all?  The first filter of every word. */
+static inline bool
+mheap_contains(const struct mheap *h, uintptr_t addr)
+{
+    return addr - h->base < aword_load_acquire(&h->limit); /* pairs: heap.grow */
+}
+
+/* The in-use span that addr lies in (perhaps beyond its last object), or NULL. */
+static inline struct mspan *
+mheap_span_of(const struct mheap *h, uintptr_t addr)
+{
+    uintptr_t offset = addr - h->base;
+    struct mspan *s;
+    unsigned head;
+
+    if (offset >= aword_load_acquire(&h->limit)) /* pairs: heap.grow */
+        return NULL;
+    s = mheap_descriptor(h, offset);
+    head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
+    if (LIKELY((head & SPAN_STATE) >= SPAN_SMALL))
+        return s;
+    if ((head & SPAN_STATE) == SPAN_FREE)
+        return NULL;
+    s -= head >> 2;
+    return span_state(s) >= SPAN_SMALL ? s : NULL;
+}
+
+/* Index of the object that addr lies in; nelems or more if it lies behind the last. */
+static inline size_t
+span_object_index(const struct mheap *h, const struct mspan *s, uintptr_t addr)
+{
+    uintptr_t offset = addr - span_start(h, s);
+
+    if (UNLIKELY(s->sizeclass == CLASS_LARGE))
+        return offset < s->alloc.large.bytes ? 0 : 1;
+    return (size_t)((offset * s->divmagic) >> 32);
+}
+
+static inline uintptr_t
+span_object(const struct mheap *h, const struct mspan *s, size_t index)
+{
+    return span_start(h, s) + index * gcrt_class_bytes[s->sizeclass];
+}
+
+#endif

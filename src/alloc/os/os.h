@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_OS_OS_H
+#define GCRT_OS_OS_H
+
+/*
+ * The contract with the operating system.  The only place with mmap, madvise, futexes,
+ * threads' signals and clocks.
+ *
+ * Memory goes through three states:
+ *     none -> reserved   os_reserve      address space, no access
+ *     reserved -> ready  os_commit       zeroed, readable and writable
+ *     ready -> reserved  os_decommit     contents dropped; reads as zero when ready again
+ * and os_unmap goes back to none.  os_map is reserve and commit in one, for metadata.
+ *
+ * struct os counts what one heap mapped and injects faults into it: with fail_at = N the
+ * N-th call that can fail does fail.
+ */
+
+#include "alloc/base/atomic.h"
+#include "alloc/base/check.h"
+
+#include <pthread.h>
+
+struct os {
+    aword calls;      /* atomic: fallible calls so far */
+    uint64_t fail_at; /* const: 0, or the number of the call that fails */
+    uint64_t chaos;   /* const: 0, or the seed of chaos points */
+    aword chaos_step; /* atomic: chaos points passed */
+    aword reserved;   /* atomic: bytes of address space */
+    aword committed;  /* atomic: bytes made ready and not decommitted or unmapped */
+};
+
+/*
+ * A place where a test wants the scheduler to be mean.  With a seed, sometimes yields or
+ * sleeps; without, one load and a branch.
+ */
+void gcrt_os_chaos(struct os *os);
+
+static inline void
+chaos_point(struct os *os)
+{
+    if (UNLIKELY(os->chaos != 0))
+        gcrt_os_chaos(os);
+}
+
+/* All return NULL or false on failure and have then changed nothing. */
+void *gcrt_os_reserve(struct os *os, size_t bytes);
+bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
+bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
+void *gcrt_os_map(struct os *os, size_t bytes);
+void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed);
+/* Asks for huge pages; only a hint. */
+void gcrt_os_hugepages(void *start, size_t bytes);
+
+size_t gcrt_os_page_size(void);
+uint64_t gcrt_os_ram_bytes(void);
+/* CPUs that the process may run on, at least 1. */
+unsigned gcrt_os_cpus(void);
+
+/* Monotonic, CPU time of the calling thread, and of the epoch, all in nanoseconds. */
+uint64_t gcrt_os_now_ns(void);
+uint64_t gcrt_os_thread_cpu_ns(void);
+uint64_t gcrt_os_epoch_ns(void);
+
+/* Sleeps while *word == seen, at most timeout_ns (UINT64_MAX: for ever); may wake early. */
+void gcrt_os_wait(ahalf *word, unsigned seen, uint64_t timeout_ns);
+void gcrt_os_wake(ahalf *word, int nthreads);
+void gcrt_os_sleep_ns(uint64_t ns);
+void gcrt_os_yield(void);
+
+/* A joinable thread with all signals blocked.  False if the OS refuses. */
+bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
+int gcrt_os_thread_id(void);
+/* Bounds of the calling thread's stack: [*lo, *hi). */
+bool gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
+
+/* Process-wide; false if somebody else's handler is there already. */
+bool gcrt_os_signal_install(int signal, void (*handler)(int));
+int gcrt_os_signal_default(void);
+/* True if a signal was sent to the thread of this process. */
+bool gcrt_os_signal_send(int tid, int signal);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operating system, Linux.
+ *
+ * Purpose: implement os.h.
+ * Place: called by alloc and gc; calls libc and the kernel only.
+ * Invariants: reserved memory is PROT_NONE and counted in os->reserved; ready memory is
+ * counted in os->committed too.  Every fallible call passes os_may_fail exactly once.
+ * Concurrency: stateless but for the counters, which are relaxed sums.
+ * Cost: system calls; nothing here is on a fast path.
+ */
+#define _GNU_SOURCE
+#include "alloc/os/os.h"
+
+#include "alloc/base/rand.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- faults ---- */
+
+/* True if this call is the one that was asked to fail. */
+static bool
+fault_here(struct os *os)
+{
+    uint64_t n = aword_add_relaxed(&os->calls, 1) + 1;
+
+    return UNLIKELY(n == os->fail_at);
+}
+
+void
+gcrt_os_chaos(struct os *os)
+{
+    uint64_t state = os->chaos + aword_add_relaxed(&os->chaos_step, 1);
+    uint64_t dice = rand_below(&state, 1000);
+
+    if (dice < 10)
+        gcrt_os_sleep_ns(rand_below(&state, 200000));
+    else if (dice < 100)
+        gcrt_os_yield();
+}
+
+/* ---- memory ---- */
+
+static void *
+map_pages(size_t bytes, int protection)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *p = mmap(NULL, bytes, protection, flags, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void *
+gcrt_os_reserve(struct os *os, size_t bytes)
+{
+    void *p = fault_here(os) ? NULL : map_pages(bytes, PROT_NONE);
+
+    if (p != NULL)
+        aword_add_relaxed(&os->reserved, bytes);
+    return p;
+}
+
+bool
+gcrt_os_commit(struct os *os, void *start, size_t bytes)
+{
+    if (fault_here(os) || mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    aword_add_relaxed(&os->committed, bytes);
+    return true;
+}
+
+bool
+gcrt_os_decommit(struct os *os, void *start, size_t bytes)
+{
+    if (fault_here(os) || madvise(start, bytes, MADV_DONTNEED) != 0)
+        return false;
+    aword_add_relaxed(&os->committed, (uint64_t)0 - bytes);
+    return true;
+}
+
+void *
+gcrt_os_map(struct os *os, size_t bytes)
+{
+    void *p = fault_here(os) ? NULL : map_pages(bytes, PROT_READ | PROT_WRITE);
+
+    if (p != NULL) {
+        aword_add_relaxed(&os->reserved, bytes);
+        aword_add_relaxed(&os->committed, bytes);
+    }
+    return p;
+}
+
+void
+gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed)
+{
+    CHECK(munmap(start, reserved) == 0);
+    aword_add_relaxed(&os->reserved, (uint64_t)0 - reserved);
+    aword_add_relaxed(&os->committed, (uint64_t)0 - committed);
+}
+
+void
+gcrt_os_hugepages(void *start, size_t bytes)
+{
+    (void)madvise(start, bytes, MADV_HUGEPAGE);
+}
+
+size_t
+gcrt_os_page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t
+gcrt_os_ram_bytes(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+unsigned
+gcrt_os_cpus(void)
+{
+    cpu_set_t set;
+    long n;
+
+    if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+        return (unsigned)CPU_COUNT(&set);
+    n = sysconf(_SC_NPROCESSORS_ONLN); /* more CPUs than a cpu_set_t holds */
+    return n < 1 ? 1 : (unsigned)n;
+}
+
+/* ---- time ---- */
+
+static uint64_t
+clock_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    CHECK(clock_gettime(clock, &t) == 0);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t
+gcrt_os_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t
+gcrt_os_thread_cpu_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t
+gcrt_os_epoch_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+static struct timespec
+to_timespec(uint64_t ns)
+{
+    return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u),
+        .tv_nsec = (long)(ns % 1000000000u) };
+}
+
+void
+gcrt_os_wait(ahalf *word, unsigned seen, uint64_t timeout_ns)
+{
+    struct timespec limit = to_timespec(timeout_ns);
+    int saved = errno;
+
+    syscall(SYS_futex, &word->raw, FUTEX_WAIT_PRIVATE, seen,
+            timeout_ns == UINT64_MAX ? NULL : &limit, NULL, 0);
+    errno = saved;
+}
+
+void
+gcrt_os_wake(ahalf *word, int nthreads)
+{
+    int saved = errno;
+
+    syscall(SYS_futex, &word->raw, FUTEX_WAKE_PRIVATE, nthreads, NULL, NULL, 0);
+    errno = saved;
+}
+
+void
+gcrt_os_sleep_ns(uint64_t ns)
+{
+    struct timespec t = to_timespec(ns);
+
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+}
+
+void
+gcrt_os_yield(void)
+{
+    (void)sched_yield();
+}
+
+/* ---- threads ---- */
+
+bool
+gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
+{
+    sigset_t all, saved;
+    int error;
+
+    if (fault_here(os))
+        return false;
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, &saved) == 0);
+    error = pthread_create(ret, NULL, run, arg);
+    CHECK(pthread_sigmask(SIG_SETMASK, &saved, NULL) == 0);
+    return error == 0;
+}
+
+int
+gcrt_os_thread_id(void)
+{
+    return (int)syscall(SYS_gettid);
+}
+
+bool
+gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
+{
+    pthread_attr_t attr;
+    void *start;
+    size_t bytes;
+
+    if (pthread_getattr_np(pthread_self(), &attr) != 0)
+        return false;
+    if (pthread_attr_getstack(&attr, &start, &bytes) != 0) {
+        pthread_attr_destroy(&attr);
+        return false;
+    }
+    pthread_attr_destroy(&attr);
+    *lo = (uintptr_t)start;
+    *hi = (uintptr_t)start + bytes;
+    return true;
+}
+
+/* ---- signals ---- */
+
+bool
+gcrt_os_signal_install(int signal, void (*handler)(int))
+{
+    struct sigaction old, act = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+    if (sigaction(signal, NULL, &old) != 0)
+        return false;
+    if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == handler)
+        return true;
+    if ((old.sa_flags & SA_SIGINFO) || (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN))
+        return false;
+    sigfillset(&act.sa_mask); /* no host handler runs on top of ours */
+    return sigaction(signal, &act, NULL) == 0;
+}
+
+int
+gcrt_os_signal_default(void)
+{
+    return SIGURG;
+}
+
+bool
+gcrt_os_signal_send(int tid, int signal)
+{
+    return syscall(SYS_tgkill, getpid(), tid, signal) == 0;
+}

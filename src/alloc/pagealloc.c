@@ -1,0 +1,693 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page allocator.
+ *
+ * Purpose: hand out runs of 8 KiB pages of one reserved range, lowest address first, and
+ * know of every free page whether it is backed by memory.
+ * Place: the mheap calls it; it calls pagebits.c for what happens inside a chunk.  It keeps
+ * books only: committing, zeroing and releasing memory are its caller's.
+ * Concurrency: the caller holds the heap lock in every function.  Pages in a page cache or
+ * in the scavenger's hands count as handed out, so both work without the lock.
+ * Cost: one page is tens of nanoseconds; alloc and free touch one entry per level, search
+ * reads at most eight entries per level below the root, and long runs cost one step per
+ * 4 MiB more.
+ *
+ * Search
+ *
+ * Over the chunks' bitmaps stands a tree of summaries with fan-out eight.  A summary is the
+ * length of the free run at its block's start, of its longest, and of that at its end.
+ * For 100 GiB, say:
+ *
+ *   level 0   [ 2 GiB        ][ 2 GiB        ] ...            at most 64 entries
+ *   level 1   [256M][256M] ... eight for each
+ *   level 2   [32M] ...
+ *   level 3   [4M] = one chunk, 512 pages, summarised from its bitmap
+ *
+ * A search scans a level's block from low to high and carries `run`, the free run that ends
+ * where the current entry begins.  If run + start is long enough, the answer straddles the
+ * border and begins in an entry before; else if max is long enough the answer is inside,
+ * and the search goes on in the eight children, where no run needs to be carried in (it
+ * would have been found as a straddling one).  So exactly one block per level is read, and
+ * the answer is the lowest there is.
+ *
+ * `hint` is a page below which nothing is free.  Most searches end in the hint's own chunk
+ * without looking at the tree.  Others learn on their way down how far the hint can rise.
+ *
+ * Zero
+ *
+ * Everything in the caller's block means "nothing free" when it is zero.  So init writes
+ * nothing there, and only the check ever reads the bitmaps of a chunk that was not grown:
+ * the block is backed by memory in proportion to what was grown.
+ *
+ * Scavenging
+ *
+ * Three levels of bits, each a bit per word of the level below, say which chunks have free
+ * dirty pages.  They are exact, so the highest such chunk is three steps away.
+ *
+ * Invariants, all checked by gcrt_pagealloc_check:
+ *   a scavenged page is free, and a free page's chunk is grown;
+ *   every summary is that of its chunk or of its eight children;
+ *   a chunk's dirty bit is set if and only if it has a free page that is not scavenged;
+ *   no page below the hint is free; the counters are the bitmaps' sums.
+ */
+#include "alloc/pagealloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "alloc/base/check.h"
+
+#define FANOUT_LOG PAGESUM_FANOUT_LOG
+#define FANOUT     PAGESUM_FANOUT
+
+_Static_assert((PAGEALLOC_PAGES_MAX >> PAGESUM_BITS) <= PAGEALLOC_ROOT_MAX,
+    "a root entry covers at most 2^21 pages");
+_Static_assert(CHUNK_PAGES % PAGECACHE_PAGES == 0, "a cache's window lies in one chunk");
+
+/* ---- levels ---- */
+
+static inline unsigned
+leaf_level(const struct pagealloc *pa)
+{
+    return pa->nlevels - 1;
+}
+
+/* log2 of the pages that an entry of the level covers. */
+static inline unsigned
+level_shift(const struct pagealloc *pa, unsigned level)
+{
+    return CHUNK_PAGES_LOG + FANOUT_LOG * (leaf_level(pa) - level);
+}
+
+/* ---- which chunks have dirty pages ---- */
+
+static inline bool
+dirty_get(const struct pagealloc *pa, size_t chunk)
+{
+    return bits_test(pa->dirty[0], chunk);
+}
+
+static void
+dirty_set(struct pagealloc *pa, size_t chunk)
+{
+    size_t i = chunk;
+
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
+        uint64_t *word = &pa->dirty[level][i / 64];
+        bool above_is_set = *word != 0;
+
+        *word |= (uint64_t)1 << i % 64;
+        if (above_is_set)
+            return;
+    }
+}
+
+static void
+dirty_clear(struct pagealloc *pa, size_t chunk)
+{
+    size_t i = chunk;
+
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
+        uint64_t *word = &pa->dirty[level][i / 64];
+
+        *word &= ~((uint64_t)1 << i % 64);
+        if (*word != 0)
+            return;
+    }
+}
+
+/* The highest chunk with dirty pages, or PAGE_NONE. */
+static size_t
+dirty_highest(const struct pagealloc *pa)
+{
+    size_t i = 0;
+
+    for (unsigned level = PAGEALLOC_DIRTY_LEVELS; level-- > 0;) {
+        uint64_t word = pa->dirty[level][i];
+
+        if (word == 0)
+            return PAGE_NONE; /* only at the top: a set bit's word is never zero */
+        i = i * 64 + bit_highest(word);
+    }
+    return i;
+}
+
+/* ---- after a change of bitmaps ---- */
+
+/* The part of a page range that lies in its first page's chunk. */
+struct piece {
+    size_t chunk;
+    size_t lo;
+    size_t hi;
+};
+
+static inline struct piece
+first_piece(size_t page, size_t end)
+{
+    size_t lo = page % CHUNK_PAGES;
+    struct piece piece = {
+        .chunk = page / CHUNK_PAGES,
+        .lo = lo,
+        .hi = min_size(CHUNK_PAGES, lo + (end - page)),
+    };
+
+    return piece;
+}
+
+static void
+chunk_changed(struct pagealloc *pa, size_t chunk)
+{
+    const struct pagebits *bits = &pa->chunk[chunk];
+    bool dirty = pagebits_any_dirty(bits);
+
+    pa->level[leaf_level(pa)][chunk] = pagesum_pack(gcrt_pagebits_summary(bits));
+    if (dirty == dirty_get(pa, chunk))
+        return;
+    if (dirty)
+        dirty_set(pa, chunk);
+    else
+        dirty_clear(pa, chunk);
+}
+
+/* Brings the levels above the chunks of the range up to date. */
+static void
+range_changed(struct pagealloc *pa, size_t page, size_t npages)
+{
+    for (unsigned level = leaf_level(pa); level-- > 0;) {
+        unsigned shift = level_shift(pa, level);
+        size_t size = (size_t)1 << (shift - FANOUT_LOG);
+        bool changed = false;
+
+        for (size_t i = page >> shift; i <= (page + npages - 1) >> shift; i++) {
+            uint64_t sum = gcrt_pagebits_merge(&pa->level[level + 1][i * FANOUT], size);
+
+            changed |= sum != pa->level[level][i];
+            pa->level[level][i] = sum;
+        }
+        if (!changed)
+            return;
+    }
+}
+
+static size_t
+take_range(struct pagealloc *pa, size_t page, size_t npages)
+{
+    size_t nscavenged = 0;
+
+    for (size_t at = page, end = page + npages; at < end;) {
+        struct piece piece = first_piece(at, end);
+
+        nscavenged += gcrt_pagebits_take(&pa->chunk[piece.chunk], piece.lo, piece.hi);
+        chunk_changed(pa, piece.chunk);
+        at += piece.hi - piece.lo;
+    }
+    range_changed(pa, page, npages);
+    pa->free_pages -= npages;
+    pa->scavenged_pages -= nscavenged;
+    return nscavenged;
+}
+
+static void
+give_range(struct pagealloc *pa, size_t page, size_t npages, bool scavenged)
+{
+    for (size_t at = page, end = page + npages; at < end;) {
+        struct piece piece = first_piece(at, end);
+
+        gcrt_pagebits_give(&pa->chunk[piece.chunk], piece.lo, piece.hi, scavenged);
+        chunk_changed(pa, piece.chunk);
+        at += piece.hi - piece.lo;
+    }
+    range_changed(pa, page, npages);
+    pa->free_pages += npages;
+    if (scavenged)
+        pa->scavenged_pages += npages;
+    pa->hint = min_size(pa->hint, page);
+}
+
+/* ---- init and growth ---- */
+
+/* Where in the caller's block things lie; offsets in bytes. */
+struct layout {
+    size_t nchunks;
+    unsigned nlevels;
+    size_t nentries[PAGEALLOC_LEVELS_MAX];
+    size_t level[PAGEALLOC_LEVELS_MAX];
+    size_t dirty[PAGEALLOC_DIRTY_LEVELS];
+    size_t grown;
+    size_t bytes;
+};
+
+static size_t
+place(struct layout *lay, size_t bytes)
+{
+    size_t at = lay->bytes;
+
+    lay->bytes += align_up(bytes, CACHE_LINE);
+    return at;
+}
+
+static unsigned
+count_levels(size_t nchunks)
+{
+    unsigned nlevels = 1;
+
+    for (size_t n = nchunks; n > PAGEALLOC_ROOT_MAX; n = (n + FANOUT - 1) / FANOUT)
+        nlevels++;
+    return nlevels;
+}
+
+static struct layout
+layout_of(size_t npages_max)
+{
+    struct layout lay = { .nchunks = npages_max / CHUNK_PAGES };
+    size_t n = lay.nchunks;
+
+    CHECK(npages_max <= PAGEALLOC_PAGES_MAX);
+    lay.nlevels = count_levels(n);
+    CHECK(lay.nlevels <= PAGEALLOC_LEVELS_MAX);
+    place(&lay, lay.nchunks * sizeof(struct pagebits));
+    for (unsigned level = lay.nlevels; level-- > 0; n = (n + FANOUT - 1) / FANOUT) {
+        /* Blocks of eight are complete, so that a merge needs no bounds. */
+        lay.nentries[level] = level == 0 ? n : align_up(n, FANOUT);
+        lay.level[level] = place(&lay, lay.nentries[level] * sizeof(uint64_t));
+    }
+    n = lay.nchunks;
+    lay.grown = place(&lay, (n + 63) / 64 * sizeof(uint64_t));
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++) {
+        n = max_size(1, (n + 63) / 64);
+        lay.dirty[level] = place(&lay, n * sizeof(uint64_t));
+    }
+    CHECK(n == 1);
+    return lay;
+}
+
+size_t
+gcrt_pagealloc_bytes(size_t npages_max)
+{
+    return layout_of(npages_max).bytes;
+}
+
+void
+gcrt_pagealloc_init(struct pagealloc *pa, size_t npages_max, void *zeroed)
+{
+    struct layout lay = layout_of(npages_max);
+    char *block = zeroed;
+
+    CHECK((uintptr_t)zeroed % sizeof(uint64_t) == 0);
+    memset(pa, 0, sizeof(*pa));
+    pa->nchunks = lay.nchunks;
+    pa->nlevels = lay.nlevels;
+    pa->chunk = (struct pagebits *)(void *)block;
+    pa->grown = (uint64_t *)(void *)(block + lay.grown);
+    for (unsigned level = 0; level < lay.nlevels; level++) {
+        pa->level[level] = (uint64_t *)(void *)(block + lay.level[level]);
+        pa->nentries[level] = lay.nentries[level];
+    }
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++)
+        pa->dirty[level] = (uint64_t *)(void *)(block + lay.dirty[level]);
+    pa->hint = lay.nchunks * CHUNK_PAGES;
+}
+
+static void
+check_in_range(const struct pagealloc *pa, size_t page, size_t npages, const char *verb)
+{
+    size_t all = pa->nchunks * CHUNK_PAGES;
+
+    if (npages == 0 || page >= all || npages > all - page)
+        gcrt_fatal("run of %zu at page %zu %s, but the range has %zu pages", npages, page,
+            verb, all);
+}
+
+void
+gcrt_pagealloc_grow(struct pagealloc *pa, size_t page, size_t npages)
+{
+    size_t lo = page / CHUNK_PAGES;
+    size_t hi = (page + npages) / CHUNK_PAGES;
+
+    check_in_range(pa, page, npages, "grown");
+    CHECK(page % CHUNK_PAGES == 0);
+    CHECK(npages % CHUNK_PAGES == 0);
+    CHECK(bits_count_range(pa->grown, lo, hi) == 0);
+    bits_set_range(pa->grown, lo, hi);
+    pa->chunks_top = max_size(pa->chunks_top, hi);
+    pa->grown_pages += npages;
+    give_range(pa, page, npages, true);
+}
+
+/* ---- allocation ---- */
+
+/* Where a search is, what it wants, and what it learned. */
+struct search {
+    size_t npages;
+    size_t base;       /* first page of the block to scan next */
+    size_t no_free;    /* no page below it is free */
+    bool seen_nothing; /* no free page was seen before base: no_free can still rise */
+};
+
+/*
+ * Scans n entries of a level from entry `from`.  Returns the run's first page if it
+ * straddles entries; else PAGE_NONE, with base set to the block of the first entry that has
+ * a run inside, or to PAGE_NONE if none has.
+ */
+static size_t
+search_level(
+    const struct pagealloc *pa, struct search *s, unsigned level, size_t from, size_t n)
+{
+    unsigned shift = level_shift(pa, level);
+    size_t run = 0;
+
+    for (size_t i = from; i < from + n; i++) {
+        uint64_t packed = pa->level[level][i];
+        size_t base = i << shift;
+        bool first = s->seen_nothing;
+        struct pagesum sum;
+
+        if (packed == 0) {
+            run = 0;
+            continue;
+        }
+        if (first) {
+            s->no_free = max_size(s->no_free, base);
+            s->seen_nothing = false;
+        }
+        sum = pagesum_unpack(packed);
+        if (run + sum.start >= s->npages)
+            return base - run;
+        if (sum.max >= s->npages) {
+            s->seen_nothing = first; /* what is below was seen only as a whole */
+            s->base = base;
+            return PAGE_NONE;
+        }
+        run = sum.start >> shift ? run + sum.start : sum.end;
+    }
+    s->base = PAGE_NONE;
+    return PAGE_NONE;
+}
+
+/* The lowest run, by the tree; raises the hint if it can. */
+static size_t
+find_slow(struct pagealloc *pa, size_t npages)
+{
+    struct search s = { .npages = npages, .no_free = pa->hint, .seen_nothing = true };
+    size_t from = pa->hint >> level_shift(pa, 0);
+    size_t n = pa->nentries[0] - min_size(from, pa->nentries[0]);
+    size_t page;
+
+    for (unsigned level = 0; level < pa->nlevels; level++) {
+        if (level > 0) {
+            from = s.base >> level_shift(pa, level);
+            n = FANOUT;
+        }
+        page = search_level(pa, &s, level, from, n);
+        if (page != PAGE_NONE || s.base == PAGE_NONE) {
+            pa->hint = s.no_free;
+            return page;
+        }
+    }
+    pa->hint = s.no_free;
+    page = gcrt_pagebits_find(&pa->chunk[s.base / CHUNK_PAGES], npages);
+    CHECK(page != PAGE_NONE);
+    return s.base + page;
+}
+
+/* The lowest run of npages free pages. */
+static size_t
+find(struct pagealloc *pa, size_t npages)
+{
+    size_t chunk = pa->hint / CHUNK_PAGES;
+
+    if (npages > pa->free_pages)
+        return PAGE_NONE;
+    if (chunk < pa->nchunks
+        && pagesum_unpack(pa->level[leaf_level(pa)][chunk]).max >= npages) {
+        /* Nothing below the hint is free, so no run that straddles comes before. */
+        return chunk * CHUNK_PAGES + gcrt_pagebits_find(&pa->chunk[chunk], npages);
+    }
+    return find_slow(pa, npages);
+}
+
+size_t
+gcrt_pagealloc_alloc(
+    struct pagealloc *pa, size_t npages, size_t *nscavenged, bool *all_zero)
+{
+    size_t page;
+
+    CHECK(npages > 0);
+    page = find(pa, npages);
+    if (page == PAGE_NONE)
+        return PAGE_NONE;
+    *nscavenged = take_range(pa, page, npages);
+    *all_zero = *nscavenged == npages;
+    /* The lowest single page is the lowest free page. */
+    if (npages == 1 || page == pa->hint)
+        pa->hint = page + npages;
+    return page;
+}
+
+/* Aborts unless all of the range is handed out. */
+static void
+check_handed_out(const struct pagealloc *pa, size_t page, size_t npages)
+{
+    check_in_range(pa, page, npages, "freed");
+    for (size_t at = page, end = page + npages; at < end;) {
+        struct piece piece = first_piece(at, end);
+        size_t twice;
+
+        if (!bits_test(pa->grown, piece.chunk))
+            gcrt_fatal("page %zu freed, but it was never allocated", at);
+        twice = pagebits_first_free(&pa->chunk[piece.chunk], piece.lo, piece.hi);
+        if (twice != PAGE_NONE)
+            gcrt_fatal("double free of page %zu (in %zu pages at page %zu)",
+                piece.chunk * CHUNK_PAGES + twice, npages, page);
+        at += piece.hi - piece.lo;
+    }
+}
+
+void
+gcrt_pagealloc_free(struct pagealloc *pa, size_t page, size_t npages)
+{
+    check_handed_out(pa, page, npages);
+    give_range(pa, page, npages, false);
+}
+
+/* ---- scavenging ---- */
+
+size_t
+gcrt_pagealloc_scavenge_find(struct pagealloc *pa, size_t max_pages, size_t *npages)
+{
+    size_t chunk = dirty_highest(pa);
+    size_t page;
+
+    CHECK(max_pages > 0);
+    if (chunk == PAGE_NONE)
+        return PAGE_NONE;
+    page = gcrt_pagebits_top_dirty(&pa->chunk[chunk], max_pages, npages);
+    CHECK(page != PAGE_NONE);
+    page += chunk * CHUNK_PAGES;
+    (void)take_range(pa, page, *npages);
+    return page;
+}
+
+void
+gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages)
+{
+    check_handed_out(pa, page, npages);
+    give_range(pa, page, npages, true);
+}
+
+/* ---- the page cache ---- */
+
+bool
+gcrt_pagealloc_fill_cache(struct pagealloc *pa, struct pagecache *cache)
+{
+    size_t page = find(pa, 1);
+    struct pagebits *bits;
+    size_t word;
+
+    CHECK(cache->free == 0);
+    if (page == PAGE_NONE)
+        return false;
+    bits = &pa->chunk[page / CHUNK_PAGES];
+    word = page % CHUNK_PAGES / 64;
+    cache->base = align_down(page, PAGECACHE_PAGES);
+    cache->free = bits->free[word];
+    cache->scavenged = bits->scavenged[word];
+    bits->free[word] = 0;
+    bits->scavenged[word] = 0;
+    chunk_changed(pa, page / CHUNK_PAGES);
+    range_changed(pa, page, 1);
+    pa->free_pages -= bit_count(cache->free);
+    pa->scavenged_pages -= bit_count(cache->scavenged);
+    pa->hint = cache->base + PAGECACHE_PAGES;
+    return true;
+}
+
+void
+gcrt_pagealloc_flush_cache(struct pagealloc *pa, struct pagecache *cache)
+{
+    struct pagebits *bits = &pa->chunk[cache->base / CHUNK_PAGES];
+    size_t word = cache->base % CHUNK_PAGES / 64;
+
+    if (pagecache_is_empty(cache))
+        return;
+    check_in_range(pa, cache->base, PAGECACHE_PAGES, "flushed");
+    CHECK((bits->free[word] & cache->free) == 0);
+    CHECK((cache->scavenged & ~cache->free) == 0);
+    bits->free[word] |= cache->free;
+    bits->scavenged[word] |= cache->scavenged;
+    chunk_changed(pa, cache->base / CHUNK_PAGES);
+    range_changed(pa, cache->base, 1);
+    pa->free_pages += bit_count(cache->free);
+    pa->scavenged_pages += bit_count(cache->scavenged);
+    pa->hint = min_size(pa->hint, cache->base + bit_lowest(cache->free));
+    cache->free = 0;
+    cache->scavenged = 0;
+}
+
+/* ---- verification ---- */
+
+/* Counts differences and words the first one. */
+struct complaint {
+    char *why;
+    size_t n;
+    size_t count;
+};
+
+static void
+expect_equal(struct complaint *c, const char *what, size_t where, size_t have, size_t want)
+{
+    if (have == want)
+        return;
+    if (c->count++ == 0 && c->n > 0)
+        (void)snprintf(
+            c->why, c->n, "%s at %zu is %zu, should be %zu", what, where, have, want);
+}
+
+static void
+expect_sum(struct complaint *c, const char *what, size_t where, uint64_t have,
+    struct pagesum want)
+{
+    struct pagesum sum = pagesum_unpack(have);
+
+    expect_equal(c, what, where, sum.start, want.start);
+    expect_equal(c, what, where, sum.max, want.max);
+    expect_equal(c, what, where, sum.end, want.end);
+}
+
+/* A summary derived run by run: feed runs of equal pages in order, then read it. */
+static void
+naive_add(struct pagesum *sum, size_t *npages, bool is_free, size_t n)
+{
+    if (is_free) {
+        if (sum->start == *npages)
+            sum->start += n;
+        sum->end += n;
+        sum->max = max_size(sum->max, sum->end);
+    } else {
+        sum->end = 0;
+    }
+    *npages += n;
+}
+
+/* The summary of chunks lo .. hi - 1, from their bitmaps, a page at a time. */
+static struct pagesum
+naive_sum(const struct pagealloc *pa, size_t lo, size_t hi)
+{
+    struct pagesum sum = { 0, 0, 0 };
+    size_t npages = 0;
+
+    for (size_t chunk = lo; chunk < hi; chunk++) {
+        if (chunk >= pa->chunks_top || !bits_test(pa->grown, chunk)) {
+            naive_add(&sum, &npages, false, CHUNK_PAGES);
+            continue;
+        }
+        for (size_t i = 0; i < CHUNK_PAGES; i++)
+            naive_add(&sum, &npages, bits_test(pa->chunk[chunk].free, i), 1);
+    }
+    return sum;
+}
+
+static void
+check_chunks(const struct pagealloc *pa, struct complaint *c)
+{
+    size_t nfree = 0, nscavenged = 0, ngrown = 0, first = PAGE_NONE;
+
+    for (size_t chunk = 0; chunk < pa->chunks_top; chunk++) {
+        const struct pagebits *bits = &pa->chunk[chunk];
+        bool grown = bits_test(pa->grown, chunk), dirty = false;
+
+        for (size_t i = 0; i < CHUNK_PAGES; i++) {
+            bool is_free = bits_test(bits->free, i);
+            bool scavenged = bits_test(bits->scavenged, i);
+            size_t page = chunk * CHUNK_PAGES + i;
+
+            expect_equal(c, "free bit of a page not grown", page, is_free && !grown, 0);
+            expect_equal(
+                c, "scavenged bit of a page not free", page, scavenged && !is_free, 0);
+            nfree += is_free;
+            nscavenged += scavenged;
+            dirty |= is_free && !scavenged;
+            if (is_free && first == PAGE_NONE)
+                first = page;
+        }
+        ngrown += grown ? CHUNK_PAGES : 0;
+        expect_equal(c, "dirty bit of chunk", chunk, dirty_get(pa, chunk), dirty);
+    }
+    expect_equal(c, "free pages", 0, pa->free_pages, nfree);
+    expect_equal(c, "scavenged pages", 0, pa->scavenged_pages, nscavenged);
+    expect_equal(c, "grown pages", 0, pa->grown_pages, ngrown);
+    expect_equal(c, "hint above the first free page", first, pa->hint > first, 0);
+}
+
+static void
+check_tree(const struct pagealloc *pa, struct complaint *c)
+{
+    static const char *const what[PAGEALLOC_LEVELS_MAX] = {
+        "summary, level 0,", "summary, level 1,", "summary, level 2,",
+        "summary, level 3,", "summary, level 4,",
+    };
+
+    for (unsigned level = 0; level < pa->nlevels; level++) {
+        unsigned shift = level_shift(pa, level) - CHUNK_PAGES_LOG;
+
+        for (size_t i = 0; i < pa->nentries[level]; i++) {
+            struct pagesum want = naive_sum(pa, i << shift, (i + 1) << shift);
+
+            expect_sum(c, what[level], i, pa->level[level][i], want);
+        }
+    }
+}
+
+static void
+check_dirty_levels(const struct pagealloc *pa, struct complaint *c)
+{
+    size_t n = pa->nchunks;
+
+    for (unsigned level = 0; level + 1 < PAGEALLOC_DIRTY_LEVELS; level++) {
+        n = (n + 63) / 64;
+        for (size_t i = 0; i < n; i++)
+            expect_equal(c, "dirty bit of word", i, bits_test(pa->dirty[level + 1], i),
+                pa->dirty[level][i] != 0);
+    }
+}
+
+size_t
+gcrt_pagealloc_check(const struct pagealloc *pa, char *why, size_t n)
+{
+    struct complaint c = { .why = why, .n = n };
+
+    if (n > 0)
+        why[0] = '\0';
+    check_chunks(pa, &c);
+    check_tree(pa, &c);
+    check_dirty_levels(pa, &c);
+    return c.count;
+}
+
+struct pagesum
+gcrt_pagealloc_summary(const struct pagealloc *pa, unsigned level, size_t entry)
+{
+    CHECK(level < pa->nlevels);
+    CHECK(entry < pa->nentries[level]);
+    return pagesum_unpack(pa->level[level][entry]);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_ALLOC_PAGEALLOC_H
+#define GCRT_ALLOC_PAGEALLOC_H
+
+/*
+ * The page allocator: which pages of one reserved range are free.
+ *
+ * Pages are 8 KiB and have numbers, 0 .. npages_max - 1; the pages themselves are never
+ * touched.  Every function here but the first expects that the caller holds the heap lock.
+ */
+
+#include "alloc/base/base.h"
+#include "alloc/pagebits.h"
+#include "alloc/pagecache.h"
+
+#define PAGEALLOC_PAGES_MAX    ((size_t)1 << 26) /* 512 GiB */
+#define PAGEALLOC_LEVELS_MAX   5
+#define PAGEALLOC_ROOT_MAX     64 /* entries of the root level */
+#define PAGEALLOC_DIRTY_LEVELS 3
+
+/*
+ * Level 0 is the root; level nlevels - 1 has one entry per chunk; an entry covers eight
+ * entries of the level below.  Entries are packed struct pagesum (pagealloc_summary).
+ */
+struct pagealloc {
+    /* const: pointers into the caller's block, which is borrowed */
+    struct pagebits *chunk;
+    uint64_t *level[PAGEALLOC_LEVELS_MAX];
+    uint64_t *grown;                         /* bit per chunk */
+    uint64_t *dirty[PAGEALLOC_DIRTY_LEVELS]; /* [0] bit per chunk; above, bit per word */
+    size_t nentries[PAGEALLOC_LEVELS_MAX];   /* multiples of 8, but for the root */
+    size_t nchunks;
+    unsigned nlevels;
+
+    /* lock: heap */
+    size_t hint;       /* no page below it is free */
+    size_t chunks_top; /* no chunk at or above it is grown */
+    size_t free_pages;
+    size_t scavenged_pages; /* of the free ones */
+    size_t grown_pages;
+};
+
+/* Size of the block that gcrt_pagealloc_init wants; npages_max <= PAGEALLOC_PAGES_MAX. */
+size_t gcrt_pagealloc_bytes(size_t npages_max);
+
+/*
+ * zeroed: gcrt_pagealloc_bytes(npages_max) bytes of zero memory, aligned to a cache line,
+ * kept as long as pa is used.  It is not touched before pages are grown, and afterwards
+ * only in proportion to them.  Pages above the last multiple of CHUNK_PAGES are not used.
+ */
+void gcrt_pagealloc_init(struct pagealloc *pa, size_t npages_max, void *zeroed);
+
+/*
+ * New pages become free and scavenged (they read as zero).  Both numbers are multiples of
+ * CHUNK_PAGES, and none of the pages was grown before.
+ */
+void gcrt_pagealloc_grow(struct pagealloc *pa, size_t page, size_t npages);
+
+/*
+ * The lowest run of npages >= 1 free pages, or PAGE_NONE (outputs untouched).  *nscavenged
+ * is how many of them were scavenged; *all_zero says that every one was, so the memory
+ * reads as zero.
+ */
+size_t gcrt_pagealloc_alloc(
+    struct pagealloc *pa, size_t npages, size_t *nscavenged, bool *all_zero);
+
+/*
+ * The pages become free and dirty.  Any handed-out pages may be given back together,
+ * however they were allocated.  Aborts if one is free already or was never grown.
+ */
+void gcrt_pagealloc_free(struct pagealloc *pa, size_t page, size_t npages);
+
+/*
+ * Reserves the highest run of free dirty pages, or of its top at most max_pages >= 1, and
+ * never more than lies in one chunk.  Returns its first page and sets *npages, or returns
+ * PAGE_NONE.  The lock may be dropped while their memory is given to the OS; then they come
+ * back with gcrt_pagealloc_scavenged, or, if that failed, with gcrt_pagealloc_free.
+ */
+size_t gcrt_pagealloc_scavenge_find(
+    struct pagealloc *pa, size_t max_pages, size_t *npages);
+void gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages);
+
+/*
+ * Moves all free pages of the 64-page window with the lowest free page into the cache,
+ * which must be empty; false if no page is free.  flush gives back what is left, each page
+ * as clean or dirty as it was, and empties the cache.
+ */
+bool gcrt_pagealloc_fill_cache(struct pagealloc *pa, struct pagecache *cache);
+void gcrt_pagealloc_flush_cache(struct pagealloc *pa, struct pagecache *cache);
+
+/*
+ * Derives everything again from the bitmaps.  Returns how many things differ, and words
+ * for the first of them in why (n bytes).  Linear in the range; for verifiers and tests.
+ */
+size_t gcrt_pagealloc_check(const struct pagealloc *pa, char *why, size_t n);
+
+/* The summary of one entry, for tests and debuggers. */
+struct pagesum gcrt_pagealloc_summary(
+    const struct pagealloc *pa, unsigned level, size_t entry);
+
+#endif

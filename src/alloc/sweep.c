@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sweep of one span.
+ *
+ * Purpose: turn a span's mark bits into its alloc bits.
+ * Place: mcentral, the background sweeper and mcache's flush call it; it calls mheap.
+ * Invariants: only a span claimed at sweepgen h-1 is swept; it ends at h with free index 0
+ * and clean mark bits.  A mark counts only on a slot that was allocated (below the free
+ * index, or alloc bit set): runs given back half used leave marks on free slots.
+ * I-no-late-mark keeps markers away until the next cycle.
+ * Concurrency: the claimer owns the span; storing sweepgen h publishes it (pairs:
+ * span.swept, by whoever pops it from a set).
+ * Cost: one or two lines per span, no object is touched (unless they are clobbered).
+ */
+#include "alloc/sweep.h"
+
+#define CLOBBER 0xdeadbeefdeadbeefu
+
+/* Bits of word w that are allocated slots. */
+static uint64_t
+allocated_word(const aword *allocs, size_t w, size_t freeindex)
+{
+    uint64_t below = w * 64 < freeindex ? bits_word_mask(w, 0, freeindex) : 0;
+
+    return below | aword_load_relaxed(&allocs[w]);
+}
+
+static void
+clobber_slots(struct mheap *h, struct mspan *s, size_t w, uint64_t dead)
+{
+    size_t bytes = span_elem_bytes(s);
+
+    for (; dead != 0; dead &= dead - 1) {
+        uintptr_t object = span_object(h, s, w * 64 + bit_lowest(dead));
+
+        for (size_t i = 0; i < bytes; i += WORD)
+            slot_store_relaxed((void *)(object + i), CLOBBER);
+    }
+}
+
+/* Objects and bytes that died, into the statistics. */
+static void
+count_frees(struct mheap *h, const struct mspan *s, size_t freed)
+{
+    if (freed == 0)
+        return;
+    if (s->sizeclass == CLASS_LARGE) {
+        aword_add_relaxed(&h->large_frees, 1);
+        aword_add_relaxed(&h->large_free_bytes, s->alloc.large.npages << PAGE_SHIFT);
+    } else {
+        aword_add_relaxed(&h->small_frees[s->sizeclass], freed);
+    }
+}
+
+size_t
+gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
+{
+    size_t freeindex = ahalf_load_relaxed(&s->freeindex);
+    size_t words = span_words(s), live = 0, freed = 0;
+    aword *marks = span_marks(s), *allocs = span_allocs(s);
+
+    CHECK(ahalf_load_relaxed(&s->sweepgen) == sweepgen - 1);
+    for (size_t w = 0; w < words; w++) {
+        uint64_t was = allocated_word(allocs, w, freeindex);
+        uint64_t is = was & aword_load_relaxed(&marks[w]);
+
+        live += bit_count(is);
+        freed += bit_count(was) - bit_count(is);
+        if (UNLIKELY(h->clobber) && was != is)
+            clobber_slots(h, s, w, was & ~is);
+        aword_store_relaxed(&allocs[w], is);
+        aword_store_relaxed(&marks[w], 0);
+    }
+    if (freed != 0)
+        s->needzero = 1;
+    count_frees(h, s, freed);
+    ahalf_store_relaxed(&s->freeindex, 0);
+    aword_add_relaxed(&h->swept_spans, 1);
+    ahalf_store_release(&s->sweepgen, sweepgen); /* pairs: span.swept */
+    return live;
+}
+
+/* Files or frees a span that the caller claimed. */
+static void
+sweep_claimed(struct mheap *h, struct mcentral *c, struct mspan *s, unsigned sweepgen)
+{
+    if (gcrt_sweep_span(h, s, sweepgen) == 0)
+        gcrt_mheap_free(h, s);
+    else
+        gcrt_mcentral_put_swept(h, c, s, sweepgen);
+}
+
+bool
+gcrt_sweep_one(struct mheap *h)
+{
+    unsigned n = ahalf_load_acquire(&h->ncentrals); /* pairs: central.publish */
+    unsigned start = ahalf_load_relaxed(&h->sweep_cursor);
+    struct mspan *s = NULL;
+
+    sweep_begin(h);
+    for (unsigned i = 0; s == NULL && i < n; i++) {
+        unsigned at = (start + i) % n;
+        unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+        struct mcentral *c = h->centrals[at];
+
+        s = gcrt_mcentral_claim(h, c, sweepgen);
+        if (s != NULL) {
+            sweep_claimed(h, c, s, sweepgen);
+            ahalf_store_relaxed(&h->sweep_cursor, at); /* a hint: stay with this kind */
+        }
+    }
+    sweep_end(h);
+    return s != NULL;
+}
+
+bool
+gcrt_sweep_is_done(struct mheap *h)
+{
+    unsigned n = ahalf_load_acquire(&h->ncentrals); /* pairs: central.publish */
+    unsigned unswept = 1 - ahalf_load_acquire(&h->sweepgen) / 2 % 2;
+
+    for (unsigned i = 0; i < n; i++)
+        if (!spanset_is_empty(&h->centrals[i]->partial[unswept])
+                || !spanset_is_empty(&h->centrals[i]->full[unswept]))
+            return false;
+    /* Acquire: a sweeper counts itself before it pops, so empty sets and a zero after them
+     * mean that nobody holds an unswept span. */
+    return ahalf_load_acquire(&h->sweepers) == 0;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public functions: check the arguments, make one call.
+ *
+ * Purpose: turn what hosts pass into what the layers below expect, and name every misuse.
+ * Place: on top of everything.
+ * Concurrency: none of its own.
+ * Cost: a few compares per call; gc_alloc's fast path does not come here.
+ */
+#include "gc/cycle.h"
+#include "gc/error.h"
+#include "gc/kind.h"
+#include "gc/malloc.h"
+#include "gc/mutator.h"
+
+#include <gcrt/gcrt.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const gc_field one_pointer[1] = { { 0, sizeof(void *) } };
+
+const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
+    .form = GC_FORM_FIELDS, .nfields = 1, .mask = 1, .fields = one_pointer,
+    .magic = GC_IMPL_TYPE_MAGIC };
+
+const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
+    .magic = GC_IMPL_TYPE_MAGIC };
+
+/* ---- allocation ---- */
+
+static void
+check_type(const char *caller, const gc_type *type)
+{
+    const char *complaint = gcrt_type_complaint(type);
+
+    if (UNLIKELY(complaint != NULL))
+        gcrt_fatal("%s: type %s %s", caller,
+                type != NULL && type->magic == GC_IMPL_TYPE_MAGIC ? type->name : "", complaint);
+}
+
+static struct gc_heap *
+resolve(const char *caller, gc_heap *heap)
+{
+    struct gc_heap *h = gcrt_heap_resolve(heap);
+
+    if (h == NULL)
+        gcrt_fatal("%s: there is no such heap", caller);
+    return h;
+}
+
+static COLD void *
+no_memory(const char *caller, size_t bytes)
+{
+    gcrt_fatal("%s: out of memory allocating %zu bytes", caller, bytes);
+}
+
+/* The object, or NULL; then a fatal line unless the caller only tries. */
+static void *
+allocate(const char *caller, bool try, const struct request *req)
+{
+    struct gcrt_mutator *m = gcrt_mutator_self(caller);
+    void *p = gcrt_malloc(m, req);
+
+    if (UNLIKELY(p == NULL && !try))
+        return no_memory(caller, req->bytes);
+    return p;
+}
+
+static void *
+allocate_one(const char *caller, bool try, const gc_type *type)
+{
+    struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true };
+
+    return allocate(caller, try, &req);
+}
+
+/* header + n * elem bytes, or the overflow's consequences. */
+static bool
+total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, size_t *ret)
+{
+    size_t bytes;
+
+    (void)gcrt_mutator_self(caller);
+    if (__builtin_mul_overflow(n, elem, &bytes) || __builtin_add_overflow(bytes, header, &bytes)
+            || bytes > PTRDIFF_MAX) {
+        if (!try)
+            gcrt_fatal("%s: %zu elements of %zu bytes overflow", caller, n, elem);
+        return false;
+    }
+    *ret = max_size(bytes, 1);
+    return true;
+}
+
+static void *
+allocate_array(const char *caller, bool try, const gc_type *elem, size_t n)
+{
+    struct request req = { .type = elem, .zero = true };
+
+    check_type(caller, elem);
+    if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
+        gcrt_fatal("%s: type %s cannot be an array's element", caller, elem->name);
+    if (elem->form == GC_FORM_NOSCAN)
+        req.type = &gc_byte_type; /* all such arrays share their spans */
+    return total_bytes(caller, try, 0, elem->size, n, &req.bytes) ? allocate(caller, try, &req)
+                                                                  : NULL;
+}
+
+static void *
+allocate_flex(const char *caller, bool try, const gc_type *type, size_t n)
+{
+    struct request req = { .type = type, .zero = true };
+
+    check_type(caller, type);
+    if (type->form != GC_FORM_FLEX)
+        gcrt_fatal("%s: type %s is not flexible", caller, type->name);
+    if (!total_bytes(caller, try, type->tail, type->elem->size, n, &req.bytes))
+        return NULL;
+    req.bytes = max_size(req.bytes, type->size);
+    return allocate(caller, try, &req);
+}
+
+static void *
+allocate_bytes(const char *caller, bool try, size_t n, bool zero)
+{
+    struct request req = { .type = &gc_byte_type, .zero = zero };
+
+    return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
+}
+
+static void
+check_single(const char *caller, const gc_type *type)
+{
+    check_type(caller, type);
+    if (type->form == GC_FORM_FLEX)
+        gcrt_fatal("%s: type %s is flexible: use gc_alloc_flex", caller, type->name);
+}
+
+void *
+gc_impl_alloc(const gc_type *type)
+{
+    check_single("gc_alloc", type);
+    return allocate_one("gc_alloc", false, type);
+}
+
+void *
+gc_try_alloc(const gc_type *type)
+{
+    check_single("gc_try_alloc", type);
+    return allocate_one("gc_try_alloc", true, type);
+}
+
+void *
+gc_alloc_array(const gc_type *elem, size_t n)
+{
+    return allocate_array("gc_alloc_array", false, elem, n);
+}
+
+void *
+gc_try_alloc_array(const gc_type *elem, size_t n)
+{
+    return allocate_array("gc_try_alloc_array", true, elem, n);
+}
+
+void *
+gc_alloc_flex(const gc_type *type, size_t n)
+{
+    return allocate_flex("gc_alloc_flex", false, type, n);
+}
+
+void *
+gc_try_alloc_flex(const gc_type *type, size_t n)
+{
+    return allocate_flex("gc_try_alloc_flex", true, type, n);
+}
+
+void *
+gc_alloc_bytes(size_t n)
+{
+    return allocate_bytes("gc_alloc_bytes", false, n, true);
+}
+
+void *
+gc_alloc_bytes_uninit(size_t n)
+{
+    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false);
+}
+
+void *
+gc_try_alloc_bytes(size_t n)
+{
+    return allocate_bytes("gc_try_alloc_bytes", true, n, true);
+}
+
+void *
+gc_try_alloc_bytes_uninit(size_t n)
+{
+    return allocate_bytes("gc_try_alloc_bytes_uninit", true, n, false);
+}
+
+char *
+gc_strdup(const char *s)
+{
+    size_t n;
+    char *copy;
+
+    if (s == NULL)
+        gcrt_fatal("gc_strdup: s is NULL");
+    n = strlen(s) + 1;
+    copy = allocate_bytes("gc_strdup", false, n, false);
+    memcpy(copy, s, n);
+    return copy;
+}
+
+/* ---- asking about objects ---- */
+
+/* The span and object index that p lies in; false if in none. */
+static bool
+find_object(const char *caller, const void *p, struct mspan **s, size_t *index)
+{
+    struct mheap *h = &gcrt_mutator_self(caller)->heap->mheap;
+
+    *s = mheap_span_of(h, (uintptr_t)p);
+    if (*s == NULL)
+        return false;
+    *index = span_object_index(h, *s, (uintptr_t)p);
+    return *index < (*s)->nelems && span_is_allocated(*s, *index);
+}
+
+size_t
+gc_usable_size(const void *p)
+{
+    struct mspan *s;
+    size_t index;
+
+    return find_object("gc_usable_size", p, &s, &index) ? span_elem_bytes(s) : 0;
+}
+
+void *
+gc_base(const void *p)
+{
+    struct mspan *s;
+    size_t index;
+
+    if (!find_object("gc_base", p, &s, &index))
+        return NULL;
+    return (void *)span_object(&gc_impl_self.mutator->heap->mheap, s, index);
+}
+
+/* ---- the collector ---- */
+
+void
+gc_collect(gc_heap *heap)
+{
+    struct gc_heap *h = resolve("gc_collect", heap);
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (m == NULL) {
+        gcrt_cycle_wait(h);
+        return;
+    }
+    gc_block_enter();
+    gcrt_cycle_wait(h);
+    gc_block_leave();
+}
+
+int64_t
+gc_set_gogc(gc_heap *heap, int64_t percent)
+{
+    struct gc_heap *h = resolve("gc_set_gogc", heap);
+    struct cycles *c = &h->cycles;
+    int64_t old;
+
+    percent = percent < 0 ? GC_GOGC_OFF : percent > INT32_MAX ? INT32_MAX : percent;
+    critical_enter();
+    gcrt_lock_acquire(&c->lock);
+    old = (int64_t)aword_load_relaxed(&c->gogc);
+    aword_store_relaxed(&c->gogc, (uint64_t)percent);
+    gcrt_pacer_set_gogc(&c->pacer, percent, aword_load_relaxed(&h->mheap.live),
+            ahalf_load_acquire(&c->phase) != PHASE_SWEEPING);
+    if (!c->pacer.in_cycle)
+        gcrt_cycle_publish_pace_locked(h);
+    gcrt_lock_release(&c->lock);
+    critical_leave();
+    return old;
+}
+
+gc_status
+gc_verify(gc_heap *heap)
+{
+    struct gc_heap *h = gcrt_heap_resolve(heap);
+    bool inside = gc_impl_self.mutator != NULL;
+    gc_status status;
+
+    if (h == NULL)
+        return gcrt_error(GC_ERR_NOTFOUND, "gc_verify: there is no such heap");
+    if (inside)
+        gc_block_enter();
+    status = gcrt_cycle_verify(h);
+    if (inside)
+        gc_block_leave();
+    return status == GC_OK ? GC_OK : gcrt_error(status, "%s", h->cycles.verify_text);
+}
+
+/* ---- threads ---- */
+
+gc_status
+gc_thread_attach(gc_heap *heap)
+{
+    struct gc_heap *h;
+
+    if (gc_impl_self.mutator != NULL)
+        return gcrt_error(GC_ERR_ATTACHED, "gc_thread_attach: this thread is attached already");
+    h = gcrt_heap_resolve(heap);
+    if (h == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_thread_attach: there is no such heap");
+    return gcrt_mutator_attach(h);
+}
+
+void
+gc_thread_detach(void)
+{
+    gcrt_mutator_detach(gcrt_mutator_self("gc_thread_detach"));
+}
+
+gc_heap *
+gc_thread_heap(void)
+{
+    return gc_impl_self.mutator == NULL ? NULL : gc_impl_self.mutator->heap;
+}
+
+/*
+ * What a new thread needs, on its parent's stack: the parent waits until the child is
+ * attached and has taken the argument, which a handle keeps alive until then.
+ */
+struct birth {
+    pthread_mutex_t lock;
+    pthread_cond_t settled;
+    bool done;
+    gc_status status;
+    void *(*run)(void *);
+    gc_heap *heap;
+    gc_handle *arg;
+};
+
+static void
+settle_birth(struct birth *b, gc_status status)
+{
+    pthread_mutex_lock(&b->lock);
+    b->status = status;
+    b->done = true;
+    pthread_cond_signal(&b->settled);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Holds arg on its own stack before the parent lets go of the handle. */
+static void *
+thread_main(void *arg)
+{
+    struct birth *b = arg;
+    void *(*run)(void *) = b->run;
+    gc_status status = gc_thread_attach(b->heap);
+    void *value, *result;
+
+    if (status != GC_OK) {
+        settle_birth(b, status);
+        return NULL;
+    }
+    value = gc_handle_get(b->arg);
+    GC_KEEP_ALIVE(value);
+    settle_birth(b, GC_OK); /* b is gone from here on */
+    result = run(value);
+    if (gc_impl_self.mutator != NULL)
+        gc_thread_detach();
+    return result;
+}
+
+static gc_status
+wait_for_birth(struct birth *b)
+{
+    pthread_mutex_lock(&b->lock);
+    while (!b->done)
+        pthread_cond_wait(&b->settled, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+    return b->status;
+}
+
+static gc_status
+status_of_create(int error)
+{
+    if (error == EINVAL)
+        return gcrt_error(GC_ERR_INVAL, "gc_pthread_create: invalid attributes");
+    return gcrt_error(GC_ERR_THREAD, "gc_pthread_create: %s", strerror(error));
+}
+
+gc_status
+gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+    struct birth b = { .lock = PTHREAD_MUTEX_INITIALIZER,
+        .settled = PTHREAD_COND_INITIALIZER, .run = start, .heap = gc_thread_heap() };
+    gc_status status = GC_OK;
+    int error;
+
+    if (ret == NULL || start == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_pthread_create: ret or start is NULL");
+    if (b.heap == NULL)
+        return gcrt_error(GC_ERR_DETACHED, "gc_pthread_create: the thread is not attached");
+    b.arg = gc_handle_new(arg);
+    if (b.arg == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_pthread_create: no memory for a handle");
+    error = pthread_create(ret, attr, thread_main, &b);
+    if (error != 0) {
+        status = status_of_create(error);
+    } else {
+        gc_block_enter();
+        status = wait_for_birth(&b);
+        gc_block_leave();
+        if (status != GC_OK)
+            pthread_join(*ret, NULL);
+    }
+    gc_handle_free(b.arg);
+    return status;
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a mutator does in each handshake.
+ *
+ * Purpose: the steps H1 to H6 of a cycle, seen from one mutator.
+ * Place: handshake runs them, on the mutator's thread or for it; they call stack, barrier,
+ * mcache.
+ * Invariants: I-own-snapshot: action_scan collects the stack, blackens the runs, and
+ * changes barrier and colour in one action.  I-no-late-mark: action_barrier_off drops the
+ * buffer, whose words are all marked by then.
+ * Concurrency: the caller owns the mutator; no gcrt lock is held by its thread.
+ * Cost: action_scan is the pause: the stack's words plus the cached runs' bitmaps.
+ * action_flush_cache returns the cached spans, some 50 ns each.
+ */
+#include "gc/actions.h"
+
+#include "gc/barrier.h"
+#include "gc/stack.h"
+
+static void
+set_barrier(struct gcrt_mutator *m, uint32_t barrier)
+{
+    __atomic_store_n(&m->self->barrier, barrier, __ATOMIC_RELAXED);
+}
+
+/* H1.  Newborns stay white until the own scan. */
+static void
+action_barrier_on(struct gcrt_mutator *m)
+{
+    m->credit = 0;
+    set_barrier(m, BARRIER_HYBRID);
+}
+
+/* H3. */
+static void
+action_scan(struct gcrt_mutator *m, uintptr_t sp)
+{
+    gcrt_stack_collect(m, sp);
+    if (m->p != NULL)
+        gcrt_mcache_blacken(&m->p->cache, m->heap->registry.black_gen);
+    set_barrier(m, BARRIER_DELETION);
+}
+
+/* H4.  Says whether anything grey was still private to m (I-ragged-done). */
+static void
+action_flush(struct gcrt_mutator *m)
+{
+    bool had = gcrt_barrier_flush(m);
+
+    had |= gcrt_marker_flush(&m->marker);
+    if (had)
+        ahalf_store_release(&m->heap->handshake.flushed, 1);
+}
+
+/* H5. */
+static void
+action_barrier_off(struct gcrt_mutator *m)
+{
+    m->nbarrier = 0; /* marking is complete: whatever is buffered is marked */
+    (void)gcrt_marker_flush(&m->marker);
+    set_barrier(m, BARRIER_OFF);
+}
+
+/* H6. */
+static void
+action_flush_cache(struct gcrt_mutator *m)
+{
+    if (m->p == NULL)
+        return;
+    gcrt_mcache_flush(&m->p->cache, false);
+    m->p->cache.black = false;
+}
+
+void
+gcrt_action_run(struct gcrt_mutator *m, enum action action, uintptr_t sp)
+{
+    switch (action) {
+    case ACTION_BARRIER_ON:
+        action_barrier_on(m);
+        break;
+    case ACTION_SCAN:
+        action_scan(m, sp);
+        break;
+    case ACTION_FLUSH:
+        action_flush(m);
+        break;
+    case ACTION_BARRIER_OFF:
+        action_barrier_off(m);
+        break;
+    case ACTION_FLUSH_CACHE:
+        action_flush_cache(m);
+        break;
+    case ACTION_SETTLE: /* answering is all */
+    case ACTION_HOLD:
+        break;
+    case ACTION_NONE:
+    case ACTION_COUNT:
+        UNREACHABLE();
+    }
+}
+
+const char *
+gcrt_action_name(enum action action)
+{
+    static const char *const names[ACTION_COUNT] = {
+        [ACTION_NONE] = "none",
+        [ACTION_BARRIER_ON] = "barrier_on",
+        [ACTION_SETTLE] = "settle",
+        [ACTION_SCAN] = "scan",
+        [ACTION_FLUSH] = "flush",
+        [ACTION_BARRIER_OFF] = "barrier_off",
+        [ACTION_FLUSH_CACHE] = "flush_cache",
+        [ACTION_HOLD] = "hold",
+    };
+
+    return names[action];
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_ASSIST_H
+#define GCRT_GC_ASSIST_H
+
+/* Mark assist: who allocates while the collector marks pays in marking. */
+
+#include "gc/mutator.h"
+
+/* The slow half: m owes. */
+void gcrt_assist(struct gcrt_mutator *m);
+
+static inline void
+gcrt_assist_if_owed(struct gcrt_mutator *m)
+{
+    if (UNLIKELY(m->credit < 0 && aword_load_relaxed(&m->heap->marking.work_per_byte) != 0))
+        gcrt_assist(m);
+}
+
+/* Sets the exchange rate; 0 ends assisting. */
+void gcrt_assist_set_ratio(struct gc_heap *heap, double work_per_byte, double bytes_per_work);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hybrid write barrier.
+ *
+ * Purpose: keep marking sound while mutators move pointers.
+ * Place: gc_write's inline half calls in when the thread's barrier word is not 0; handshake
+ * actions flush the buffer; it calls mark.
+ *
+ * Proof sketch.  Every mutator goes off -> 1 in H1 and 1 -> 2 in H3.
+ *   1 (own stack not scanned): old and new value are shaded, then the store happens.
+ *   2 (own stack scanned): only the old value is.  A pointer that such a mutator holds was on
+ *     its stack when that was scanned, or was read from a slot whose deletion shades it, or
+ *     was born black (I-own-snapshot), so storing it needs no shade.
+ *   A mutator that has scanned may meet a store of one that has not, over the same slot: the
+ *   insertion half of the latter covers the value, the deletion half of whoever overwrites
+ *   it first covers what was there (I-settle: nobody's store with the barrier off is still
+ *   under way when the first stack is scanned).
+ * docs/architecture.md has the invariants; the model in tests/model checks them, and that
+ * each is needed.
+ *
+ * Invariants: I-critical, I-weak-tricolour.  A word in a buffer counts as grey; H4 flushes.
+ * Concurrency: the buffer is the mutator's own.  Shading only queues, so a barrier costs no
+ * miss; a full buffer is marked in one go with prefetching, or, before marking is open,
+ * handed over unresolved (stack.c says why).
+ * Cost: off, one load and a branch, inline; on, a call and two appends.
+ */
+#include "gc/barrier.h"
+
+#include <gcrt/barrier.h>
+
+#include <string.h>
+
+/* Bytes of a bulk operation between two chances to answer a handshake. */
+#define BULK_STEP ((size_t)4096)
+
+/* ---- the buffer ---- */
+
+static void
+mark_buffer(struct gcrt_mutator *m)
+{
+    const struct mheap *h = &m->heap->mheap;
+
+    for (uint32_t i = 0; i < m->nbarrier; i++)
+        __builtin_prefetch(mheap_descriptor(h, m->barrier[i] - h->base));
+    for (uint32_t i = 0; i < m->nbarrier; i++)
+        gcrt_mark_word(&m->marker, m->barrier[i]);
+}
+
+static void
+hand_over_raw(struct gc_heap *heap, const uintptr_t *words, uint32_t n)
+{
+    struct work *w = &heap->work;
+
+    while (n != 0) {
+        struct workbuf *b = gcrt_work_take_empty(w);
+        uint32_t part = n < w->slots ? n : w->slots;
+
+        memcpy(b->slot, words, part * sizeof(words[0]));
+        b->n = part;
+        gcrt_work_push_raw(w, b);
+        words += part;
+        n -= part;
+    }
+}
+
+bool
+gcrt_barrier_flush(struct gcrt_mutator *m)
+{
+    if (m->nbarrier == 0)
+        return false;
+    if (ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
+        mark_buffer(m);
+    else
+        hand_over_raw(m->heap, m->barrier, m->nbarrier);
+    aword_add_relaxed(&m->heap->counters.barrier_flushes, 1);
+    aword_add_relaxed(&m->heap->counters.barrier_words, m->nbarrier);
+    m->nbarrier = 0;
+    return true;
+}
+
+static inline void
+buffer_word(struct gcrt_mutator *m, uintptr_t word)
+{
+    if (!mheap_contains(&m->heap->mheap, word))
+        return;
+    m->barrier[m->nbarrier++] = word;
+    if (UNLIKELY(m->nbarrier == m->barrier_slots))
+        gcrt_barrier_flush(m);
+}
+
+void
+gcrt_barrier_shade(struct gcrt_mutator *m, uintptr_t old, uintptr_t new_)
+{
+    buffer_word(m, old);
+    if (m->self->barrier == BARRIER_HYBRID)
+        buffer_word(m, new_);
+}
+
+/* ---- stores ---- */
+
+void
+gc_impl_write_slow(void *slot, const void *value)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    critical_enter();
+    if (gc_impl_self.barrier != BARRIER_OFF)
+        gcrt_barrier_shade(m, slot_load(slot), (uintptr_t)value);
+    chaos_point(&m->heap->os); /* between the barrier's test and the store */
+    slot_store_relaxed(slot, (uintptr_t)value);
+    critical_leave();
+}
+
+void
+gc_impl_write_release(void *slot, const void *value)
+{
+    critical_enter();
+    if (gc_impl_self.barrier != BARRIER_OFF)
+        gcrt_barrier_shade(gc_impl_self.mutator, slot_load(slot), (uintptr_t)value);
+    slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    critical_leave();
+}
+
+static bool
+slot_cas(void *slot, uintptr_t expected, uintptr_t value)
+{
+    return __atomic_compare_exchange_n((uintptr_t *)slot, &expected, value, false,
+            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+/* The value that is replaced must be the one that was shaded, hence a loop. */
+void *
+gc_impl_exchange(void *slot, const void *value)
+{
+    uintptr_t old;
+
+    critical_enter();
+    do {
+        old = slot_load(slot);
+        if (gc_impl_self.barrier != BARRIER_OFF)
+            gcrt_barrier_shade(gc_impl_self.mutator, old, (uintptr_t)value);
+    } while (!slot_cas(slot, old, (uintptr_t)value));
+    critical_leave();
+    return (void *)old;
+}
+
+int
+gc_impl_cas(void *slot, const void *expected, const void *value)
+{
+    bool done;
+
+    critical_enter();
+    if (gc_impl_self.barrier != BARRIER_OFF)
+        gcrt_barrier_shade(gc_impl_self.mutator, (uintptr_t)expected, (uintptr_t)value);
+    done = slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
+    critical_leave();
+    return done;
+}
+
+/* ---- bulk stores ---- */
+
+void
+gcrt_barrier_shade_range(struct gcrt_mutator *m, const void *start, size_t bytes)
+{
+    for (size_t i = 0; i + WORD <= bytes; i += WORD)
+        buffer_word(m, slot_load((const char *)start + i));
+}
+
+/* dst[0..bytes) is about to become src (NULL: zeroes). */
+static void
+shade_bulk(const char *dst, const char *src, size_t bytes)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (gc_impl_self.barrier == BARRIER_OFF)
+        return;
+    gcrt_barrier_shade_range(m, dst, bytes);
+    if (src != NULL && gc_impl_self.barrier == BARRIER_HYBRID)
+        gcrt_barrier_shade_range(m, src, bytes);
+}
+
+/* One step of a bulk store, whole words, in the direction that overlap allows. */
+static void
+step(char *dst, const char *src, size_t bytes, bool backwards)
+{
+    critical_enter();
+    shade_bulk(dst, src, bytes);
+    for (size_t i = 0; i < bytes; i += WORD) {
+        size_t at = backwards ? bytes - WORD - i : i;
+
+        slot_store_relaxed(dst + at, src == NULL ? 0 : slot_load(src + at));
+    }
+    critical_leave();
+}
+
+static size_t
+bulk_bytes(const char *caller, const gc_type *type, const void *dst, size_t n)
+{
+    size_t bytes;
+
+    if (type == NULL || type->magic != GC_IMPL_TYPE_MAGIC)
+        gcrt_fatal("%s: type is no gc_type", caller);
+    if (__builtin_mul_overflow(n, (size_t)type->size, &bytes))
+        gcrt_fatal("%s: %zu elements of %s overflow", caller, n, type->name);
+    if (type->form != GC_FORM_NOSCAN && (uintptr_t)dst % WORD != 0)
+        gcrt_fatal("%s: %s at a misaligned address", caller, type->name);
+    return bytes;
+}
+
+static void
+bulk_move(const gc_type *type, char *dst, const char *src, size_t bytes)
+{
+    bool backwards = (uintptr_t)dst - (uintptr_t)src < bytes;
+
+    if (type->form == GC_FORM_NOSCAN) {
+        memmove(dst, src, bytes);
+        return;
+    }
+    for (size_t done = 0; done < bytes;) {
+        size_t part = min_size(bytes - done, BULK_STEP);
+        size_t at = backwards ? bytes - done - part : done;
+
+        step(dst + at, src + at, part, backwards);
+        done += part;
+    }
+}
+
+void
+gc_copy(const gc_type *type, void *dst, const void *src, size_t n)
+{
+    bulk_move(type, dst, src, bulk_bytes("gc_copy", type, dst, n));
+}
+
+void
+gc_move(const gc_type *type, void *dst, const void *src, size_t n)
+{
+    bulk_move(type, dst, src, bulk_bytes("gc_move", type, dst, n));
+}
+
+void
+gc_clear(const gc_type *type, void *dst, size_t n)
+{
+    size_t bytes = bulk_bytes("gc_clear", type, dst, n);
+
+    if (type->form == GC_FORM_NOSCAN) {
+        memset(dst, 0, bytes);
+        return;
+    }
+    for (size_t done = 0; done < bytes; done += min_size(bytes - done, BULK_STEP))
+        step((char *)dst + done, NULL, min_size(bytes - done, BULK_STEP), false);
+}
+
+/* ---- roots of threads that may not be attached ---- */
+
+/*
+ * A detached thread has no barrier state.  Under the registry lock no handshake can be
+ * published, so its test and its store are one step for the protocol.
+ */
+static void
+store_detached(struct gc_heap *heap, void *slot, uintptr_t value)
+{
+    gcrt_lock_acquire(&heap->registry.lock);
+    if (heap->registry.marking) {
+        uintptr_t words[2] = { slot_load(slot), value };
+
+        hand_over_raw(heap, words, 2);
+    }
+    slot_store_release(slot, value);
+    gcrt_lock_release(&heap->registry.lock);
+}
+
+void
+gcrt_barrier_root_store(struct gc_heap *heap, void *slot, uintptr_t value)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (m != NULL && m->heap == heap && m->block_depth == 0)
+        gc_impl_write_release(slot, (const void *)value);
+    else
+        store_detached(heap, slot, value);
+}

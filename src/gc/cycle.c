@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cycle.
+ *
+ * Purpose: run collections, one after the other, on a thread of their own.
+ * Place: malloc and the api ask for cycles; it calls handshake, worker, roots, sweep, pacer.
+ * Invariants, each at its step below: I-barrier-first, I-settle, I-own-snapshot,
+ * I-ragged-done, I-no-late-mark.  A cycle starts only when the last one's sweep is complete.
+ * Concurrency: the coordinator alone runs handshakes, opens and closes marking, and
+ * advances sweepgen.  The pacer is its own, but for GOGC changes, hence RANK_CYCLE.
+ * Requests are bits in one word and a futex bell; waiters wait on the count of complete
+ * cycles.
+ * Cost: mutators pay the handshakes; all else is the coordinator's and the workers' time.
+ *
+ * tests/model has the protocol; tests/model/steps.txt the names of the steps in order.
+ */
+#include "gc/cycle.h"
+
+#include "alloc/sweep.h"
+#include "gc/assist.h"
+#include "gc/handshake.h"
+#include "gc/mutator.h"
+#include "gc/roots.h"
+#include "gc/verify.h"
+#include "gc/worker.h"
+
+/* How often the assist ratio is brought up to date while marking. */
+#define REVISE_NS ((uint64_t)1000 * 1000)
+
+/* What one cycle remembers from its start to its end. */
+struct cycle {
+    struct gc_heap *heap;
+    struct cycle_report report;
+    uint64_t start_ns, mark_ns, end_mark_ns, end_ns;
+    uint64_t pause_start, pause_mark; /* counters->pause_ns at these points */
+    uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */
+    uint64_t heap_scan;               /* scannable bytes when it began */
+    uint64_t stack_scan;              /* bytes of stacks, as far as known */
+};
+
+/* ---- sums over Ps ---- */
+
+static uint64_t
+sum_ps(const struct gc_heap *heap, size_t offset)
+{
+    const struct p *p = __atomic_load_n(&heap->ps.all, __ATOMIC_ACQUIRE); /* pairs: p.publish */
+    uint64_t sum = 0;
+
+    for (; p != NULL; p = p->next_all)
+        sum += aword_load_relaxed((const aword *)(const void *)((const char *)p + offset));
+    return sum;
+}
+
+static uint64_t
+black_bytes(const struct gc_heap *heap)
+{
+    return sum_ps(heap, offsetof(struct p, cache.black_bytes));
+}
+
+static uint64_t
+scan_bytes(const struct gc_heap *heap)
+{
+    return sum_ps(heap, offsetof(struct p, cache.scan_bytes));
+}
+
+static uint64_t
+heap_live(const struct gc_heap *heap)
+{
+    uint64_t live = aword_load_relaxed(&heap->mheap.live);
+
+    return live >> 63 ? 0 : live; /* a sum of racy deltas may dip below zero */
+}
+
+static void
+set_phase(struct gc_heap *heap, enum phase phase)
+{
+    ahalf_store_release(&heap->cycles.phase, phase);
+}
+
+/* ---- pacing ---- */
+
+void
+gcrt_cycle_publish_pace_locked(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+
+    aword_store_relaxed(&c->goal, gcrt_pacer_goal(&c->pacer));
+    aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
+}
+
+static void
+pace_start(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct cycles *c = &heap->cycles;
+
+    gcrt_lock_acquire(&c->lock);
+    gcrt_pacer_start_cycle(&c->pacer, heap_live(heap), aword_load_relaxed(&heap->roots.bytes),
+            heap->cpus);
+    cy->report.heap_start = c->pacer.triggered;
+    cy->report.goal = gcrt_pacer_goal(&c->pacer);
+    cy->heap_scan = c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last;
+    cy->stack_scan = c->pacer.last_stack_scan;
+    aword_store_relaxed(&c->trigger, UINT64_MAX); /* one cycle at a time */
+    gcrt_lock_release(&c->lock);
+}
+
+static uint64_t
+work_done(const struct marking *mk)
+{
+    return aword_load_relaxed(&mk->heap_work) + aword_load_relaxed(&mk->stack_work)
+        + aword_load_relaxed(&mk->globals_work);
+}
+
+/* A fresh assist ratio. */
+static void
+pace_revise(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct pacer_progress now = { .heap_live = heap_live(heap), .heap_scan = cy->heap_scan,
+        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
+    struct pacer_assist ratio;
+
+    gcrt_lock_acquire(&heap->cycles.lock);
+    ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
+    gcrt_lock_release(&heap->cycles.lock);
+    gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
+}
+
+/* ---- H1 to H3 ---- */
+
+static void
+reset_marking(struct marking *mk)
+{
+    aword_store_relaxed(&mk->marked_bytes, 0);
+    aword_store_relaxed(&mk->heap_work, 0);
+    aword_store_relaxed(&mk->stack_work, 0);
+    aword_store_relaxed(&mk->globals_work, 0);
+    aword_store_relaxed(&mk->assist_ns, 0);
+    aword_store_relaxed(&mk->worker_ns, 0);
+    aword_store_relaxed(&mk->idle_ns, 0);
+    aword_store_relaxed(&mk->credit, 0);
+}
+
+static void
+open_marking(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct pacer_workers shares = gcrt_pacer_workers(&heap->cycles.pacer);
+
+    ahalf_store_full(&heap->marking.open, 1); /* pairs: mark.open */
+    pace_revise(cy);
+    gcrt_workers_start(heap, &shares);
+}
+
+static void
+start_cycle(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+
+    set_phase(heap, PHASE_STARTING);
+    reset_marking(&heap->marking);
+    pace_start(cy);
+    cy->start_ns = gcrt_os_now_ns();
+    cy->pause_start = aword_load_relaxed(&heap->counters.pause_ns);
+    cy->black_start = black_bytes(heap);
+    gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
+    gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
+    gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
+    aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
+    cy->mark_ns = gcrt_os_now_ns();
+    cy->pause_mark = aword_load_relaxed(&heap->counters.pause_ns);
+    set_phase(heap, PHASE_MARKING);
+    open_marking(cy); /* I-barrier-first: nothing has been marked before this */
+}
+
+/* ---- marking to its end ---- */
+
+/* Without any worker thread the coordinator marks. */
+static void
+mark_alone(struct gc_heap *heap)
+{
+    struct marker *mk = &heap->marking.workers[0].marker;
+
+    gcrt_marking_begin(heap);
+    while (gcrt_mark_drain(mk, REVISE_NS) != 0)
+        continue;
+    (void)gcrt_marker_flush(mk);
+    gcrt_marking_end(heap);
+}
+
+/* Until no work is visible and nobody marks. */
+static void
+wait_until_quiet(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct marking *mk = &heap->marking;
+
+    for (;;) {
+        unsigned seen = ahalf_load_acquire(&mk->idle_bell);
+
+        if (mk->nstarted == 0)
+            mark_alone(heap);
+        if (gcrt_marking_is_quiet(heap))
+            return;
+        if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
+            gcrt_workers_ring(heap); /* work has come from a mutator */
+        gcrt_os_wait(&mk->idle_bell, seen, REVISE_NS);
+        pace_revise(cy);
+    }
+}
+
+/*
+ * I-ragged-done: all public work is done and nobody marks; then every mutator flushes what
+ * it holds privately.  If nobody held anything, there is no grey object: the first one to
+ * shade a white object after its own flush would have needed a grey one elsewhere, and that
+ * would have been flushed.
+ */
+static void
+mark_to_the_end(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct handshake *hs = &heap->handshake;
+
+    for (;;) {
+        wait_until_quiet(cy);
+        ahalf_store_release(&hs->flushed, 0);
+        gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
+        if (!ahalf_load_acquire(&hs->flushed) && gcrt_marking_is_quiet(heap))
+            return;
+        aword_add_relaxed(&heap->counters.terminations_retried, 1);
+    }
+}
+
+/* ---- H5 and H6 ---- */
+
+/* Whatever barriers still handed over between H4 and H5 is marked already. */
+static void
+drop_leftovers(struct gc_heap *heap)
+{
+    struct work *w = &heap->work;
+    struct workqueue q = { .stack = 0 };
+    struct workbuf *b;
+
+    while ((b = gcrt_work_pop_raw(w)) != NULL)
+        gcrt_work_put_empty(w, b);
+    while (gcrt_workqueue_refill(w, &q))
+        q.cur->n = 0;
+    (void)gcrt_workqueue_publish(w, &q);
+}
+
+/* heap->live becomes what was marked, and what has been allocated since. */
+static uint64_t
+settle_live(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    uint64_t live = heap_live(heap);
+    uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
+        - cy->black_start;
+
+    marked = marked < live ? marked : live;
+    aword_add_relaxed(&heap->mheap.live, marked - live);
+    cy->report.heap_end = live;
+    cy->report.heap_live = marked;
+    return live;
+}
+
+static void
+end_marking(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+
+    set_phase(heap, PHASE_ENDING);
+    gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_verify_marked(heap);
+    ahalf_store_full(&heap->marking.open, 0);
+    gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
+    while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
+        gcrt_os_yield(); /* a worker that is just finding out */
+    drop_leftovers(heap);
+    (void)settle_live(cy);
+    /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
+    ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
+            ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
+    gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
+    cy->end_ns = gcrt_os_now_ns();
+}
+
+/* ---- accounts ---- */
+
+static void
+pace_end(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct marking *mk = &heap->marking;
+    struct cycles *c = &heap->cycles;
+    struct pacer_outcome out = { .heap_live = cy->report.heap_end,
+        .heap_marked = cy->report.heap_live,
+        .heap_work = aword_load_relaxed(&mk->heap_work),
+        .stack_work = aword_load_relaxed(&mk->stack_work),
+        .globals_work = aword_load_relaxed(&mk->globals_work),
+        .mark_ns = cy->end_ns - cy->start_ns,
+        .assist_ns = aword_load_relaxed(&mk->assist_ns),
+        .idle_ns = aword_load_relaxed(&mk->idle_ns) };
+
+    gcrt_lock_acquire(&c->lock);
+    gcrt_pacer_end_cycle(&c->pacer, &out);
+    gcrt_pacer_commit(&c->pacer, heap_live(heap), false);
+    c->scan_bytes_last = scan_bytes(heap);
+    gcrt_cycle_publish_pace_locked(heap);
+    gcrt_lock_release(&c->lock);
+}
+
+static void
+count_cycle(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct counters *n = &heap->counters;
+    struct marking *mk = &heap->marking;
+
+    aword_add_relaxed(cy->report.forced ? &n->cycles_forced : &n->cycles_auto, 1);
+    aword_store_relaxed(&n->marked_last, cy->report.heap_live);
+    aword_store_relaxed(&n->heap_work_last, aword_load_relaxed(&mk->heap_work));
+    aword_store_relaxed(&n->stack_work_last, aword_load_relaxed(&mk->stack_work));
+    aword_store_relaxed(&n->globals_last, aword_load_relaxed(&mk->globals_work));
+    aword_store_relaxed(&n->last_gc_epoch_ns, gcrt_os_epoch_ns());
+    aword_add_relaxed(&n->assist_ns, aword_load_relaxed(&mk->assist_ns));
+    aword_add_relaxed(&n->worker_ns, aword_load_relaxed(&mk->worker_ns));
+    aword_add_relaxed(&n->idle_ns, aword_load_relaxed(&mk->idle_ns));
+    aword_store_relaxed(&n->coordinator_ns, gcrt_os_thread_cpu_ns());
+    aword_add_relaxed(&n->mark_wall_ns, cy->end_ns - cy->start_ns);
+}
+
+static void
+fill_report(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+    struct counters *n = &heap->counters;
+    struct marking *mk = &heap->marking;
+    struct cycle_report *r = &cy->report;
+    uint64_t end_pause = aword_load_relaxed(&n->pause_ns);
+
+    r->cycle = aword_load_relaxed(&heap->cycles.started);
+    r->since_start_ns = cy->start_ns - n->start_ns;
+    r->nps = heap->ps.count;
+    r->start_wall_ns = cy->mark_ns - cy->start_ns;
+    r->mark_wall_ns = cy->end_mark_ns - cy->mark_ns;
+    r->end_wall_ns = cy->end_ns - cy->end_mark_ns;
+    r->start_cpu_ns = cy->pause_mark - cy->pause_start;
+    r->end_cpu_ns = end_pause - cy->pause_mark;
+    r->assist_ns = aword_load_relaxed(&mk->assist_ns);
+    r->dedicated_ns = aword_load_relaxed(&mk->worker_ns);
+    r->idle_ns = aword_load_relaxed(&mk->idle_ns);
+    r->stacks = aword_load_relaxed(&mk->stack_work);
+    r->globals = aword_load_relaxed(&mk->globals_work);
+    r->gc_cpu_ns = aword_load_relaxed(&n->assist_ns) + aword_load_relaxed(&n->worker_ns)
+        + end_pause + aword_load_relaxed(&n->coordinator_ns);
+    r->total_cpu_ns = (cy->end_ns - n->start_ns) * heap->cpus;
+}
+
+/* ---- one cycle ---- */
+
+static void
+sweep_all(struct gc_heap *heap)
+{
+    while (gcrt_sweep_one(&heap->mheap))
+        continue;
+    while (!gcrt_sweep_is_done(&heap->mheap))
+        gcrt_os_yield(); /* a mutator is at its last span */
+}
+
+static void
+finish_sweep(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+
+    set_phase(heap, PHASE_SWEEPING);
+    sweep_all(heap);
+    gcrt_lock_acquire(&c->lock);
+    gcrt_pacer_commit(&c->pacer, heap_live(heap), true);
+    gcrt_cycle_publish_pace_locked(heap);
+    gcrt_lock_release(&c->lock);
+    set_phase(heap, PHASE_IDLE);
+}
+
+static void
+announce_complete(struct gc_heap *heap)
+{
+    ahalf_add_full(&heap->cycles.swept, 1); /* pairs: cycle.complete */
+    gcrt_os_wake(&heap->cycles.swept, INT32_MAX);
+}
+
+static void
+run_cycle(struct gc_heap *heap, bool forced)
+{
+    struct cycle cy = { .heap = heap, .report.forced = forced };
+
+    aword_add_full(&heap->cycles.started, 1); /* full: see gcrt_cycle_wait */
+    gcrt_verify_idle(heap);
+    start_cycle(&cy);
+    mark_to_the_end(&cy);
+    cy.end_mark_ns = gcrt_os_now_ns();
+    end_marking(&cy);
+    pace_end(&cy);
+    count_cycle(&cy);
+    fill_report(&cy);
+    if (heap->on_cycle != NULL)
+        heap->on_cycle(heap, &cy.report);
+    finish_sweep(heap);
+    gcrt_verify_idle(heap);
+    gcrt_registry_recycle(heap);
+    announce_complete(heap);
+}
+
+/* ---- the coordinator ---- */
+
+static unsigned
+take_requests(struct cycles *c)
+{
+    unsigned wanted;
+
+    do
+        wanted = ahalf_load_acquire(&c->wanted);
+    while (!ahalf_cas_full(&c->wanted, wanted, 0));
+    return wanted;
+}
+
+static void
+serve_verify(struct gc_heap *heap)
+{
+    heap->cycles.verify_status = gcrt_verify_now(heap, heap->cycles.verify_text,
+            sizeof(heap->cycles.verify_text));
+    ahalf_add_full(&heap->cycles.verified, 1); /* pairs: verify.done */
+    gcrt_os_wake(&heap->cycles.verified, INT32_MAX);
+}
+
+/* Sleeps until somebody asks, or until it is time for a periodic cycle (then true). */
+static bool
+wait_for_request(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+    uint64_t period = (uint64_t)heap->options.periodic_ms * 1000000u;
+    uint64_t until = gcrt_os_now_ns() + period, now;
+    unsigned seen = ahalf_load_acquire(&c->bell);
+
+    while (ahalf_load_acquire(&c->wanted) == 0) {
+        now = gcrt_os_now_ns();
+        if (period != 0 && now >= until)
+            return (int64_t)aword_load_relaxed(&c->gogc) >= 0;
+        gcrt_os_wait(&c->bell, seen, period == 0 ? UINT64_MAX : until - now);
+        seen = ahalf_load_acquire(&c->bell);
+    }
+    return false;
+}
+
+static void *
+coordinator_main(void *arg)
+{
+    struct gc_heap *heap = arg;
+    struct cycles *c = &heap->cycles;
+
+    for (;;) {
+        bool periodic = wait_for_request(heap);
+        unsigned wanted = take_requests(c);
+
+        if (wanted & CYCLE_VERIFY)
+            serve_verify(heap);
+        if (wanted & CYCLE_SHUT_DOWN)
+            return NULL;
+        if (periodic || (wanted & (CYCLE_BY_PACER | CYCLE_FORCED)))
+            run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
+    }
+}
+
+bool
+gcrt_cycles_init(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+
+    gcrt_lock_init(&c->lock, RANK_CYCLE);
+    gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
+    aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
+    gcrt_cycle_publish_pace_locked(heap);
+    ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
+    if (gcrt_os_thread_start(&heap->os, &c->thread, coordinator_main, heap))
+        return true;
+    gcrt_lock_finish(&c->lock);
+    return false;
+}
+
+void
+gcrt_cycles_finish(struct gc_heap *heap)
+{
+    gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
+    CHECK(pthread_join(heap->cycles.thread, NULL) == 0);
+    gcrt_lock_finish(&heap->cycles.lock);
+}
+
+/* ---- those who ask ---- */
+
+void
+gcrt_cycle_request(struct gc_heap *heap, unsigned why)
+{
+    struct cycles *c = &heap->cycles;
+    unsigned wanted;
+
+    do {
+        wanted = ahalf_load_relaxed(&c->wanted);
+        if ((wanted & why) == why)
+            return; /* asked already; the bell was rung then */
+    } while (!ahalf_cas_full(&c->wanted, wanted, wanted | why));
+    ahalf_add_full(&c->bell, 1);
+    gcrt_os_wake(&c->bell, 1);
+}
+
+void
+gcrt_cycle_stress(struct gc_heap *heap)
+{
+    ahalf *left = &heap->cycles.stress;
+
+    if (ahalf_add_full(left, (unsigned)-1) != 1)
+        return;
+    ahalf_store_relaxed(left, heap->options.debug_stress);
+    gcrt_cycle_request(heap, CYCLE_BY_PACER);
+}
+
+/*
+ * A cycle that has been counted as started may have scanned us already, so the next one is
+ * meant.  One that takes our request has not been counted yet when we read, or counts as
+ * one of which we also wait for the successor: later than needed, never earlier.
+ */
+void
+gcrt_cycle_wait(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+    unsigned target = (unsigned)aword_load_acquire(&c->started) + 1, done;
+
+    gcrt_cycle_request(heap, CYCLE_FORCED);
+    while ((int)((done = ahalf_load_acquire(&c->swept)) - target) < 0) /* cycle.complete */
+        gcrt_os_wait(&c->swept, done, UINT64_MAX);
+}
+
+gc_status
+gcrt_cycle_verify(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+    unsigned before = ahalf_load_acquire(&c->verified);
+
+    gcrt_cycle_request(heap, CYCLE_VERIFY);
+    while (ahalf_load_acquire(&c->verified) == before) /* pairs: verify.done */
+        gcrt_os_wait(&c->verified, before, UINT64_MAX);
+    return c->verify_status;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_CYCLE_H
+#define GCRT_GC_CYCLE_H
+
+/* The cycle: the coordinator thread that runs it, and those who ask for one. */
+
+#include "gc/heap.h"
+#include "gc/report.h"
+
+/* Bits of cycles->wanted. */
+enum {
+    CYCLE_BY_PACER = 1, /* the heap has reached its trigger */
+    CYCLE_FORCED = 2,   /* somebody waits for it */
+    CYCLE_VERIFY = 4,   /* run the verifier between cycles */
+    CYCLE_SHUT_DOWN = 8
+};
+
+/* Starts the coordinator.  False if the OS has no thread. */
+bool gcrt_cycles_init(struct gc_heap *heap);
+/* Ends a running cycle, and the coordinator. */
+void gcrt_cycles_finish(struct gc_heap *heap);
+
+/* Asks for a cycle; returns at once.  Any thread, critical or not. */
+void gcrt_cycle_request(struct gc_heap *heap, unsigned why);
+/* stress=N: counts slow paths down to a request. */
+void gcrt_cycle_stress(struct gc_heap *heap);
+
+/* Returns when a cycle that started after the call is complete with its sweep. */
+void gcrt_cycle_wait(struct gc_heap *heap);
+/* Has the coordinator verify the heap; the result. */
+gc_status gcrt_cycle_verify(struct gc_heap *heap);
+
+/* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
+void gcrt_cycle_publish_pace_locked(struct gc_heap *heap);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Soft handshakes.
+ *
+ * Purpose: have every mutator carry out an action, stopping none of them together.
+ * Place: cycle runs them; mutators answer from gc_safepoint, from the end of every gcrt
+ * call, or from the signal handler; actions does the work.
+ * Invariants: a mutator answers each epoch once, at a place where it is not critical
+ * (I-critical).  What newcomers inherit changes under the registry lock together with the
+ * epoch, so a thread that attaches has either been asked or is born with the answer.
+ * Concurrency: publishing writes action, then request (release), then poll; answering reads
+ * request (acquire), acts, then stores answered (release) and counts pending down with a
+ * full barrier (pairs: handshake.ask, handshake.answer).  The full barrier also drains the
+ * mutator's store buffer, so stores it made with its old flags are visible to the collector.
+ * The collector never waits while it holds the registry lock, and holds one mutator at a
+ * time.
+ * Cost: a mutator that polls answers within its next allocation slow path; a silent one
+ * costs a signal after the grace time.
+ */
+#include "gc/handshake.h"
+
+#include "gc/actions.h"
+#include "gc/stack.h"
+
+#include <errno.h>
+
+/* A silent thread is signalled again after so long, in case it was critical. */
+#define RETRY_NS ((uint64_t)500 * 1000)
+
+/* ---- answering ---- */
+
+static void
+act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp)
+{
+    struct gc_heap *heap = m->heap;
+    struct counters *c = &heap->counters;
+    enum action action = heap->handshake.action;
+    uint64_t start = gcrt_os_now_ns(), ns;
+
+    chaos_point(&heap->os); /* before the action */
+    gcrt_action_run(m, action, sp);
+    chaos_point(&heap->os); /* between the action and its acknowledgement */
+    ns = gcrt_os_now_ns() - start;
+    timehist_add(&c->pause[action], ns);
+    timehist_add(&c->pauses, ns);
+    aword_add_relaxed(&c->pause_ns, ns);
+    __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
+    ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
+    if (ahalf_add_full(&heap->handshake.pending, (unsigned)-1) == 1)
+        gcrt_os_wake(&heap->handshake.pending, 1);
+}
+
+/* The verifier has asked everybody to stay where they are. */
+static void
+wait_for_release(struct gc_heap *heap, unsigned epoch)
+{
+    unsigned released;
+
+    while ((released = ahalf_load_acquire(&heap->handshake.released)) != epoch)
+        gcrt_os_wait(&heap->handshake.released, released, UINT64_MAX);
+}
+
+static void
+answer_with_sp(void *arg, uintptr_t sp)
+{
+    struct gcrt_mutator *m = arg;
+    unsigned epoch = ahalf_load_acquire(&m->request); /* pairs: handshake.ask */
+    bool hold = m->heap->handshake.action == ACTION_HOLD;
+
+    if (epoch == ahalf_load_relaxed(&m->answered))
+        return;
+    act(m, epoch, sp);
+    if (UNLIKELY(hold))
+        wait_for_release(m->heap, epoch);
+}
+
+void
+gcrt_handshake_answer(struct gcrt_mutator *m)
+{
+    if (ahalf_load_acquire(&m->request) != ahalf_load_relaxed(&m->answered))
+        gcrt_with_registers(answer_with_sp, m);
+}
+
+void
+gc_impl_poll(void)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    while (m != NULL && m->block_depth == 0
+            && __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) != 0) {
+        critical_enter();
+        gcrt_handshake_answer(m);
+        __asm__ volatile("" ::: "memory");
+        gc_impl_self.critical = 0;
+    }
+}
+
+/*
+ * On the silent thread itself.  The interrupted registers, vector ones included, lie in the
+ * kernel's signal frame, above our own frame on the same stack; the red zone lies above it
+ * too.  On a stack that is not the thread's (a host's alternate signal stack) the answer
+ * must wait.
+ */
+void
+gcrt_handshake_signal(int signal)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+    int saved = errno;
+
+    (void)signal;
+    if (m == NULL || gc_impl_self.critical || m->block_depth != 0
+            || __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) == 0)
+        return;
+    if (sp < m->stack_lo || sp >= m->stack_hi)
+        return;
+    gc_impl_self.critical = 1;
+    __asm__ volatile("" ::: "memory");
+    aword_add_relaxed(&m->heap->counters.signal_answers, 1);
+    gcrt_handshake_answer(m);
+    __asm__ volatile("" ::: "memory");
+    gc_impl_self.critical = 0;
+    errno = saved;
+}
+
+/* ---- asking ---- */
+
+/* What a thread that attaches from now on is born with. */
+static void
+set_inheritance_locked(struct gc_heap *heap, enum action action)
+{
+    struct registry *r = &heap->registry;
+
+    switch (action) {
+    case ACTION_BARRIER_ON:
+        r->barrier = 1;
+        r->marking = true;
+        break;
+    case ACTION_SCAN:
+        r->barrier = 2;
+        r->black = true;
+        r->black_gen = ahalf_load_relaxed(&heap->mheap.sweepgen);
+        break;
+    case ACTION_BARRIER_OFF:
+        r->barrier = 0;
+        r->marking = false;
+        break;
+    case ACTION_FLUSH_CACHE:
+        r->black = false;
+        break;
+    default:
+        break;
+    }
+}
+
+static unsigned
+publish(struct gc_heap *heap, enum action action)
+{
+    struct registry *r = &heap->registry;
+    struct handshake *hs = &heap->handshake;
+    struct gcrt_mutator *m;
+    unsigned epoch;
+
+    gcrt_lock_acquire(&r->lock);
+    hs->action = action;
+    epoch = ahalf_load_relaxed(&hs->epoch) + 1;
+    ahalf_store_relaxed(&hs->epoch, epoch);
+    ahalf_store_relaxed(&hs->pending, r->count);
+    set_inheritance_locked(heap, action);
+    cds_list_for_each_entry (m, &r->mutators, node) {
+        ahalf_store_release(&m->request, epoch); /* pairs: handshake.ask */
+        __atomic_store_n(&m->self->poll, 1, __ATOMIC_RELAXED);
+    }
+    gcrt_lock_release(&r->lock);
+    return epoch;
+}
+
+/* Answers for m if it is outside.  False if it is inside. */
+static bool
+answer_for(struct gcrt_mutator *m, unsigned epoch)
+{
+    if (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD)) /* pairs: mutator.state */
+        return false;
+    if (ahalf_load_relaxed(&m->answered) != epoch) {
+        aword_add_relaxed(&m->heap->counters.proxy_answers, 1);
+        act(m, epoch, m->sp);
+    }
+    if (m->heap->handshake.action == ACTION_HOLD)
+        return true; /* stays held */
+    ahalf_store_full(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
+    gcrt_os_wake(&m->state, 1);
+    return true;
+}
+
+/* One pass over those who have not answered: serve the outside ones, nudge the others. */
+static void
+chase(struct gc_heap *heap, unsigned epoch, bool nudge)
+{
+    struct registry *r = &heap->registry;
+    struct gcrt_mutator *m;
+
+    gcrt_lock_acquire(&r->lock);
+    cds_list_for_each_entry (m, &r->mutators, node) {
+        if (ahalf_load_acquire(&m->answered) == epoch) /* pairs: handshake.answer */
+            continue;
+        if (!answer_for(m, epoch) && nudge) {
+            aword_add_relaxed(&heap->counters.signals, 1);
+            (void)gcrt_os_signal_send(m->tid, heap->handshake.signal);
+        }
+    }
+    gcrt_lock_release(&r->lock);
+}
+
+void
+gcrt_handshake_run(struct gc_heap *heap, enum action action)
+{
+    struct handshake *hs = &heap->handshake;
+    uint64_t start = gcrt_os_now_ns(), wait = hs->grace_ns;
+    unsigned epoch = publish(heap, action), pending;
+    bool nudge = false;
+
+    aword_add_relaxed(&heap->counters.handshakes, 1);
+    for (;;) {
+        chase(heap, epoch, nudge);
+        pending = ahalf_load_acquire(&hs->pending); /* pairs: handshake.answer */
+        if (pending == 0)
+            break;
+        gcrt_os_wait(&hs->pending, pending, wait);
+        nudge = gcrt_os_now_ns() - start >= hs->grace_ns;
+        wait = RETRY_NS;
+    }
+    timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);
+}
+
+/* ---- holding everybody, for the verifier ---- */
+
+void
+gcrt_hold_all(struct gc_heap *heap)
+{
+    gcrt_handshake_run(heap, ACTION_HOLD);
+    gcrt_lock_acquire(&heap->registry.lock);
+}
+
+void
+gcrt_release_all(struct gc_heap *heap)
+{
+    struct gcrt_mutator *m;
+
+    cds_list_for_each_entry (m, &heap->registry.mutators, node)
+        if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE))
+            gcrt_os_wake(&m->state, 1);
+    gcrt_lock_release(&heap->registry.lock);
+    /* pairs: the wait in wait_for_release */
+    ahalf_store_full(&heap->handshake.released, ahalf_load_relaxed(&heap->handshake.epoch));
+    gcrt_os_wake(&heap->handshake.released, INT32_MAX);
+}

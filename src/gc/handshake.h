@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_HANDSHAKE_H
+#define GCRT_GC_HANDSHAKE_H
+
+/*
+ * Soft handshakes: every mutator carries out one action, each on its own time.
+ */
+
+#include "gc/mutator.h"
+
+/*
+ * Publishes the action and returns when every mutator has carried it out.  Coordinator only.
+ * barrier, black, marking are what threads that attach from now on inherit.
+ */
+void gcrt_handshake_run(struct gc_heap *heap, enum action action);
+
+/* Answers m's pending handshake, if any.  m is inside and this is its thread, critical. */
+void gcrt_handshake_answer(struct gcrt_mutator *m);
+
+/* The signal that reaches silent threads. */
+void gcrt_handshake_signal(int signal);
+
+/*
+ * Holds every mutator at a safepoint until gcrt_release_all: for the verifier, which must
+ * see a heap at rest.  The only global stop; a cycle never uses it.  The caller must not be
+ * an inside mutator of the heap, and holds the registry meanwhile.
+ */
+void gcrt_hold_all(struct gc_heap *heap);
+void gcrt_release_all(struct gc_heap *heap);
+
+#endif

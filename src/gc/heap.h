@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_HEAP_H
+#define GCRT_GC_HEAP_H
+
+/*
+ * struct gc_heap: everything that one heap owns, in layer order.
+ */
+
+#include "alloc/base/rcu.h"
+#include "alloc/base/timehist.h"
+#include "alloc/mcache.h"
+#include "alloc/mheap.h"
+#include "gc/pacer.h"
+#include "gc/report.h"
+#include "gc/work.h"
+
+#include <gcrt/options.h>
+#include <gcrt/type.h>
+
+#define GC_HEAP_MAGIC 0x6763727468656170u /* "gcrtheap" */
+
+/* The handshakes, in the order of a cycle (tests/model/steps.txt). */
+enum action {
+    ACTION_NONE,
+    ACTION_BARRIER_ON,  /* H1 */
+    ACTION_SETTLE,      /* H2 */
+    ACTION_SCAN,        /* H3 */
+    ACTION_FLUSH,       /* H4 */
+    ACTION_BARRIER_OFF, /* H5 */
+    ACTION_FLUSH_CACHE, /* H6 */
+    ACTION_HOLD,        /* not of a cycle: stay put, for the verifier */
+    ACTION_COUNT
+};
+
+/* What the heap does, for those who look. */
+enum phase { PHASE_IDLE, PHASE_STARTING, PHASE_MARKING, PHASE_ENDING, PHASE_SWEEPING };
+
+/* Kinds by key (kind.h). */
+struct kinds {
+    struct lock lock;      /* RANK_KIND: adding */
+    struct cds_lfht *table; /* RCU: lookups */
+    struct created_type *created; /* lock: types made at run time */
+};
+
+/* Attached threads, and the barrier state that new ones inherit. */
+struct registry {
+    struct lock lock;             /* RANK_REGISTRY */
+    struct cds_list_head mutators; /* lock: changed; RCU: read */
+    struct gcrt_mutator *spare;   /* lock: records ready for reuse */
+    struct gcrt_mutator *retired; /* lock: records that RCU readers may still see */
+    uint32_t count;               /* lock */
+    uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */
+    bool black;                   /* lock: newcomers allocate black ... */
+    unsigned black_gen;           /* lock: ... in spans of this sweepgen */
+    bool marking;                 /* lock: from H1 published to H5 published */
+    pthread_key_t exit_key;       /* const: detaches threads that exit attached */
+};
+
+/* Ps: all ever made, and those that no mutator holds. */
+struct ps {
+    struct lock lock; /* RANK_P */
+    struct p *all;    /* lock: added; read racily by statistics (pairs: p.publish) */
+    struct p *idle;   /* lock: most recently released first; their caches are empty */
+    uint32_t count;
+};
+
+struct handshake {
+    enum action action; /* written before the epoch is published */
+    ahalf epoch;        /* atomic: number of the newest handshake */
+    ahalf pending;      /* atomic: mutators that have not answered */
+    int signal;         /* const */
+    uint64_t grace_ns;  /* const */
+    ahalf released;     /* futex: newest hold that is over */
+    ahalf flushed;      /* atomic: somebody's H4 flush was not empty */
+};
+
+struct roots {
+    struct lock lock;          /* RANK_ROOTS */
+    struct root_range *ranges; /* lock */
+    struct handle_chunk *chunks; /* lock: added; never removed */
+    struct gc_handle *free_handles; /* lock */
+    aword bytes;               /* atomic: size of all ranges */
+};
+
+/* Marking: workers and termination. */
+struct marking {
+    ahalf open;       /* atomic: H3 is complete, mark bits may be set; pairs: mark.open */
+    aword activity;   /* atomic: activations << 32 | active markers */
+    ahalf bell;       /* futex: advanced when work appears or a marker stops */
+    ahalf idle_bell;  /* futex: advanced when the last active marker stops */
+    ahalf sleepers;   /* atomic: workers asleep on the bell */
+    ahalf stop;       /* atomic: workers shall exit */
+    uint32_t nworkers, nstarted;
+    pthread_t *threads;
+    struct worker *workers;
+    /* of the running cycle; atomic sums */
+    aword marked_bytes, heap_work, stack_work, globals_work;
+    aword assist_ns, worker_ns, idle_ns; /* CPU time of marking, by who */
+    aword credit;         /* atomic: scan bytes done by workers, for assists to take */
+    aword work_per_byte;  /* atomic: bits of a double; 0 while nobody assists */
+    aword bytes_per_work; /* atomic: bits of a double */
+    ahalf inside;         /* atomic: mutators inside, to guess how many CPUs are idle */
+};
+
+/* The coordinator and those who wait for it. */
+struct cycles {
+    struct lock lock;       /* RANK_CYCLE */
+    pthread_t thread;
+    bool running;           /* lock */
+    ahalf bell;             /* futex: a request is there */
+    ahalf wanted;           /* atomic: 1 by the pacer, 2 forced, 4 shut down */
+    ahalf phase;            /* atomic: enum phase, for those who look */
+    aword started;          /* atomic: cycles begun */
+    ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
+    aword trigger;          /* atomic: heap->live that starts a cycle */
+    aword goal;             /* atomic: what the operator sees */
+    aword gogc;             /* atomic: int64_t percent */
+    struct pacer pacer;     /* lock */
+    uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's end */
+    ahalf verified;         /* futex: verifications done; pairs: verify.done */
+    gc_status verify_status; /* of the last one */
+    char verify_text[192];
+    ahalf stress;           /* atomic: slow paths until the next forced cycle */
+};
+
+/* Everything cumulative that only statistics read.  Atomic sums. */
+struct counters {
+    uint64_t start_ns;            /* const: monotonic */
+    aword cycles_auto, cycles_forced;
+    aword marked_last;            /* heap bytes marked by the last cycle */
+    aword heap_work_last, stack_work_last, globals_last;
+    aword last_gc_epoch_ns;
+    aword assist_ns, worker_ns, idle_ns, sweep_ns, coordinator_ns; /* CPU */
+    aword pause_ns;               /* all handshake work of mutators */
+    struct timehist pause[ACTION_COUNT];   /* per mutator: its own work */
+    struct timehist pauses;                /* the same, all actions together */
+    struct timehist latency[ACTION_COUNT]; /* per handshake: publish to last answer */
+    struct timehist assist;                /* per assist */
+    aword signals, signal_answers, proxy_answers; /* sent; answered in handler; for outside */
+    aword barrier_flushes, barrier_words;
+    aword attaches, detaches;
+    aword handshakes;
+    aword mark_wall_ns;
+    aword terminations_retried;   /* H4 rounds that found work */
+};
+
+struct gc_heap {
+    uint64_t magic;        /* const: GC_HEAP_MAGIC until destroyed */
+    gc_options options;    /* const */
+    unsigned cpus;         /* const */
+    struct os os;
+    struct persist persist;
+    struct mheap mheap;
+    struct kinds kinds;
+    struct registry registry;
+    struct ps ps;
+    struct handshake handshake;
+    struct roots roots;
+    struct work work;
+    struct marking marking;
+    struct cycles cycles;
+    struct counters counters;
+    struct count_floor floor; /* atomic: statistics only */
+    /* const: called by the coordinator after each cycle, outside every lock; may be NULL */
+    void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);
+};
+
+/* A P: an mcache, held by at most one mutator. */
+struct p {
+    struct mcache cache;
+    struct p *next_all;  /* const once published */
+    struct p *next_idle; /* lock: ps */
+};
+
+/* heap, or for NULL the calling thread's heap, else the default one; NULL if none. */
+struct gc_heap *gcrt_heap_resolve(struct gc_heap *heap);
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry of kinds.
+ *
+ * Purpose: find or make the kind of a type and size class; turn a type into a layout that
+ * the scanner can follow without thinking.
+ * Place: malloc asks when a P meets a key for the first time; mark reads layouts.
+ * Invariants: a kind is immutable once it is in the table, and lives as long as its heap.
+ * Concurrency: lookups under RCU; makers hold RANK_KIND and look again.
+ * Cost: cold, once per P and key.
+ */
+#include "gc/kind.h"
+
+#include "gc/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE_BUCKETS 512
+
+struct created_type {
+    struct gc_type type; /* first, for its alignment */
+    struct created_type *next;
+};
+
+bool
+gcrt_kinds_init(struct gc_heap *heap)
+{
+    gcrt_lock_init(&heap->kinds.lock, RANK_KIND);
+    heap->kinds.table = cds_lfht_new(TABLE_BUCKETS, TABLE_BUCKETS, TABLE_BUCKETS, 0, NULL);
+    if (heap->kinds.table == NULL)
+        gcrt_lock_finish(&heap->kinds.lock);
+    return heap->kinds.table != NULL;
+}
+
+void
+gcrt_kinds_finish(struct gc_heap *heap)
+{
+    struct cds_lfht_iter iter;
+    struct kind *kind;
+
+    rcu_read_lock();
+    cds_lfht_for_each_entry (heap->kinds.table, &iter, kind, node)
+        cds_lfht_del(heap->kinds.table, &kind->node);
+    rcu_read_unlock();
+    CHECK(cds_lfht_destroy(heap->kinds.table, NULL) == 0);
+    gcrt_lock_finish(&heap->kinds.lock);
+}
+
+/* ---- types ---- */
+
+static const char *
+fields_complaint(const gc_type *type)
+{
+    uint64_t end = 0;
+
+    if (type->nfields == 0 && type->form == GC_FORM_FIELDS)
+        return "has no pointer field (use a noscan type)";
+    for (size_t i = 0; i < type->nfields; i++) {
+        const gc_field *f = &type->fields[i];
+
+        if (f->offset % WORD != 0 || f->bytes % WORD != 0 || f->bytes == 0)
+            return "has a pointer field that is not made of aligned words";
+        if (f->offset < end)
+            return "has overlapping or unsorted pointer fields";
+        end = (uint64_t)f->offset + f->bytes;
+        if (end > type->size)
+            return "has a pointer field beyond its size";
+    }
+    return NULL;
+}
+
+static const char *
+flex_complaint(const gc_type *type)
+{
+    const gc_type *elem = type->elem;
+
+    if (elem == NULL)
+        return "is flexible but names no element type";
+    if (elem->magic != GC_IMPL_TYPE_MAGIC)
+        return "has an element type that is no gc_type";
+    if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
+        return "has a flexible or traced element type";
+    if (type->tail > type->size)
+        return "has its tail beyond its size";
+    if (elem->form != GC_FORM_NOSCAN && type->tail % WORD != 0)
+        return "has a misaligned tail of pointers";
+    return NULL;
+}
+
+const char *
+gcrt_type_complaint(const gc_type *type)
+{
+    const char *complaint;
+
+    if (type == NULL)
+        return "is NULL";
+    if ((uintptr_t)type % 64 != 0 || (uintptr_t)type >> 56 != 0
+            || type->magic != GC_IMPL_TYPE_MAGIC)
+        return "is no gc_type (bad magic)";
+    if (type->size == 0)
+        return "has size 0";
+    if (type->form != GC_FORM_NOSCAN && type->size % WORD != 0)
+        return "has a size that is no multiple of the word";
+    switch (type->form) {
+    case GC_FORM_NOSCAN:
+    case GC_FORM_CONSERVATIVE:
+        return NULL;
+    case GC_FORM_FIELDS:
+        return fields_complaint(type);
+    case GC_FORM_TRACED:
+        return type->trace == NULL ? "is traced but has no trace function" : NULL;
+    case GC_FORM_FLEX:
+        complaint = fields_complaint(type);
+        return complaint != NULL ? complaint : flex_complaint(type);
+    default:
+        return "has an unknown form";
+    }
+}
+
+static uint64_t
+mask_of(const gc_field *fields, size_t n)
+{
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t first = fields[i].offset / WORD, last = first + fields[i].bytes / WORD;
+
+        if (first < 64)
+            mask |= bit_span((unsigned)first, (unsigned)min_size(last, 64));
+    }
+    return mask;
+}
+
+/* ---- layouts ---- */
+
+static struct layout
+layout_of_fields(const gc_type *type, bool single)
+{
+    struct layout l = { .elem_bytes = type->size, .mask = type->mask, .type = type };
+
+    if (type->size > 64 * WORD)
+        l.how = SCAN_FIELDS;
+    else if (type->mask == bit_span(0, (unsigned)(type->size / WORD)))
+        l.how = SCAN_ALL;
+    else
+        l.how = single ? SCAN_ONE : SCAN_TILED;
+    return l;
+}
+
+static struct layout
+layout_of(const gc_type *type, bool single)
+{
+    struct layout l = { .how = SCAN_NONE, .elem_bytes = type->size, .type = type };
+
+    switch (type->form) {
+    case GC_FORM_FIELDS:
+        return layout_of_fields(type, single);
+    case GC_FORM_CONSERVATIVE:
+        l.how = SCAN_ALL;
+        break;
+    case GC_FORM_TRACED:
+        l.how = SCAN_TRACE;
+        break;
+    case GC_FORM_FLEX:
+        l.how = type->nfields == 0 && type->elem->form == GC_FORM_NOSCAN ? SCAN_NONE : SCAN_FLEX;
+        break;
+    default:
+        break;
+    }
+    return l;
+}
+
+/* ---- lookup ---- */
+
+static int
+same_key(struct cds_lfht_node *node, const void *key)
+{
+    const struct kind *kind = container_of_(node, struct kind, node);
+
+    RCU_ACQUIRE(kind);
+    return kind->key == *(const uintptr_t *)key;
+}
+
+static unsigned long
+hash_key(uintptr_t key)
+{
+    return (unsigned long)((key >> 6) * 0x9e3779b97f4a7c15u);
+}
+
+static struct kind *
+find_kind(struct gc_heap *heap, uintptr_t key)
+{
+    struct cds_lfht_iter iter;
+    struct cds_lfht_node *node;
+
+    rcu_read_lock();
+    cds_lfht_lookup(heap->kinds.table, hash_key(key), same_key, &key, &iter);
+    node = cds_lfht_iter_get_node(&iter);
+    rcu_read_unlock(); /* kinds are never removed while the heap lives */
+    return node == NULL ? NULL : container_of_(node, struct kind, node);
+}
+
+static struct kind *
+make_kind_locked(
+        struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
+{
+    struct kind *kind = gcrt_persist_alloc(&heap->persist, sizeof(*kind));
+
+    if (kind == NULL)
+        return NULL;
+    kind->key = key;
+    kind->type = type;
+    kind->layout = layout_of(type, single);
+    if (kind->layout.how == SCAN_FLEX)
+        kind->tail = layout_of(type->elem, false);
+    kind->central.sizeclass = (uint8_t)sizeclass;
+    kind->central.noscan = kind->layout.how == SCAN_NONE;
+    if (!gcrt_mheap_register(&heap->mheap, &kind->central))
+        return NULL;
+    RCU_RELEASE(kind);
+    rcu_read_lock();
+    cds_lfht_add(heap->kinds.table, hash_key(key), &kind->node);
+    rcu_read_unlock();
+    return kind;
+}
+
+struct kind *
+gcrt_kind_get(
+        struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
+{
+    struct kind *kind = find_kind(heap, key);
+
+    if (kind != NULL)
+        return kind;
+    gcrt_lock_acquire(&heap->kinds.lock);
+    kind = find_kind(heap, key);
+    if (kind == NULL)
+        kind = make_kind_locked(heap, key, type, sizeclass, single);
+    gcrt_lock_release(&heap->kinds.lock);
+    return kind;
+}
+
+/* ---- types made at run time ---- */
+
+/* The spec as a type in the heap's memory, or NULL. */
+static struct created_type *
+copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
+{
+    size_t name_bytes = spec->name == NULL ? 0 : strlen(spec->name) + 1;
+    size_t field_bytes = spec->nfields * sizeof(gc_field);
+    struct created_type *t;
+    char *rest;
+
+    t = gcrt_persist_alloc(&heap->persist, sizeof(*t) + field_bytes + name_bytes);
+    if (t == NULL)
+        return NULL;
+    rest = (char *)(t + 1);
+    if (field_bytes != 0)
+        memcpy(rest, spec->fields, field_bytes);
+    if (name_bytes != 0)
+        memcpy(rest + field_bytes, spec->name, name_bytes);
+    t->type.name = name_bytes == 0 ? "anonymous" : rest + field_bytes;
+    t->type.fields = (const gc_field *)(void *)rest;
+    t->type.size = (uint32_t)spec->size;
+    t->type.form = (uint8_t)spec->form;
+    t->type.nfields = (uint16_t)spec->nfields;
+    t->type.mask = spec->form == GC_FORM_CONSERVATIVE ? ~(uint64_t)0
+                                                      : mask_of(t->type.fields, spec->nfields);
+    t->type.trace = spec->trace;
+    t->type.elem = spec->elem;
+    t->type.tail = (uint32_t)spec->tail;
+    t->type.magic = GC_IMPL_TYPE_MAGIC;
+    return t;
+}
+
+gc_status
+gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
+{
+    struct created_type *t;
+    const char *complaint;
+
+    heap = gcrt_heap_resolve(heap);
+    if (heap == NULL)
+        return gcrt_error(GC_ERR_NOTFOUND, "gc_type_create: there is no heap");
+    if (spec == NULL || ret == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: spec or ret is NULL");
+    if (spec->size > UINT32_MAX || spec->nfields > UINT16_MAX || spec->tail > UINT32_MAX)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: size, tail or nfields is too large");
+    if (spec->nfields != 0 && spec->fields == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: fields is NULL but nfields is not 0");
+    t = copy_spec(heap, spec);
+    if (t == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_type_create: out of memory");
+    complaint = gcrt_type_complaint(&t->type);
+    if (complaint != NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: type %s %s", t->type.name, complaint);
+    *ret = &t->type;
+    return GC_OK;
+}

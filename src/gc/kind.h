@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_KIND_H
+#define GCRT_GC_KIND_H
+
+/*
+ * Kinds: what objects of one type and size class look like to the collector.
+ *
+ * A kind's key is its type's address with, for arrays, flexible and large objects, the size
+ * class in the top byte (KEY_LARGE for large).  A single small object's key is the address
+ * alone, which is what the inline allocator compares.
+ */
+
+#include "gc/heap.h"
+
+#define KEY_LARGE 0x80u
+
+enum scan_how {
+    SCAN_NONE,
+    SCAN_ALL,    /* every word */
+    SCAN_ONE,    /* one element: the words in mask */
+    SCAN_TILED,  /* elements until the slot's end: mask each */
+    SCAN_FIELDS, /* elements too long for a mask: the type's fields */
+    SCAN_FLEX,   /* the type's fields once, then `tail` tiled from type->tail on */
+    SCAN_TRACE   /* the type's function */
+};
+
+struct layout {
+    enum scan_how how;
+    uint32_t elem_bytes;
+    uint64_t mask;
+    const gc_type *type; /* fields, trace */
+};
+
+struct kind {
+    struct mcentral central; /* first: mheap's registry points to it */
+    uintptr_t key;           /* const */
+    const gc_type *type;     /* const; borrowed for the heap's life */
+    struct layout layout;    /* const */
+    struct layout tail;      /* const: SCAN_FLEX */
+    struct cds_lfht_node node;
+};
+
+bool gcrt_kinds_init(struct gc_heap *heap);
+void gcrt_kinds_finish(struct gc_heap *heap);
+
+/* NULL if the type is well formed, else what is wrong with it. */
+const char *gcrt_type_complaint(const gc_type *type);
+
+/*
+ * The kind of key; made if there is none.  NULL without memory, or with the table full.
+ * sizeclass is CLASS_LARGE for large objects; single: exactly one element.
+ */
+struct kind *gcrt_kind_get(struct gc_heap *heap, uintptr_t key, const gc_type *type,
+        unsigned sizeclass, bool single);
+
+static inline uintptr_t
+kind_key(const gc_type *type, unsigned sizeclass)
+{
+    uintptr_t tag = sizeclass == CLASS_LARGE ? KEY_LARGE : sizeclass;
+
+    return (uintptr_t)type | tag << 56;
+}
+
+static inline const struct kind *
+kind_of(const struct gc_heap *heap, const struct mspan *s)
+{
+    return (const struct kind *)(const void *)heap->mheap.centrals[s->kind];
+}
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocation, the slow half.
+ *
+ * Purpose: turn a request into an object: from a run, from a tiny block, or as a span of
+ * its own; pay the collector for it; start cycles.
+ * Place: the api calls it when gc_alloc's inline half finds no run; it calls mcache,
+ * mheap, kind, assist, cycle.
+ * Invariants: I-critical: everything that touches the mcache happens in one critical
+ * section, which ends before anything that may block or take long (assist's marking is
+ * bounded, zeroing of large objects happens outside).  I-publish: an object is zero and has
+ * its colour before its address is returned.
+ * Concurrency: owner only, but for the shared counters.
+ * Cost: a used-up run about 30 ns plus zeroing; a used-up span some 200 ns.
+ */
+#include "gc/malloc.h"
+
+#include "gc/assist.h"
+#include "gc/barrier.h"
+#include "gc/cycle.h"
+
+#include <gcrt/alloc.h>
+#include <gcrt/runtime.h>
+
+#include <string.h>
+
+/* Zeroing a large object polls once per so many bytes. */
+#define ZERO_STEP ((size_t)64 << 10)
+
+/* ---- what every slow path does ---- */
+
+/* After `bytes` were taken: the debt to the collector, and perhaps a cycle. */
+static void
+account(struct gcrt_mutator *m, size_t bytes)
+{
+    struct gc_heap *heap = m->heap;
+
+    m->credit -= (int64_t)bytes;
+    if (aword_load_relaxed(&heap->mheap.live) >= aword_load_relaxed(&heap->cycles.trigger))
+        gcrt_cycle_request(heap, CYCLE_BY_PACER);
+    if (UNLIKELY(heap->options.debug_stress != 0))
+        gcrt_cycle_stress(heap);
+}
+
+static void *
+bump(struct gc_impl_run *run)
+{
+    char *p = run->next;
+
+    if (p >= run->end)
+        return NULL;
+    run->next = p + run->size;
+    return p;
+}
+
+/* The entry of the request's kind in the mcache, or -1 without memory. */
+static int
+entry_of(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsigned sizeclass)
+{
+    struct mcache *mc = &m->p->cache;
+    int i = gcrt_mcache_find(mc, key);
+    struct kind *kind;
+
+    if (LIKELY(i >= 0))
+        return i;
+    kind = gcrt_kind_get(m->heap, key, req->type, sizeclass, req->single);
+    if (kind == NULL)
+        return -1;
+    i = gcrt_mcache_add(mc, key, &kind->central);
+    gcrt_mutator_show_runs(m); /* the table may have moved */
+    return i;
+}
+
+/* A slot of the kind, or NULL without memory.  Critical. */
+static void *
+take_slot(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsigned sizeclass)
+{
+    struct mcache *mc = &m->p->cache;
+    int i = entry_of(m, key, req, sizeclass);
+    void *p;
+    size_t bytes;
+
+    if (i < 0)
+        return NULL;
+    p = bump(&mc->table->runs[i]);
+    if (p != NULL)
+        return p;
+    gcrt_assist_if_owed(m);
+    bytes = gcrt_mcache_take_run(mc, i);
+    if (bytes == 0)
+        return NULL;
+    account(m, bytes);
+    return bump(&mc->table->runs[i]);
+}
+
+/* ---- tiny objects ---- */
+
+static size_t
+tiny_align(size_t bytes)
+{
+    return bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+}
+
+/*
+ * Objects without pointers below 16 bytes share 16-byte blocks, as in Go.  A block lives as
+ * long as any object in it; interior pointers find it.
+ */
+static void *
+take_tiny(struct gcrt_mutator *m, size_t bytes)
+{
+    static const struct request block = { .type = &gc_byte_type, .bytes = TINY_BYTES };
+    struct mcache *mc = &m->p->cache;
+    uintptr_t at = align_up(mc->tiny, tiny_align(bytes));
+    void *p;
+
+    if (mc->tiny != 0 && at + bytes <= mc->tiny_end) {
+        mc->tiny = at + bytes;
+        aword_add_owner(&mc->tiny_allocs, 1);
+        return (void *)at;
+    }
+    p = take_slot(m, kind_key(&gc_byte_type, CLASS_TINY), &block, CLASS_TINY);
+    if (p != NULL && TINY_BYTES - bytes > mc->tiny_end - mc->tiny) {
+        mc->tiny = (uintptr_t)p + bytes;
+        mc->tiny_end = (uintptr_t)p + TINY_BYTES;
+    }
+    return p;
+}
+
+/* ---- large objects ---- */
+
+/*
+ * Zeroes a large object in steps that handshakes may come between.  The object is marked
+ * as not ready meanwhile: a scanner skips it, and finds it again because `p` is on our stack
+ * or because it was born black.
+ */
+static void
+zero_large(void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += ZERO_STEP) {
+        memset((char *)p + at, 0, min_size(ZERO_STEP, bytes - at));
+        gc_safepoint();
+    }
+    GC_KEEP_ALIVE(p);
+}
+
+/* A span for the object, coloured, filed and accounted for; NULL without memory. Critical. */
+static struct mspan *
+take_large(struct gcrt_mutator *m, const struct request *req)
+{
+    struct mheap *h = &m->heap->mheap;
+    struct mcache *mc = &m->p->cache;
+    struct kind *kind = gcrt_kind_get(m->heap, kind_key(req->type, CLASS_LARGE), req->type,
+            CLASS_LARGE, req->single);
+    unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+    struct mspan *s;
+    size_t bytes;
+
+    if (kind == NULL)
+        return NULL;
+    gcrt_assist_if_owed(m);
+    s = gcrt_mheap_alloc_large(h, &kind->central, req->bytes, sweepgen);
+    if (s == NULL)
+        return NULL;
+    bytes = s->alloc.large.npages << PAGE_SHIFT;
+    if (mc->black && sweepgen + 3 == mc->black_gen) { /* I-no-late-mark */
+        aword_or_relaxed(&s->mark.bits[0], 1);
+        aword_add_owner(&mc->black_bytes, bytes);
+    }
+    gcrt_mcentral_put_swept(h, &kind->central, s, sweepgen);
+    aword_add_relaxed(&h->large_allocs, 1);
+    aword_add_relaxed(&h->large_alloc_bytes, bytes);
+    aword_add_relaxed(&h->live, bytes);
+    if (!s->noscan)
+        aword_add_owner(&mc->scan_bytes, bytes);
+    account(m, bytes);
+    return s;
+}
+
+static void *
+alloc_large(struct gcrt_mutator *m, const struct request *req)
+{
+    struct mspan *s;
+    void *p;
+
+    critical_enter();
+    s = take_large(m, req);
+    p = s == NULL ? NULL : (void *)span_start(&m->heap->mheap, s);
+    critical_leave();
+    if (p == NULL)
+        return NULL;
+    if (s->needzero && (req->zero || !s->noscan))
+        zero_large(p, s->alloc.large.bytes);
+    ahalf_store_release(&s->ready, 1); /* pairs: large.ready */
+    return p;
+}
+
+/* ---- everything ---- */
+
+static uintptr_t
+small_key(const struct request *req, unsigned sizeclass)
+{
+    return req->single ? (uintptr_t)req->type : kind_key(req->type, sizeclass);
+}
+
+static void *
+try_once(struct gcrt_mutator *m, const struct request *req)
+{
+    unsigned sizeclass;
+    void *p;
+
+    if (req->bytes > SMALL_MAX)
+        return alloc_large(m, req);
+    sizeclass = class_of(req->bytes);
+    critical_enter();
+    if (req->bytes < TINY_BYTES && req->type->form == GC_FORM_NOSCAN)
+        p = take_tiny(m, req->bytes);
+    else
+        p = take_slot(m, small_key(req, sizeclass), req, sizeclass);
+    critical_leave();
+    return p;
+}
+
+/* Collects, then asks the host as often as it wants to be asked. */
+static COLD void *
+retry(struct gcrt_mutator *m, const struct request *req)
+{
+    const gc_options *opt = &m->heap->options;
+    void *p;
+
+    gc_collect(m->heap);
+    while ((p = try_once(m, req)) == NULL)
+        if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg))
+            return NULL;
+    return p;
+}
+
+void *
+gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
+{
+    void *p;
+
+    gc_safepoint();
+    p = try_once(m, req);
+    return LIKELY(p != NULL) ? p : retry(m, req);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_MALLOC_H
+#define GCRT_GC_MALLOC_H
+
+/* Allocation of one object of any form.  The calling thread is inside. */
+
+#include "gc/kind.h"
+#include "gc/mutator.h"
+
+struct request {
+    const gc_type *type; /* element type; checked */
+    size_t bytes;        /* of the whole object, >= 1 */
+    bool single;         /* one element of a type that is not flexible */
+    bool zero;           /* memory without pointers must be zeroed, too */
+};
+
+/* NULL without memory, after a collection and the host's oom handler did not help. */
+void *gcrt_malloc(struct gcrt_mutator *m, const struct request *req);
+
+#endif

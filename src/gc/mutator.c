@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mutators: attaching, detaching, blocking regions, and the Ps they hold.
+ *
+ * Purpose: know every thread that may hold heap pointers, and give each its allocation
+ * cache.
+ * Place: the api calls it; handshake walks the registry; it calls mcache.
+ * Invariants: a mutator's barrier and colour are those of the last handshake published when
+ * it attached, or of the last it answered.  An inside mutator has a P; an idle P's cache is
+ * empty.  Records are recycled only after an RCU grace period.
+ * Concurrency: registry lock (RANK_REGISTRY) for membership and what newcomers inherit;
+ * state words as mutator.h says; idle Ps under RANK_P.
+ * Attaching and detaching threads are critical and may wait for the registry lock: the
+ * collector never waits for a mutator while it holds that lock.
+ * Cost: attach and detach a few microseconds; a blocking region two atomic operations.
+ */
+#include "gc/mutator.h"
+
+#include "gc/barrier.h"
+#include "gc/error.h"
+#include "gc/handshake.h"
+
+#include <string.h>
+
+/* The one run table of threads that must not allocate: its key never matches. */
+static const struct gc_impl_run no_runs[1];
+
+__thread struct gc_impl_thread gc_impl_self = { .runs = (struct gc_impl_run *)(uintptr_t)no_runs };
+
+/* ---- Ps ---- */
+
+static struct p *
+pop_idle(struct gc_heap *heap)
+{
+    struct p *p;
+
+    gcrt_lock_acquire(&heap->ps.lock);
+    p = heap->ps.idle;
+    if (p != NULL)
+        heap->ps.idle = p->next_idle;
+    gcrt_lock_release(&heap->ps.lock);
+    return p;
+}
+
+static void
+publish_p(struct gc_heap *heap, struct p *p)
+{
+    gcrt_lock_acquire(&heap->ps.lock);
+    p->next_all = heap->ps.all;
+    __atomic_store_n(&heap->ps.all, p, __ATOMIC_RELEASE); /* pairs: p.publish */
+    heap->ps.count++;
+    gcrt_lock_release(&heap->ps.lock);
+}
+
+struct p *
+gcrt_p_acquire(struct gc_heap *heap)
+{
+    struct p *p = pop_idle(heap);
+
+    if (p != NULL)
+        return p;
+    p = gcrt_persist_alloc(&heap->persist, sizeof(*p));
+    if (p == NULL || !gcrt_mcache_init(&p->cache, &heap->mheap))
+        return NULL;
+    publish_p(heap, p);
+    return p;
+}
+
+void
+gcrt_p_release(struct gc_heap *heap, struct p *p, bool keep_runs)
+{
+    gcrt_mcache_flush(&p->cache, keep_runs);
+    p->cache.black = false;
+    gcrt_lock_acquire(&heap->ps.lock);
+    p->next_idle = heap->ps.idle;
+    heap->ps.idle = p;
+    gcrt_lock_release(&heap->ps.lock);
+}
+
+void
+gcrt_mutator_show_runs(struct gcrt_mutator *m)
+{
+    m->self->runs = m->p->cache.table->runs;
+    m->self->run_mask = m->p->cache.table->mask;
+}
+
+void
+gcrt_mutator_hide_runs(struct gcrt_mutator *m)
+{
+    m->self->run_mask = 0;
+    m->self->runs = (struct gc_impl_run *)(uintptr_t)no_runs;
+}
+
+/* ---- the registry ---- */
+
+/* pthread key destructor: the thread ends while attached. */
+static void
+detach_at_exit(void *arg)
+{
+    struct gcrt_mutator *m = arg;
+
+    if (m == NULL || gc_impl_self.mutator != m)
+        return;
+    while (m->block_depth != 0)
+        gc_block_leave();
+    gcrt_mutator_detach(m);
+}
+
+bool
+gcrt_registry_init(struct gc_heap *heap)
+{
+    struct registry *r = &heap->registry;
+
+    if (pthread_key_create(&r->exit_key, detach_at_exit) != 0)
+        return false;
+    gcrt_lock_init(&r->lock, RANK_REGISTRY);
+    gcrt_lock_init(&heap->ps.lock, RANK_P);
+    CDS_INIT_LIST_HEAD(&r->mutators);
+    return true;
+}
+
+void
+gcrt_registry_finish(struct gc_heap *heap)
+{
+    CHECK(pthread_key_delete(heap->registry.exit_key) == 0);
+    gcrt_lock_finish(&heap->registry.lock);
+    gcrt_lock_finish(&heap->ps.lock);
+}
+
+void
+gcrt_registry_recycle(struct gc_heap *heap)
+{
+    struct registry *r = &heap->registry;
+    struct gcrt_mutator *list, *m;
+
+    gcrt_lock_acquire(&r->lock);
+    list = r->retired;
+    r->retired = NULL;
+    gcrt_lock_release(&r->lock);
+    if (list == NULL)
+        return;
+    synchronize_rcu(); /* nobody reads the records any more */
+    gcrt_lock_acquire(&r->lock);
+    while ((m = list) != NULL) {
+        list = m->next;
+        m->next = r->spare;
+        r->spare = m;
+    }
+    gcrt_lock_release(&r->lock);
+}
+
+static struct gcrt_mutator *
+new_record(struct gc_heap *heap)
+{
+    struct registry *r = &heap->registry;
+    struct gcrt_mutator *m;
+
+    gcrt_lock_acquire(&r->lock);
+    m = r->spare;
+    if (m != NULL)
+        r->spare = m->next;
+    gcrt_lock_release(&r->lock);
+    if (m != NULL)
+        memset(m, 0, sizeof(*m));
+    else
+        m = gcrt_persist_alloc(&heap->persist, sizeof(*m));
+    return m;
+}
+
+static void
+drop_record(struct gc_heap *heap, struct gcrt_mutator *m)
+{
+    gcrt_lock_acquire(&heap->registry.lock);
+    m->next = heap->registry.spare;
+    heap->registry.spare = m;
+    gcrt_lock_release(&heap->registry.lock);
+}
+
+/* ---- attach and detach ---- */
+
+/* The part of a record that needs no lock.  GC_OK, or what is missing. */
+static gc_status
+prepare(struct gc_heap *heap, struct gcrt_mutator *m)
+{
+    m->heap = heap;
+    m->self = &gc_impl_self;
+    m->tid = gcrt_os_thread_id();
+    m->marker.heap = heap;
+    m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
+    ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
+    if (!gcrt_os_stack_bounds(&m->stack_lo, &m->stack_hi))
+        return gcrt_error(GC_ERR_THREAD, "gc_thread_attach: stack bounds are unknown");
+    m->p = gcrt_p_acquire(heap);
+    if (m->p == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for a P");
+    return GC_OK;
+}
+
+/* Joins the heap with the state that the last published handshake left. */
+static void
+enlist(struct gc_heap *heap, struct gcrt_mutator *m)
+{
+    struct registry *r = &heap->registry;
+    unsigned epoch;
+
+    gcrt_lock_acquire(&r->lock);
+    epoch = ahalf_load_relaxed(&heap->handshake.epoch);
+    ahalf_store_relaxed(&m->request, epoch);
+    ahalf_store_relaxed(&m->answered, epoch);
+    __atomic_store_n(&m->self->barrier, r->barrier, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
+    if (r->black)
+        gcrt_mcache_blacken(&m->p->cache, r->black_gen);
+    r->count++;
+    RCU_RELEASE(m);
+    cds_list_add_rcu(&m->node, &r->mutators);
+    gcrt_lock_release(&r->lock);
+    ahalf_add_full(&heap->marking.inside, 1);
+    aword_add_relaxed(&heap->counters.attaches, 1);
+}
+
+gc_status
+gcrt_mutator_attach(struct gc_heap *heap)
+{
+    struct gcrt_mutator *m;
+    gc_status status;
+
+    if (gc_impl_self.mutator != NULL)
+        return gcrt_error(GC_ERR_ATTACHED, "gc_thread_attach: this thread is attached already");
+    m = new_record(heap);
+    if (m == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for the thread's record");
+    status = prepare(heap, m);
+    if (status != GC_OK) {
+        drop_record(heap, m);
+        return status;
+    }
+    if (pthread_setspecific(heap->registry.exit_key, m) != 0) {
+        gcrt_p_release(heap, m->p, false);
+        drop_record(heap, m);
+        return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for thread-specific data");
+    }
+    critical_enter();
+    chaos_point(&heap->os); /* attaching */
+    enlist(heap, m);
+    gcrt_mutator_show_runs(m);
+    gc_impl_self.mutator = m;
+    critical_leave();
+    return GC_OK;
+}
+
+/* Leaves the registry; no handshake waits for m any more, and none will ask it. */
+static void
+delist(struct gcrt_mutator *m)
+{
+    struct registry *r = &m->heap->registry;
+
+    gcrt_lock_acquire(&r->lock);
+    while (ahalf_load_acquire(&m->request) != ahalf_load_relaxed(&m->answered)) {
+        gcrt_lock_release(&r->lock); /* asked before the lock was ours */
+        gcrt_handshake_answer(m);
+        gcrt_lock_acquire(&r->lock);
+    }
+    gcrt_barrier_flush(m);
+    gcrt_marker_flush(&m->marker);
+    cds_list_del_rcu(&m->node);
+    r->count--;
+    m->next = r->retired;
+    r->retired = m;
+    gcrt_lock_release(&r->lock);
+}
+
+void
+gcrt_mutator_detach(struct gcrt_mutator *m)
+{
+    struct gc_heap *heap = m->heap;
+    struct p *p = m->p;
+    bool keep_runs;
+
+    critical_enter();
+    pthread_setspecific(heap->registry.exit_key, NULL);
+    /* While marking, the rest of a run may carry marks, and handing such slots to a mutator
+     * that is not black yet would make its objects black too early (I-own-snapshot). */
+    gcrt_mutator_hide_runs(m);
+    chaos_point(&heap->os); /* detaching */
+    delist(m);
+    keep_runs = m->self->barrier != 0;
+    gcrt_p_release(heap, p, keep_runs);
+    gc_impl_self.mutator = NULL;
+    gc_impl_self.barrier = 0;
+    gc_impl_self.poll = 0;
+    __asm__ volatile("" ::: "memory");
+    gc_impl_self.critical = 0;
+    ahalf_add_full(&heap->marking.inside, (unsigned)-1);
+    aword_add_relaxed(&heap->counters.detaches, 1);
+}
+
+struct gcrt_mutator *
+gcrt_mutator_self(const char *caller)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (UNLIKELY(m == NULL))
+        gcrt_fatal("%s: the calling thread is not attached to a heap", caller);
+    if (UNLIKELY(m->block_depth != 0))
+        gcrt_fatal("%s: called inside a blocking region", caller);
+    return m;
+}
+
+/* ---- blocking regions ---- */
+
+/*
+ * The entries are written in assembly: they must see the caller's callee-saved registers
+ * before any prologue reuses them.  (glibc's setjmp mangles rbp and will not do.)
+ */
+void gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp) __attribute__((used));
+
+#if defined(__x86_64__)
+__asm__(".text\n"
+        ".globl gc_block_enter\n"
+        ".type gc_block_enter, @function\n"
+        "gc_block_enter:\n"
+        ".cfi_startproc\n"
+        "    subq $56, %rsp\n"
+        ".cfi_adjust_cfa_offset 56\n"
+        "    movq %rbx, 0(%rsp)\n"
+        "    movq %rbp, 8(%rsp)\n"
+        "    movq %r12, 16(%rsp)\n"
+        "    movq %r13, 24(%rsp)\n"
+        "    movq %r14, 32(%rsp)\n"
+        "    movq %r15, 40(%rsp)\n"
+        "    movq %rsp, %rdi\n"
+        "    leaq 64(%rsp), %rsi\n"
+        "    call gcrt_block_enter_with\n"
+        "    addq $56, %rsp\n"
+        ".cfi_adjust_cfa_offset -56\n"
+        "    ret\n"
+        ".cfi_endproc\n"
+        ".size gc_block_enter, .-gc_block_enter\n");
+# define CALLEE_SAVED 6
+#elif defined(__aarch64__)
+__asm__(".text\n"
+        ".globl gc_block_enter\n"
+        ".type gc_block_enter, %function\n"
+        "gc_block_enter:\n"
+        ".cfi_startproc\n"
+        "    sub sp, sp, #112\n"
+        ".cfi_adjust_cfa_offset 112\n"
+        "    stp x19, x20, [sp, #0]\n"
+        "    stp x21, x22, [sp, #16]\n"
+        "    stp x23, x24, [sp, #32]\n"
+        "    stp x25, x26, [sp, #48]\n"
+        "    stp x27, x28, [sp, #64]\n"
+        "    stp x29, x30, [sp, #80]\n"
+        "    mov x0, sp\n"
+        "    add x1, sp, #112\n"
+        "    bl gcrt_block_enter_with\n"
+        "    ldr x30, [sp, #88]\n"
+        "    add sp, sp, #112\n"
+        ".cfi_adjust_cfa_offset -112\n"
+        "    ret\n"
+        ".cfi_endproc\n"
+        ".size gc_block_enter, .-gc_block_enter\n");
+# define CALLEE_SAVED 12
+#else
+# error "gc_block_enter is not written for this processor"
+#endif
+
+_Static_assert(CALLEE_SAVED <= SAVED_REGISTERS, "room for every callee-saved register");
+
+void
+gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (UNLIKELY(m == NULL))
+        gcrt_fatal("gc_block_enter: the calling thread is not attached to a heap");
+    if (m->block_depth++ != 0)
+        return;
+    critical_enter();
+    for (size_t i = 0; i < CALLEE_SAVED; i++)
+        m->regs[i] = regs[i];
+    m->sp = sp;
+    gcrt_mutator_hide_runs(m);
+    ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
+    ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
+    __asm__ volatile("" ::: "memory");
+    gc_impl_self.critical = 0; /* a request that came meanwhile is the collector's to serve */
+}
+
+/* Takes the record back from the collector, waiting while it is held. */
+static void
+go_inside(struct gcrt_mutator *m)
+{
+    while (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_INSIDE)) /* mutator.state */
+        gcrt_os_wait(&m->state, MUTATOR_HELD, UINT64_MAX);
+}
+
+void
+gc_block_leave(void)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (UNLIKELY(m == NULL))
+        gcrt_fatal("gc_block_leave: the calling thread is not attached to a heap");
+    if (UNLIKELY(m->block_depth == 0))
+        gcrt_fatal("gc_block_leave: without gc_block_enter");
+    if (m->block_depth != 1) {
+        m->block_depth--;
+        return;
+    }
+    critical_enter();
+    go_inside(m);
+    m->block_depth = 0;
+    ahalf_add_full(&m->heap->marking.inside, 1);
+    gcrt_mutator_show_runs(m);
+    critical_leave();
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_MUTATOR_H
+#define GCRT_GC_MUTATOR_H
+
+/*
+ * A mutator: one attached thread's state for one heap.
+ *
+ * state:
+ *     INSIDE   runs managed code; only its own thread acts on the record
+ *     OUTSIDE  in a blocking region; its stack from sp up and regs are final
+ *     HELD     the collector acts for it; the thread waits if it wants to leave
+ * INSIDE -> OUTSIDE is a release store by the thread, OUTSIDE -> HELD and OUTSIDE -> INSIDE
+ * compare-and-swaps, HELD -> OUTSIDE a release store by the collector (pairs:
+ * mutator.state).  So the record always has exactly one owner.
+ */
+
+#include "gc/heap.h"
+#include "gc/mark.h"
+
+#include <gcrt/thread.h>
+
+enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD };
+
+#define BARRIER_SLOTS    512
+#define SAVED_REGISTERS  12
+
+struct gcrt_mutator {
+    struct gc_impl_thread *self; /* const while attached: the thread's hot words */
+    struct gc_heap *heap;        /* const */
+    struct p *p;                 /* owner: NULL only while outside */
+    ahalf state;                 /* atomic: above */
+    ahalf request;               /* atomic: newest handshake asked of it; pairs: handshake.ask */
+    ahalf answered;              /* atomic: newest one answered; pairs: handshake.answer */
+    int tid;                     /* const while attached */
+    uint32_t block_depth;        /* owner: nested blocking regions */
+    uint32_t barrier_slots;      /* const: BARRIER_SLOTS, 2 in tiny mode */
+
+    uintptr_t stack_lo, stack_hi; /* const while attached */
+    uintptr_t sp;                 /* owner: lowest live stack address while outside */
+    uintptr_t regs[SAVED_REGISTERS]; /* owner: callee-saved registers while outside */
+
+    uint32_t nbarrier;            /* owner: words in the barrier buffer */
+    uintptr_t barrier[BARRIER_SLOTS];
+    struct marker marker;         /* owner */
+    int64_t credit;               /* owner: bytes it may allocate before it must assist */
+
+    struct cds_list_head node;    /* registry */
+    struct gcrt_mutator *next;    /* lock: registry; spare or retired list */
+};
+
+bool gcrt_registry_init(struct gc_heap *heap);
+void gcrt_registry_finish(struct gc_heap *heap);
+/* Lets retired records be reused; the coordinator calls it between cycles. */
+void gcrt_registry_recycle(struct gc_heap *heap);
+
+gc_status gcrt_mutator_attach(struct gc_heap *heap);
+/* The calling thread's mutator, which is inside, leaves its heap. */
+void gcrt_mutator_detach(struct gcrt_mutator *m);
+
+/* A P for a mutator, empty; NULL without memory. */
+struct p *gcrt_p_acquire(struct gc_heap *heap);
+/* Flushes the P and makes it idle.  keep_runs: as gcrt_mcache_flush. */
+void gcrt_p_release(struct gc_heap *heap, struct p *p, bool keep_runs);
+
+/* After the mcache's table changed, or the P: what the inline allocator sees. */
+void gcrt_mutator_show_runs(struct gcrt_mutator *m);
+/* Makes the inline allocator take the slow path. */
+void gcrt_mutator_hide_runs(struct gcrt_mutator *m);
+
+/* The calling thread's mutator, which must be attached and inside: a fatal line otherwise. */
+struct gcrt_mutator *gcrt_mutator_self(const char *caller);
+
+/* ---- critical sections: no handshake runs on this thread in between (I-critical) ---- */
+
+static inline void
+critical_enter(void)
+{
+    gc_impl_self.critical = 1;
+    __asm__ volatile("" ::: "memory");
+}
+
+static inline void
+critical_leave(void)
+{
+    __asm__ volatile("" ::: "memory");
+    gc_impl_self.critical = 0;
+    gc_safepoint();
+}
+
+#endif

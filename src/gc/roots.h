@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_ROOTS_H
+#define GCRT_GC_ROOTS_H
+
+#include "gc/heap.h"
+
+void gcrt_roots_init(struct gc_heap *heap);
+void gcrt_roots_finish(struct gc_heap *heap);
+/*
+ * Queues every word of every range and handle as raw work; returns the bytes looked at.
+ * After H3: from then on the deletion barrier covers what a root loses.
+ */
+size_t gcrt_roots_collect(struct gc_heap *heap);
+/* Calls fn for each root word; for the verifier. */
+void gcrt_roots_each(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word), void *arg);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All metrics as text.
+ *
+ * Purpose: Prometheus' text format and one JSON object.
+ * Place: behind the public gc_metrics_write_ functions; walks the table of metrics.
+ * Invariants: names derive mechanically from the metrics' names; numbers are printed from
+ * integers (seconds from nanoseconds), so they are exact and no locale changes them;
+ * nothing is allocated.
+ *
+ * Prometheus wants "at most" where our buckets say "below"; all values are integers, so the
+ * bound less one is the same thing exactly.  Of a time histogram's 160 bounds only the
+ * powers of two from 512 ns to 17 s are shown, always the same ones.
+ *
+ * Concurrency: see snapshot.c.  A histogram's count is the sum of the buckets as they were
+ * copied; the sum of a time histogram is read after that and may include a few more.
+ * Cost: about 600 lines of text; cold.
+ */
+#include "metrics/export.h"
+
+#include "gc/error.h"
+#include "metrics/histogram.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN_BITS_MIN 9  /* time bounds shown: 2^9 ns ... */
+#define SHOWN_BITS_MAX 34 /* ... to 2^34 ns */
+
+/* ---- buffered output ---- */
+
+struct out {
+    const gc_sink *sink;
+    bool failed;
+    size_t used;
+    char bytes[512];
+};
+
+static void
+flush(struct out *o)
+{
+    if (!o->failed && o->used > 0)
+        o->failed = o->sink->write(o->sink->arg, o->bytes, o->used) != 0;
+    o->used = 0;
+}
+
+static void
+put_char(struct out *o, char c)
+{
+    if (o->used == sizeof(o->bytes))
+        flush(o);
+    o->bytes[o->used++] = c;
+}
+
+static void
+put(struct out *o, const char *text)
+{
+    for (; *text != '\0'; text++)
+        put_char(o, *text);
+}
+
+static void
+put_number(struct out *o, uint64_t x)
+{
+    char digits[24];
+
+    snprintf(digits, sizeof(digits), "%" PRIu64, x);
+    put(o, digits);
+}
+
+/* Nanoseconds as seconds, all digits that count and no more. */
+static void
+put_seconds(struct out *o, uint64_t ns)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof(digits), "%" PRIu64 ".%09" PRIu64, ns / 1000000000,
+            ns % 1000000000);
+
+    while (digits[n - 1] == '0')
+        n--;
+    if (digits[n - 1] == '.')
+        n--;
+    digits[n] = '\0';
+    put(o, digits);
+}
+
+/* A value in the metric's own unit. */
+static void
+put_value(struct out *o, enum metric_source source, uint64_t x)
+{
+    if (source == SOURCE_SECONDS || source == SOURCE_TIMES)
+        put_seconds(o, x);
+    else
+        put_number(o, x);
+}
+
+static gc_status
+finish(struct out *o)
+{
+    flush(o);
+    return o->failed ? gcrt_error(GC_ERR_SINK, "the sink refused bytes") : GC_OK;
+}
+
+/* ---- Prometheus ---- */
+
+static void
+put_name(struct out *o, const gc_metric_desc *d)
+{
+    put(o, "gcrt");
+    for (const char *c = d->name; *c != '\0'; c++)
+        put_char(o, *c == '/' || *c == ':' || *c == '-' ? '_' : *c);
+    if (d->kind != GC_METRIC_HISTOGRAM && d->cumulative)
+        put(o, "_total");
+}
+
+static const char *
+type_name(const gc_metric_desc *d)
+{
+    if (d->kind == GC_METRIC_HISTOGRAM)
+        return "histogram";
+    return d->cumulative ? "counter" : "gauge";
+}
+
+static void
+put_header(struct out *o, const gc_metric_desc *d)
+{
+    put(o, "# HELP ");
+    put_name(o, d);
+    put_char(o, ' ');
+    put(o, d->description);
+    put(o, "\n# TYPE ");
+    put_name(o, d);
+    put_char(o, ' ');
+    put(o, type_name(d));
+    put_char(o, '\n');
+}
+
+/* name_bucket{le="..."} count; le is HISTOGRAM_OPEN or the bound, exclusive. */
+static void
+put_bucket(struct out *o, const gc_metric_desc *d, enum metric_source source,
+        uint64_t bound, uint64_t count)
+{
+    put_name(o, d);
+    put(o, "_bucket{le=\"");
+    if (bound == HISTOGRAM_OPEN)
+        put(o, "+Inf");
+    else
+        put_value(o, source, bound - 1);
+    put(o, "\"} ");
+    put_number(o, count);
+    put_char(o, '\n');
+}
+
+static bool
+is_shown(enum metric_source source, uint64_t bound)
+{
+    return bound == HISTOGRAM_OPEN || source == SOURCE_SIZES
+        || (bound >= (uint64_t)1 << SHOWN_BITS_MIN && bound <= (uint64_t)1 << SHOWN_BITS_MAX
+                && (bound & (bound - 1)) == 0);
+}
+
+static uint64_t
+sum_of(const struct metric *m, const struct snapshot *s)
+{
+    const void *field = (const char *)s + m->offset;
+
+    if (m->source == SOURCE_TIMES)
+        return aword_load_relaxed(&(*(const struct timehist *const *)field)->total_ns);
+    return field == s->allocs ? s->allocs_bytes : s->frees_bytes;
+}
+
+static void
+put_buckets(struct out *o, const gc_metric_desc *d, const struct metric *m,
+        const struct snapshot *s)
+{
+    uint64_t counts[HISTOGRAM_BUCKETS_MAX], below = 0;
+
+    gcrt_histogram_counts(m, s, counts);
+    for (size_t i = 0; i < gcrt_histogram_nbuckets(m->source); i++) {
+        uint64_t bound = gcrt_histogram_bound(m->source, i + 1);
+
+        below += counts[i];
+        if (is_shown(m->source, bound))
+            put_bucket(o, d, m->source, bound, below);
+    }
+    put_name(o, d);
+    put(o, "_sum ");
+    put_value(o, m->source, sum_of(m, s));
+    put_char(o, '\n');
+    put_name(o, d);
+    put(o, "_count ");
+    put_number(o, below);
+    put_char(o, '\n');
+}
+
+gc_status
+gcrt_export_prometheus(const struct snapshot *s, const gc_sink *sink)
+{
+    struct out o = { .sink = sink };
+
+    for (size_t i = 0; i < gcrt_metrics_count && !o.failed; i++) {
+        const gc_metric_desc *d = &gcrt_metrics_desc[i];
+        const struct metric *m = &gcrt_metrics_table[i];
+
+        put_header(&o, d);
+        if (d->kind == GC_METRIC_HISTOGRAM) {
+            put_buckets(&o, d, m, s);
+            continue;
+        }
+        put_name(&o, d);
+        put_char(&o, ' ');
+        put_value(&o, m->source, metric_number(m, s));
+        put_char(&o, '\n');
+    }
+    return finish(&o);
+}
+
+/* ---- JSON ---- */
+
+/* The exact maximum of times; of sizes the bound of the highest class in use. */
+static uint64_t
+max_of(const struct metric *m, const struct snapshot *s, const uint64_t *counts)
+{
+    const void *field = (const char *)s + m->offset;
+
+    if (m->source == SOURCE_TIMES)
+        return aword_load_relaxed(&(*(const struct timehist *const *)field)->max_ns);
+    return gcrt_histogram_quantile(m->source, counts, 1000);
+}
+
+static void
+put_member(struct out *o, const char *name, enum metric_source source, uint64_t x)
+{
+    put(o, name);
+    put_value(o, source, x);
+}
+
+static void
+put_summary(struct out *o, const struct metric *m, const struct snapshot *s)
+{
+    uint64_t counts[HISTOGRAM_BUCKETS_MAX], n = 0;
+
+    gcrt_histogram_counts(m, s, counts);
+    for (size_t i = 0; i < gcrt_histogram_nbuckets(m->source); i++)
+        n += counts[i];
+    put_member(o, "{\"count\":", SOURCE_U64, n);
+    put_member(o, ",\"p50\":", m->source, gcrt_histogram_quantile(m->source, counts, 500));
+    put_member(o, ",\"p99\":", m->source, gcrt_histogram_quantile(m->source, counts, 990));
+    put_member(o, ",\"p999\":", m->source, gcrt_histogram_quantile(m->source, counts, 999));
+    put_member(o, ",\"max\":", m->source, max_of(m, s, counts));
+    put_char(o, '}');
+}
+
+gc_status
+gcrt_export_json(const struct snapshot *s, const gc_sink *sink)
+{
+    struct out o = { .sink = sink };
+
+    for (size_t i = 0; i < gcrt_metrics_count && !o.failed; i++) {
+        const struct metric *m = &gcrt_metrics_table[i];
+
+        put(&o, i == 0 ? "{\"" : ",\n\"");
+        put(&o, gcrt_metrics_desc[i].name);
+        put(&o, "\":");
+        if (gcrt_metrics_desc[i].kind == GC_METRIC_HISTOGRAM)
+            put_summary(&o, m, s);
+        else
+            put_value(&o, m->source, metric_number(m, s));
+    }
+    put(&o, "}\n");
+    return finish(&o);
+}
+
+/* ---- public ---- */
+
+static gc_status
+write_text(gc_heap *heap, const gc_sink *sink,
+        gc_status (*write)(const struct snapshot *, const gc_sink *))
+{
+    struct snapshot s;
+
+    if (sink == NULL || sink->write == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_metrics_write: there is no sink");
+    heap = gcrt_heap_resolve(heap);
+    if (heap == NULL)
+        return gcrt_metrics_no_heap();
+    gcrt_snapshot_read(heap, &s);
+    return write(&s, sink);
+}
+
+gc_status
+gc_metrics_write_prometheus(gc_heap *heap, const gc_sink *sink)
+{
+    return write_text(heap, sink, gcrt_export_prometheus);
+}
+
+gc_status
+gc_metrics_write_json(gc_heap *heap, const gc_sink *sink)
+{
+    return write_text(heap, sink, gcrt_export_json);
+}

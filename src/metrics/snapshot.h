@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_METRICS_SNAPSHOT_H
+#define GCRT_METRICS_SNAPSHOT_H
+
+/*
+ * All numbers of one heap, read once.  Everything that is shown, by name, as text or as
+ * gc_stats, comes out of one of these, so sums among the shown values hold exactly.
+ *
+ * In three blocks: what was counted, what was measured, and what follows from both.
+ */
+
+#include "gc/heap.h"
+#include "gc/report.h"
+
+/* Bytes of memory by what they serve; total is the sum of the others, by construction. */
+struct memory_classes {
+    uint64_t heap_free;     /* ready, in no span */
+    uint64_t heap_objects;  /* reachable objects and dead ones not yet swept */
+    uint64_t heap_released; /* ready, in no span, and without memory behind it */
+    uint64_t heap_unused;   /* in spans, but in no object */
+    uint64_t mcache_inuse;  /* Ps and their tables of runs */
+    uint64_t mspan_inuse, mspan_free;
+    uint64_t pages;         /* the page allocator's bitmaps, for what is grown */
+    uint64_t workbufs;      /* mark work buffers ever used */
+    uint64_t other;         /* the rest of what was made ready */
+    uint64_t total;
+};
+
+struct snapshot {
+    /* objects by class; [CLASS_LARGE] is the large ones */
+    uint64_t allocs[NUM_CLASSES], frees[NUM_CLASSES];
+    uint64_t large_alloc_bytes, large_free_bytes;
+    uint64_t tiny_allocs; /* tiny objects beyond the first of their block */
+    uint64_t refills, runs_taken;
+    uint64_t ps;
+
+    uint64_t cycles_automatic, cycles_forced, cycles_started;
+    uint64_t gogc;        /* percent; UINT64_MAX: off */
+    uint64_t heap_goal, heap_live, heap_pacing, heap_trigger;
+    uint64_t scan_heap, scan_stack, scan_globals;
+    uint64_t last_gc_epoch_ns;
+    uint64_t swept_spans, freed_spans;
+    uint64_t mark_rounds; /* flush handshakes that found more work */
+    uint64_t mark_wall_ns;
+    uint64_t handshakes, signals, signal_answers, proxy_answers;
+    uint64_t barrier_flushes, barrier_words;
+    uint64_t attaches, mutators;
+    uint64_t cpus;
+    uint64_t address_space;
+
+    /* CPU time */
+    uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
+
+    /* borrowed: read while they are shown, so each agrees with itself only */
+    const struct timehist *pauses, *assists;
+    const struct timehist *pause[ACTION_COUNT];
+    const struct timehist *latency[ACTION_COUNT];
+
+    /* derived */
+    uint64_t cycles;
+    uint64_t allocs_objects, allocs_bytes, frees_objects, frees_bytes;
+    uint64_t objects;
+    uint64_t scan_total;
+    uint64_t gc_cpu_ns, user_cpu_ns, total_cpu_ns;
+    struct memory_classes memory;
+};
+
+/* Reads the heap.  Any thread; no lock, nobody waits. */
+void gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret);
+
+/*
+ * The parts of reading that are pure: sums from counts and times.  wall_cpu_ns is CPUs x
+ * wall time since the heap's start.
+ */
+void gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor,
+        uint64_t wall_cpu_ns);
+
+/* What the heap and its metadata take of the OS, read together. */
+struct memory_inputs {
+    uint64_t grown, in_use, released; /* of the heap's own range */
+    uint64_t pages, workbufs;         /* what is touched of two big mappings */
+    uint64_t persist, mcaches;        /* mcaches lie in persist */
+    uint64_t committed;               /* everything ready, those two mappings left out */
+};
+
+/* objects: bytes of heap objects.  Racy inputs cost accuracy, never the sum. */
+void gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
+        struct memory_classes *ret);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options: defaults and the environment.
+ *
+ * Purpose: fill a gc_options, and refuse what makes no sense with the name of the culprit.
+ * Place: the api; runtime.c checks options again when a heap is made.
+ * Concurrency: reads the environment once per call, like getenv.
+ * Cost: cold.
+ */
+#include "options.h"
+
+#include "alloc/base/base.h"
+#include "alloc/os/os.h"
+#include "gc/error.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void
+gc_options_default(gc_options *opt)
+{
+    if (opt == NULL)
+        return;
+    *opt = (gc_options){
+        .struct_size = sizeof(*opt),
+        .gogc = 100,
+        .heap_min = (size_t)4 << 20,
+        .grace_us = 100,
+        .periodic_ms = 120000,
+    };
+}
+
+/* ---- parsing ---- */
+
+/* Decimal digits only, within [min, max]. */
+static bool
+parse_number(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
+{
+    uint64_t value = 0;
+
+    if (len == 0)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10u, &value)
+                || __builtin_add_overflow(value, (uint64_t)(text[i] - '0'), &value))
+            return false;
+    }
+    if (value < min || value > max)
+        return false;
+    *ret = value;
+    return true;
+}
+
+static gc_status
+malformed(const char *name, const char *value, const char *expected)
+{
+    return gcrt_error(GC_ERR_ENV, "%s=%s: expected %s", name, value, expected);
+}
+
+static gc_status
+parse_gogc(gc_options *opt, const char *name, const char *text)
+{
+    uint64_t n;
+
+    if (strcmp(text, "off") == 0) {
+        opt->gogc = GC_GOGC_OFF;
+        return GC_OK;
+    }
+    if (!parse_number(text, strlen(text), 0, INT32_MAX, &n))
+        return malformed(name, text, "a percentage from 0 to 2147483647, or off");
+    opt->gogc = (int64_t)n;
+    return GC_OK;
+}
+
+static gc_status
+parse_threads(gc_options *opt, const char *text)
+{
+    uint64_t n;
+
+    if (!parse_number(text, strlen(text), 1, GCRT_THREADS_MAX, &n))
+        return malformed("GCRT_THREADS", text, "a number of threads from 1 to 64");
+    opt->threads = (uint32_t)n;
+    return GC_OK;
+}
+
+/* One debug knob: its name, the largest value, and where it goes. */
+struct knob {
+    const char *name;
+    uint64_t max;
+    void (*set)(gc_options *opt, uint64_t value);
+};
+
+static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
+static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
+static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = (int)v; }
+static void set_stress(gc_options *opt, uint64_t v) { opt->debug_stress = (uint32_t)v; }
+static void set_chaos(gc_options *opt, uint64_t v) { opt->debug_chaos = v; }
+static void set_tiny(gc_options *opt, uint64_t v) { opt->debug_tiny = (int)v; }
+static void set_failat(gc_options *opt, uint64_t v) { opt->debug_failat = v; }
+
+static const struct knob *
+find_knob(const char *name, size_t len)
+{
+    static const struct knob knobs[] = {
+        { "gctrace", 1, set_gctrace },
+        { "verify", 2, set_verify },
+        { "clobberfree", 1, set_clobber },
+        { "stress", UINT32_MAX, set_stress },
+        { "chaos", UINT64_MAX, set_chaos },
+        { "tiny", 1, set_tiny },
+        { "failat", UINT64_MAX, set_failat },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
+        if (strlen(knobs[i].name) == len && memcmp(knobs[i].name, name, len) == 0)
+            return &knobs[i];
+    return NULL;
+}
+
+/* name=number,name=number,... */
+static gc_status
+parse_debug(gc_options *opt, const char *text)
+{
+    for (const char *at = text; *at != '\0';) {
+        size_t len = strcspn(at, ","), name = strcspn(at, "=,");
+        const struct knob *knob = find_knob(at, name);
+        uint64_t value;
+
+        if (knob == NULL)
+            return malformed("GCRT_DEBUG", text,
+                    "knobs among gctrace, verify, clobberfree, stress, chaos, tiny, failat");
+        if (name == len
+                || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
+            return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
+                    text, knob->name, (unsigned long long)knob->max);
+        knob->set(opt, value);
+        at += len;
+        if (*at == ',')
+            at++;
+    }
+    return GC_OK;
+}
+
+/* ---- the environment ---- */
+
+/* NULL if unset or empty. */
+static const char *
+variable(const char *name)
+{
+    const char *text = getenv(name);
+
+    return text == NULL || *text == '\0' ? NULL : text;
+}
+
+static gc_status
+parse_all(gc_options *opt)
+{
+    const char *gogc = variable("GCRT_GOGC"), *plain = variable("GOGC");
+    const char *threads = variable("GCRT_THREADS"), *debug = variable("GCRT_DEBUG");
+    gc_status status = GC_OK;
+
+    if (gogc != NULL)
+        status = parse_gogc(opt, "GCRT_GOGC", gogc);
+    else if (plain != NULL)
+        status = parse_gogc(opt, "GOGC", plain);
+    if (status == GC_OK && threads != NULL)
+        status = parse_threads(opt, threads);
+    if (status == GC_OK && debug != NULL)
+        status = parse_debug(opt, debug);
+    return status;
+}
+
+/* Somebody else's environment must not steer a privileged program. */
+static bool
+is_privileged(void)
+{
+    return getuid() != geteuid() || getgid() != getegid();
+}
+
+gc_status
+gc_options_from_env(gc_options *opt)
+{
+    gc_options parsed;
+    gc_status status;
+
+    if (opt == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_options_from_env: opt is NULL");
+    gc_options_default(&parsed);
+    status = is_privileged() ? GC_OK : parse_all(&parsed);
+    if (status == GC_OK)
+        *opt = parsed;
+    return status;
+}
+
+/* ---- checking ---- */
+
+gc_status
+gcrt_options_check(const gc_options *opt)
+{
+    if (opt->struct_size != sizeof(*opt))
+        return gcrt_error(GC_ERR_INVAL,
+                "gc_options: struct_size is %zu, not %zu (use gc_options_default)",
+                opt->struct_size, sizeof(*opt));
+    if (opt->gogc > INT32_MAX)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: gogc is above 2147483647");
+    if (opt->threads > GCRT_THREADS_MAX)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: threads is above 64");
+    if (opt->signal < 0 || opt->signal > 64)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: signal %d is no signal", opt->signal);
+    if (opt->periodic_ms < 0)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
+    if (opt->debug_verify < 0 || opt->debug_verify > 2)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
+    return GC_OK;
+}

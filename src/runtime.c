@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Heaps: making and ending them, and the process's default one.
+ *
+ * Purpose: construct a heap in layer order and take it down in the reverse order.
+ * Place: the api; it calls every layer's init and finish.
+ * Invariants: a failed construction leaves nothing behind.  magic is set last and cleared
+ * first.
+ * Concurrency: a heap is published to other threads by the host.  The default heap's
+ * pointer is the process's one mutable global; gc_init and gc_shutdown are the host's to
+ * order, as main's first and last steps.
+ * Cost: a heap is about ten system calls and one thread.
+ */
+#include "alloc/os/os.h"
+#include "gc/cycle.h"
+#include "gc/error.h"
+#include "gc/handshake.h"
+#include "gc/kind.h"
+#include "gc/mutator.h"
+#include "gc/roots.h"
+#include "gc/worker.h"
+#include "metrics/gctrace.h"
+#include "options.h"
+
+#include <gcrt/gcrt.h>
+
+#include <string.h>
+
+#define RESERVE_DEFAULT_MIN ((size_t)64 << 30)
+
+static struct gc_heap *gcrt_default_heap;
+
+struct gc_heap *
+gcrt_heap_resolve(struct gc_heap *heap)
+{
+    if (heap != NULL)
+        return heap->magic == GC_HEAP_MAGIC ? heap : NULL;
+    if (gc_impl_self.mutator != NULL)
+        return gc_impl_self.mutator->heap;
+    return gcrt_default_heap;
+}
+
+/* ---- reports ---- */
+
+static void
+say_cycle(struct gc_heap *heap, const struct cycle_report *report)
+{
+    char line[GCTRACE_LINE_MAX];
+    size_t len = gcrt_gctrace_format(line, sizeof(line), report);
+
+    if (heap->options.log != NULL)
+        heap->options.log(line, len, heap->options.log_arg);
+    else
+        gcrt_say(line);
+}
+
+/* ---- construction ---- */
+
+static size_t
+reserve_bytes(const gc_options *opt)
+{
+    if (opt->reserve != 0)
+        return opt->reserve;
+    return max_size(round_up_pow2(gcrt_os_ram_bytes()) * 4, RESERVE_DEFAULT_MIN);
+}
+
+static void
+init_settings(struct gc_heap *heap, const gc_options *opt)
+{
+    heap->options = *opt;
+    heap->cpus = gcrt_os_cpus();
+    heap->counters.start_ns = gcrt_os_now_ns();
+    heap->handshake.grace_ns = (uint64_t)opt->grace_us * 1000;
+    heap->handshake.signal = opt->signal != 0 ? opt->signal : gcrt_os_signal_default();
+    heap->marking.nworkers = opt->threads != 0 ? opt->threads
+        : heap->cpus > GCRT_THREADS_MAX        ? GCRT_THREADS_MAX
+                                               : heap->cpus;
+    if (opt->debug_gctrace)
+        heap->on_cycle = say_cycle;
+}
+
+/* Layer by layer; each step undoes those before it when it fails. */
+static gc_status
+init_collector(struct gc_heap *heap)
+{
+    if (!gcrt_kinds_init(heap))
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the type registry");
+    if (!gcrt_registry_init(heap)) {
+        gcrt_kinds_finish(heap);
+        return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
+    }
+    gcrt_roots_init(heap);
+    if (gcrt_workers_init(heap) && gcrt_cycles_init(heap))
+        return GC_OK;
+    gcrt_roots_finish(heap);
+    gcrt_registry_finish(heap);
+    gcrt_kinds_finish(heap);
+    return gcrt_error(GC_ERR_THREAD, "gc_heap_create: no collector thread");
+}
+
+static gc_status
+init_memory(struct gc_heap *heap)
+{
+    if (!gcrt_mheap_init(&heap->mheap, &heap->os, &heap->persist,
+                reserve_bytes(&heap->options)))
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
+    heap->mheap.clobber = heap->options.debug_clobberfree != 0;
+    if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,
+                heap->options.debug_tiny != 0))
+        return GC_OK;
+    gcrt_mheap_finish(&heap->mheap);
+    return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for mark work");
+}
+
+static gc_status
+init_heap(struct gc_heap *heap)
+{
+    gc_status status;
+
+    gcrt_persist_init(&heap->persist, &heap->os);
+    status = init_memory(heap);
+    if (status == GC_OK) {
+        status = init_collector(heap);
+        if (status != GC_OK) {
+            gcrt_work_finish(&heap->work, &heap->os);
+            gcrt_mheap_finish(&heap->mheap);
+        }
+    }
+    if (status != GC_OK)
+        gcrt_persist_finish(&heap->persist);
+    return status;
+}
+
+/* struct gc_heap lies in a mapping of its own, found through an os that is copied into it. */
+static struct gc_heap *
+map_heap(const gc_options *opt)
+{
+    struct os os = { .fail_at = opt->debug_failat, .chaos = opt->debug_chaos };
+    struct gc_heap *heap = gcrt_os_map(&os, sizeof(*heap));
+
+    if (heap != NULL)
+        heap->os = os;
+    return heap;
+}
+
+static void
+unmap_heap(struct gc_heap *heap)
+{
+    struct os os = heap->os;
+
+    gcrt_os_unmap(&os, heap, sizeof(*heap), sizeof(*heap));
+}
+
+gc_status
+gc_heap_create(const gc_options *opt, gc_heap **ret)
+{
+    gc_options from_env;
+    struct gc_heap *heap;
+    gc_status status = GC_OK;
+
+    if (ret == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_create: ret is NULL");
+    if (opt == NULL) {
+        status = gc_options_from_env(&from_env);
+        opt = &from_env;
+    }
+    if (status == GC_OK)
+        status = gcrt_options_check(opt);
+    if (status != GC_OK)
+        return status;
+    heap = map_heap(opt);
+    if (heap == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap's record");
+    init_settings(heap, opt);
+    if (!gcrt_os_signal_install(heap->handshake.signal, gcrt_handshake_signal))
+        status = gcrt_error(GC_ERR_THREAD, "gc_heap_create: signal %d has another handler",
+                heap->handshake.signal);
+    else
+        status = init_heap(heap);
+    if (status != GC_OK) {
+        unmap_heap(heap);
+        return status;
+    }
+    heap->magic = GC_HEAP_MAGIC;
+    *ret = heap;
+    return GC_OK;
+}
+
+/* ---- the end ---- */
+
+/* Refuses further use; false while threads are attached. */
+static bool
+close_heap(struct gc_heap *heap)
+{
+    bool empty;
+
+    gcrt_lock_acquire(&heap->registry.lock);
+    empty = heap->registry.count == 0;
+    if (empty)
+        heap->magic = 0;
+    gcrt_lock_release(&heap->registry.lock);
+    return empty;
+}
+
+gc_status
+gc_heap_destroy(gc_heap *heap)
+{
+    if (heap == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
+    if (heap->magic != GC_HEAP_MAGIC)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
+    if (!close_heap(heap))
+        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
+                heap->registry.count);
+    if (heap == gcrt_default_heap)
+        gcrt_default_heap = NULL;
+    gcrt_cycles_finish(heap);
+    gcrt_workers_finish(heap);
+    synchronize_rcu(); /* statistics may still read records */
+    gcrt_roots_finish(heap);
+    gcrt_registry_finish(heap);
+    gcrt_kinds_finish(heap);
+    gcrt_work_finish(&heap->work, &heap->os);
+    gcrt_mheap_finish(&heap->mheap);
+    gcrt_persist_finish(&heap->persist);
+    unmap_heap(heap);
+    return GC_OK;
+}
+
+/* ---- the default heap ---- */
+
+gc_status
+gc_init(const gc_options *opt)
+{
+    struct gc_heap *heap;
+    gc_status status;
+
+    if (gcrt_default_heap != NULL)
+        return gcrt_error(GC_ERR_BUSY, "gc_init: there is a default heap already");
+    if (gc_impl_self.mutator != NULL)
+        return gcrt_error(GC_ERR_ATTACHED, "gc_init: this thread is attached to another heap");
+    status = gc_heap_create(opt, &heap);
+    if (status != GC_OK)
+        return status;
+    status = gc_thread_attach(heap);
+    if (status != GC_OK) {
+        CHECK(gc_heap_destroy(heap) == GC_OK);
+        return status;
+    }
+    gcrt_default_heap = heap;
+    return GC_OK;
+}
+
+void
+gc_shutdown(void)
+{
+    struct gc_heap *heap = gcrt_default_heap;
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    if (heap == NULL)
+        return;
+    if (m != NULL && m->heap == heap)
+        gc_thread_detach();
+    if (gc_heap_destroy(heap) != GC_OK)
+        gcrt_fatal("gc_shutdown: %s", gc_last_error());
+}

@@ -1,0 +1,172 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# sh tests/run.sh [quick|ci|ROW...]
+#
+# Installs what is missing, builds, tests, and ends with one line "N passed, M failed".
+# quick (the default) is one release build with every suite; ci is the whole matrix; a
+# row's name runs that row alone. Build folders and logs are under build/. Rows:
+#
+#   quick    gcc, release, warnings are no errors: every suite
+#   gcc      gcc, release: unit, api, stress, race, oom, examples
+#   clang    clang, release: the same
+#   verify   gcc, debug assertions compiled in: the same
+#   asan     gcc, AddressSanitizer and UndefinedBehaviorSanitizer: the same
+#   tsan     gcc, ThreadSanitizer: race and stress
+#   lint     the sources' rules, on the gcc row's build
+#   model    the Spin model and its mutants
+#
+# The exit status is 0 only if every row was built, ran at least one test, and no test
+# failed. A row that could not be built, or that ran no test, counts as one failure.
+
+set -u
+cd "$(dirname "$0")/.." || exit 1
+LC_ALL=C
+export LC_ALL
+# shellcheck disable=SC3045
+ulimit -c 0 2>/dev/null # tests that must abort leave no core behind
+
+ROWS_CI='gcc clang verify asan tsan lint model'
+passed=0
+failed=0
+skipped=0
+
+# One build folder per configuration; a changed configuration starts it afresh.
+configure()
+{
+    folder=$1
+    shift
+    if [ -f "$folder/build.ninja" ] && [ "$(cat "$folder/.configured" 2>/dev/null)" = "$*" ]
+    then
+        return 0
+    fi
+    rm -rf "$folder"
+    env "CC=$CC" "CXX=$CXX" meson setup "$folder" -Dtests=enabled "$@" || return 1
+    echo "$*" >"$folder/.configured"
+}
+
+build_row()
+{
+    case $1 in
+    quick)
+        CC=gcc CXX=g++ configure build/quick $STRICT -Dbuildtype=release ;;
+    gcc | lint | model)
+        CC=gcc CXX=g++ configure build/gcc $STRICT -Dbuildtype=release ;;
+    clang)
+        CC=clang CXX=clang++ configure build/clang $STRICT -Dbuildtype=release ;;
+    verify)
+        CC=gcc CXX=g++ configure build/verify $STRICT -Dbuildtype=debugoptimized \
+            -Dverify=true ;;
+    asan)
+        CC=gcc CXX=g++ configure build/asan $STRICT -Dbuildtype=debugoptimized \
+            -Ddefault_library=static -Db_sanitize=address,undefined ;;
+    tsan)
+        CC=gcc CXX=g++ configure build/tsan $STRICT -Dbuildtype=debugoptimized \
+            -Ddefault_library=static -Db_sanitize=thread ;;
+    esac || return 1
+    folder_of "$1"
+    ninja -C "$folder"
+}
+
+folder_of()
+{
+    case $1 in
+    gcc | lint | model) folder=build/gcc ;;
+    *) folder=build/$1 ;;
+    esac
+}
+
+# meson's choice of suites, and how much longer than in a release build a test may take.
+test_row()
+{
+    folder_of "$1"
+    case $1 in
+    quick) set -- ;;
+    gcc | clang) set -- --no-suite lint --no-suite model ;;
+    verify) set -- --no-suite lint --no-suite model -t 3 ;;
+    asan) set -- --no-suite lint --no-suite model -t 4 ;;
+    tsan) set -- --suite race --suite stress -t 5 ;;
+    lint) set -- --suite lint ;;
+    model) set -- --suite model ;;
+    esac
+    meson test -C "$folder" --print-errorlogs "$@"
+}
+
+# The number in one line of meson's closing table, 0 if there is none.
+count_of()
+{
+    sed -n "s/^$1: *\([0-9][0-9]*\) *$/\1/p" "$log" | tail -n 1 | grep . || echo 0
+}
+
+# Adds the row's counts to the totals and prints them.
+judge()
+{
+    row=$1
+    status=$2
+    seconds=$3
+    ok=$(($(count_of Ok) + $(count_of 'Expected Fail')))
+    bad=$(($(count_of Fail) + $(count_of 'Unexpected Pass') + $(count_of Timeout)))
+    skip=$(count_of Skipped)
+    why=
+    if [ $((ok + bad)) = 0 ]; then
+        bad=1
+        why=' (no test was run)'
+    elif [ "$status" != 0 ] && [ "$bad" = 0 ]; then
+        bad=1
+        why=" (meson test ended with status $status)"
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    skipped=$((skipped + skip))
+    echo "row $row: $ok passed, $bad failed, $skip skipped$why, $seconds s"
+}
+
+run_row()
+{
+    row=$1
+    log=build/$row.log
+    begin=$(date +%s)
+    echo "row $row: building"
+    if ! build_row "$row" >"$log.build" 2>&1; then
+        failed=$((failed + 1))
+        grep -A 20 -e '^FAILED' -e 'ERROR' "$log.build" | head -n 80
+        echo "row $row: 0 passed, 1 failed (the build; all of it is in $log.build)"
+        return
+    fi
+    test_row "$row" >"$log" 2>&1
+    status=$?
+    [ "$status" = 0 ] || grep -v -e ' OK  ' -e '^ok ' "$log" | tail -n 200
+    judge "$row" "$status" $(($(date +%s) - begin))
+}
+
+set -- "${@:-quick}"
+# shellcheck disable=SC2086
+[ "$*" != ci ] || set -- $ROWS_CI
+for row; do
+    case " quick $ROWS_CI " in
+    *" $row "*) ;;
+    *)
+        echo "run.sh: unknown row '$row'; there are: quick ci $ROWS_CI" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# Users build with whatever compiler they have: there a warning is no error.
+packages=ci
+STRICT=--werror
+if [ "$*" = quick ]; then
+    packages='test'
+    STRICT=
+fi
+sh tests/support/deps.sh "$packages" || exit 1
+mkdir -p build
+for row; do
+    run_row "$row"
+done
+if [ "$skipped" = 0 ]; then
+    echo "$passed passed, $failed failed"
+else
+    echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ "$failed" = 0 ]

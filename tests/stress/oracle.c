@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: random mutator threads against a shadow oracle that lies outside the heap.
+ * Shows that nothing reachable is ever lost or altered, by whatever way it is held, and
+ * that what is unreachable is gone after two collections.
+ *
+ * Place: public interface only.  support/node.c makes objects of every kind, family.c
+ * does random operations on small graphs; here is where the graphs' roots live (registered
+ * roots, handles, heap objects, the stack, interior pointers on the stack, shared globals,
+ * a new thread's argument) and how they move from place to place and thread to thread.
+ *
+ * Concurrency: a family belongs to one mutator, or to a global entry and its lock.  At
+ * quiesce points all mutators wait (some in a blocking region, some outside of one) and
+ * the main thread checks everything.
+ *
+ * Arguments (key=value): seconds=6 mutators=4 seed= verify=1|2 stress=N tiny=1
+ * gogc=N|off heap_min= threads= clobber=0 rounds_ms=.  The seed fixes each thread's
+ * choices, not the threads' interleaving.
+ */
+
+#define _GNU_SOURCE
+
+#include "family.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#define MUTATORS_MAX 64
+#define HELD         10
+#define GLOBALS      24
+
+enum anchor {
+    ANCHOR_ROOT,
+    ANCHOR_HEAP,
+    ANCHOR_HANDLE,
+    ANCHOR_STACK,
+    ANCHOR_INTERIOR, /* the stack holds an address inside the object only */
+    ANCHOR_END,      /* the stack holds the address of its end only */
+    ANCHORS
+};
+
+struct holding {
+    struct family *family; /* owned; NULL: empty */
+    enum anchor where;
+    gc_handle *handle;
+};
+
+struct mutator {
+    struct player player;
+    struct holding held[HELD];
+    void *roots[HELD];     /* registered */
+    gc_handle *table;      /* an array of HELD pointers in the heap */
+    void *volatile *stack; /* HELD words in the thread's first frame */
+    pthread_t thread;
+    pthread_t child;
+    int has_child;
+};
+
+struct global {
+    pthread_mutex_t lock;
+    struct family *family; /* lock: */
+};
+
+/* What a new thread gets; the only reference to its family's root. */
+struct parcel {
+    void *root;
+    uintptr_t family; /* malloc'ed, not the heap's business */
+    uint64_t rng;
+};
+
+GC_TYPE(parcel_type, struct parcel, root);
+
+static struct mutator mutators[MUTATORS_MAX];
+static size_t nmutators;
+static struct global globals[GLOBALS];
+static void *global_roots[GLOBALS]; /* registered; entry i under globals[i].lock */
+static pthread_barrier_t gate;
+static int pausing, stopping; /* atomic: flags that mutators poll */
+static int gogc_given;        /* const once mutators run */
+static uint64_t child_allocs, child_steps, child_checks; /* atomic: adds */
+
+static int
+flag(const int *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/* ---- noise: what happens while something hangs on the stack alone ---- */
+
+static void
+noise_garbage(struct mutator *m)
+{
+    for (uint64_t i = t_below(&m->player.rng, 30); i > 0; i--) {
+        struct node node;
+
+        GC_KEEP_ALIVE(node_create(&node, &m->player, 0));
+    }
+}
+
+static void
+noise_block(struct mutator *m)
+{
+    GC_BLOCKING {
+        if (t_below(&m->player.rng, 2)) {
+            gc_block_enter();
+            t_sleep_us((unsigned)t_below(&m->player.rng, 300));
+            gc_block_leave();
+        } else {
+            (void)sched_yield();
+        }
+    }
+}
+
+static void
+noise_gogc(struct mutator *m)
+{
+    static const int64_t values[] = { 1, 10, 50, 100, 200, GC_GOGC_OFF };
+    int64_t old;
+
+    if (gogc_given)
+        return;
+    old = gc_set_gogc(NULL, values[t_below(&m->player.rng, 6)]);
+    T_CHECK(old >= -1 && old <= 200, "gc_set_gogc returned %lld", (long long)old);
+}
+
+static void
+noise(void *arg)
+{
+    struct mutator *m = arg;
+    uint64_t dice = t_below(&m->player.rng, 1000);
+
+    if (dice == 0)
+        gc_collect(NULL);
+    else if (dice == 1)
+        noise_gogc(m);
+    else if (dice < 4)
+        noise_block(m);
+    else if (dice < 6)
+        t_wipe_stack();
+    else if (dice < 60)
+        noise_garbage(m);
+    else if (dice < 100)
+        gc_safepoint();
+}
+
+/* ---- anchors ---- */
+
+static void **
+table_slot(struct mutator *m, size_t i)
+{
+    return (void **)gc_handle_get(m->table) + i;
+}
+
+static void *
+stack_word(struct mutator *m, const struct holding *held, char *root)
+{
+    const struct node *node = &held->family->nodes[held->family->root];
+
+    switch (held->where) {
+    case ANCHOR_INTERIOR:
+        return root + t_below(&m->player.rng, node->bytes);
+    case ANCHOR_END:
+        return root + node->bytes;
+    default:
+        return root;
+    }
+}
+
+/* The family's root is root and hangs on anchor i from now on. */
+static void
+anchor_set(struct mutator *m, size_t i, void *root)
+{
+    struct holding *held = &m->held[i];
+
+    switch (held->where) {
+    case ANCHOR_ROOT:
+        gc_write(&m->roots[i], root);
+        break;
+    case ANCHOR_HEAP:
+        gc_write(table_slot(m, i), root);
+        break;
+    case ANCHOR_HANDLE:
+        if (held->handle != NULL) {
+            gc_handle_set(held->handle, root);
+            break;
+        }
+        held->handle = gc_handle_new(root);
+        T_CHECK(held->handle != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
+        break;
+    default:
+        m->stack[i] = stack_word(m, held, root);
+        break;
+    }
+}
+
+static void
+anchor_clear(struct mutator *m, size_t i)
+{
+    struct holding *held = &m->held[i];
+
+    switch (held->where) {
+    case ANCHOR_ROOT:
+        gc_write(&m->roots[i], NULL);
+        break;
+    case ANCHOR_HEAP:
+        gc_write(table_slot(m, i), NULL);
+        break;
+    case ANCHOR_HANDLE:
+        gc_handle_free(held->handle);
+        held->handle = NULL;
+        break;
+    default:
+        m->stack[i] = NULL;
+        break;
+    }
+}
+
+static void
+anchor_check(struct mutator *m, size_t i)
+{
+    const struct holding *held = &m->held[i];
+    void *root = family_root(held->family), *seen = root;
+
+    if (held->where == ANCHOR_ROOT)
+        seen = m->roots[i];
+    else if (held->where == ANCHOR_HEAP)
+        seen = *table_slot(m, i);
+    else if (held->where == ANCHOR_HANDLE)
+        seen = gc_handle_get(held->handle);
+    T_CHECK(seen == root, "anchor %zu (way %d) holds %p, not %p", i, (int)held->where, seen,
+            root);
+}
+
+static enum anchor
+any_anchor(struct mutator *m)
+{
+    return (enum anchor)t_below(&m->player.rng, ANCHORS);
+}
+
+static void
+take(struct mutator *m, size_t i, struct family *family, void *root)
+{
+    m->held[i].family = family;
+    m->held[i].where = any_anchor(m);
+    anchor_set(m, i, root);
+}
+
+static struct family *
+family_new(struct mutator *m, void **root)
+{
+    struct family *family = malloc(sizeof *family);
+
+    T_CHECK(family != NULL, "the shadow is out of memory");
+    *root = family_create(family, &m->player);
+    return family;
+}
+
+static void
+family_drop(struct family *family)
+{
+    family_forget(family);
+    free(family);
+}
+
+/* ---- what a mutator does with its own families ---- */
+
+static void
+do_step(struct mutator *m, size_t i)
+{
+    struct holding *held = &m->held[i];
+    void *root = family_step(held->family, &m->player, noise, m);
+
+    if (root != NULL)
+        anchor_set(m, i, root);
+    if (t_below(&m->player.rng, 16) == 0) {
+        anchor_check(m, i);
+        family_check(held->family, &m->player, 0);
+    }
+}
+
+static void
+do_drop(struct mutator *m, size_t i)
+{
+    family_check(m->held[i].family, &m->player, 0);
+    anchor_clear(m, i);
+    family_drop(m->held[i].family);
+    m->held[i].family = NULL;
+}
+
+static void
+do_create(struct mutator *m, size_t i)
+{
+    void *root;
+    struct family *family = family_new(m, &root);
+
+    noise(m);
+    take(m, i, family, root);
+}
+
+/* Off one anchor, held by the stack, a passing root or a passing handle, on to another. */
+static void
+do_rehang(struct mutator *m, size_t i)
+{
+    struct family *family = m->held[i].family;
+    void *root = family_root(family);
+    void *cell[3] = { NULL, NULL, NULL };
+    gc_handle *handle = NULL;
+    uint64_t way = t_below(&m->player.rng, 3);
+
+    if (way == 1) {
+        T_OK(gc_root_add(cell, sizeof cell));
+        gc_write(&cell[1], root);
+    } else if (way == 2) {
+        handle = gc_handle_new(root);
+        T_CHECK(handle != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
+    }
+    anchor_clear(m, i);
+    noise(m);
+    family_check(family, &m->player, 0);
+    if (way == 1) {
+        root = cell[1];
+        gc_root_remove(cell);
+    } else if (way == 2) {
+        root = gc_handle_get(handle);
+        gc_handle_free(handle);
+    }
+    T_CHECK(root == family_root(family), "a root changed while it was held in way %d",
+            (int)way);
+    take(m, i, family, root);
+}
+
+/* Between detach and attach only registered roots hold what this thread has. */
+static void
+do_detach(struct mutator *m)
+{
+    for (size_t i = 0; i < HELD; i++) {
+        struct holding *held = &m->held[i];
+
+        if (held->family == NULL || held->where < ANCHOR_STACK)
+            continue;
+        gc_write(&m->roots[i], family_root(held->family));
+        anchor_clear(m, i);
+        held->where = ANCHOR_ROOT;
+    }
+    gc_thread_detach();
+    T_CHECK(gc_thread_heap() == NULL, "detached, yet gc_thread_heap is not NULL");
+    (void)sched_yield();
+    T_OK(gc_thread_attach(NULL));
+}
+
+/* ---- globals ---- */
+
+static size_t
+lock_any(struct mutator *m)
+{
+    size_t j = (size_t)t_below(&m->player.rng, GLOBALS);
+
+    if (t_below(&m->player.rng, 2)) {
+        (void)pthread_mutex_lock(&globals[j].lock);
+        return j;
+    }
+    gc_block_enter();
+    (void)pthread_mutex_lock(&globals[j].lock);
+    gc_block_leave();
+    return j;
+}
+
+static void
+global_put(size_t j, struct family *family, void *root)
+{
+    gc_write(&global_roots[j], root);
+    globals[j].family = family;
+}
+
+/* A family moves from a thread to an empty global or back; or is stepped where it is. */
+static void
+do_global(struct mutator *m, size_t i)
+{
+    size_t j = lock_any(m);
+    struct global *global = &globals[j];
+    struct family *family = global->family;
+    void *root;
+
+    if (family == NULL && m->held[i].family != NULL) {
+        family = m->held[i].family;
+        global_put(j, family, family_root(family));
+        anchor_clear(m, i);
+        m->held[i].family = NULL;
+    } else if (family != NULL && m->held[i].family == NULL) {
+        root = global_roots[j];
+        gc_write(&global_roots[j], NULL);
+        global->family = NULL;
+        noise(m);
+        take(m, i, family, root);
+    } else if (family != NULL) {
+        root = family_step(family, &m->player, noise, m);
+        if (root != NULL)
+            gc_write(&global_roots[j], root);
+        family_check(family, &m->player, 0);
+        T_CHECK(global_roots[j] == family_root(family), "global %zu is altered", j);
+    }
+    (void)pthread_mutex_unlock(&global->lock);
+}
+
+static void
+do_global_swap(struct mutator *m)
+{
+    size_t a = (size_t)t_below(&m->player.rng, GLOBALS);
+    size_t b = (size_t)t_below(&m->player.rng, GLOBALS);
+    size_t low = a < b ? a : b, high = a < b ? b : a;
+    struct family *family;
+    void *x, *y;
+
+    if (a == b)
+        return;
+    (void)pthread_mutex_lock(&globals[low].lock);
+    (void)pthread_mutex_lock(&globals[high].lock);
+    x = gc_exchange(&global_roots[a], NULL);
+    noise(m);
+    y = gc_exchange(&global_roots[b], x);
+    gc_write(&global_roots[a], y);
+    family = globals[a].family;
+    globals[a].family = globals[b].family;
+    globals[b].family = family;
+    (void)pthread_mutex_unlock(&globals[high].lock);
+    (void)pthread_mutex_unlock(&globals[low].lock);
+}
+
+/* A pointer to somebody else's object, kept on the stack while its owner may drop it. */
+static void
+do_borrow(struct mutator *m)
+{
+    size_t j = lock_any(m);
+    struct family *family = globals[j].family;
+    struct node node = { .used = 0 };
+    void *held = NULL;
+
+    if (family != NULL) {
+        node = family->nodes[t_below(&m->player.rng, FAMILY_NODES)];
+        /* Bulk operations write data words, so only kinds without slots stay fixed. */
+        if (node.used && node.kind < NODE_PTRS)
+            held = t_reveal(node.hidden);
+    }
+    (void)pthread_mutex_unlock(&globals[j].lock);
+    if (held == NULL)
+        return;
+    noise(m);
+    noise_garbage(m);
+    node_check_data(&node, &m->player, 0);
+    GC_KEEP_ALIVE(held);
+}
+
+/* ---- short-lived threads ---- */
+
+static void
+child_leave(struct mutator *m, struct family *family, void *root)
+{
+    size_t j = lock_any(m);
+
+    if (globals[j].family == NULL)
+        global_put(j, family, root);
+    else
+        family_drop(family);
+    (void)pthread_mutex_unlock(&globals[j].lock);
+    __atomic_fetch_add(&child_allocs, m->player.allocs, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&child_steps, m->player.steps, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&child_checks, m->player.checks, __ATOMIC_RELAXED);
+}
+
+static void *
+child_main(void *arg)
+{
+    struct parcel *parcel = arg;
+    struct mutator me = { .player = { .rng = parcel->rng, .serial = parcel->rng } };
+    struct family *family = (struct family *)parcel->family;
+    void *volatile root = parcel->root;
+
+    arg = parcel = NULL;
+    T_CHECK(root == family_root(family), "the new thread's argument leads to %p, not %p",
+            root, family_root(family));
+    family_check(family, &me.player, 1);
+    for (uint64_t i = t_below(&me.player.rng, 40); i > 0; i--) {
+        void *next = family_step(family, &me.player, noise, &me);
+
+        if (next != NULL)
+            root = next;
+    }
+    child_leave(&me, family, root);
+    return NULL;
+}
+
+static void
+join_child(struct mutator *m)
+{
+    if (!m->has_child)
+        return;
+    if (t_below(&m->player.rng, 2))
+        (void)pthread_join(m->child, NULL);
+    else
+        GC_BLOCKING { (void)pthread_join(m->child, NULL); }
+    m->has_child = 0;
+}
+
+static void
+do_spawn(struct mutator *m, size_t i)
+{
+    struct parcel *parcel;
+
+    join_child(m);
+    parcel = gc_alloc(&parcel_type);
+    parcel->family = (uintptr_t)m->held[i].family;
+    parcel->rng = t_rand(&m->player.rng);
+    gc_write(&parcel->root, family_root(m->held[i].family));
+    m->held[i].family = NULL;
+    /* The anchor still says where, though the family is not ours any more. */
+    anchor_clear(m, i);
+    T_OK(gc_pthread_create(&m->child, NULL, child_main, parcel));
+    m->has_child = 1;
+}
+
+/* ---- a mutator ---- */
+
+static void
+do_something(struct mutator *m)
+{
+    size_t i = (size_t)t_below(&m->player.rng, HELD);
+    uint64_t dice = t_below(&m->player.rng, 1000);
+    int full = m->held[i].family != NULL;
+
+    if (dice < 100)
+        do_global(m, i);
+    else if (dice < 130)
+        do_global_swap(m);
+    else if (dice < 160)
+        do_borrow(m);
+    else if (dice < 162)
+        do_detach(m);
+    else if (!full)
+        do_create(m, i);
+    else if (dice < 210)
+        do_rehang(m, i);
+    else if (dice < 240)
+        do_drop(m, i);
+    else if (dice < 245)
+        do_spawn(m, i);
+    else
+        do_step(m, i);
+}
+
+static void
+wait_at_gate(struct mutator *m)
+{
+    uint64_t way = t_below(&m->player.rng, 2);
+
+    t_wipe_stack();
+    t_wipe_registers();
+    if (way == 0)
+        gc_block_enter();
+    (void)pthread_barrier_wait(&gate);
+    (void)pthread_barrier_wait(&gate);
+    if (way == 0)
+        gc_block_leave();
+}
+
+static void *
+mutator_main(void *arg)
+{
+    struct mutator *m = arg;
+    void *volatile stack[HELD] = { NULL };
+
+    if (gc_thread_heap() == NULL)
+        T_OK(gc_thread_attach(NULL));
+    m->stack = stack;
+    T_OK(gc_root_add(m->roots, sizeof m->roots));
+    m->table = gc_handle_new(gc_alloc_array(&gc_pointer_type, HELD));
+    T_CHECK(m->table != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
+    while (!flag(&stopping)) {
+        if (flag(&pausing)) {
+            join_child(m);
+            wait_at_gate(m);
+            continue;
+        }
+        do_something(m);
+    }
+    for (size_t i = 0; i < HELD; i++)
+        if (m->held[i].family != NULL)
+            do_drop(m, i);
+    gc_handle_free(m->table);
+    gc_root_remove(m->roots);
+    return NULL;
+}
+
+/* ---- quiesce points ---- */
+
+static __attribute__((noinline)) void
+check_everything(struct census *census, struct player *player)
+{
+    memset(census, 0, sizeof *census);
+    for (size_t k = 0; k < nmutators; k++)
+        for (size_t i = 0; i < HELD; i++) {
+            struct family *family = mutators[k].held[i].family;
+
+            if (family == NULL)
+                continue;
+            anchor_check(&mutators[k], i);
+            family_check(family, player, 1);
+            family_count(family, census);
+        }
+    for (size_t j = 0; j < GLOBALS; j++)
+        if (globals[j].family != NULL) {
+            T_CHECK(global_roots[j] == family_root(globals[j].family),
+                    "global %zu is altered", j);
+            family_check(globals[j].family, player, 1);
+            family_count(globals[j].family, census);
+        }
+    census->objects += nmutators; /* the tables */
+}
+
+/*
+ * Stale words on stacks may keep some dead objects: each mutator's dead frames and spill
+ * slots are good for a few families at most, whatever was allocated since the last check.
+ */
+static void
+check_reclaimed(const struct census *census, uint64_t *excess_max)
+{
+    uint64_t allowed = nmutators * 4 * FAMILY_NODES, excess;
+    gc_stats stats;
+
+    gc_stats_read(NULL, &stats);
+    T_CHECK(stats.heap_objects >= census->objects,
+            "gc_stats has %llu objects, %llu are alive",
+            (unsigned long long)stats.heap_objects, (unsigned long long)census->objects);
+    T_CHECK(stats.heap_alloc >= census->bytes, "gc_stats has %llu bytes, %llu are alive",
+            (unsigned long long)stats.heap_alloc, (unsigned long long)census->bytes);
+    excess = stats.heap_objects - census->objects;
+    T_CHECK(excess <= census->tiny + allowed,
+            "%llu objects after two collections, %llu + %llu tiny are alive, %llu allowed",
+            (unsigned long long)stats.heap_objects, (unsigned long long)census->objects,
+            (unsigned long long)census->tiny, (unsigned long long)allowed);
+    excess = excess > census->tiny ? excess - census->tiny : 0;
+    *excess_max = excess > *excess_max ? excess : *excess_max;
+}
+
+static void
+quiesce(struct player *player, uint64_t *excess_max)
+{
+    struct census before, after;
+
+    __atomic_store_n(&pausing, 1, __ATOMIC_RELEASE);
+    (void)pthread_barrier_wait(&gate);
+    check_everything(&before, player);
+    t_collect_twice(NULL);
+    check_reclaimed(&before, excess_max);
+    check_everything(&after, player);
+    T_CHECK(before.objects == after.objects, "the shadow changed while all threads wait");
+    t_verify(NULL);
+    __atomic_store_n(&pausing, 0, __ATOMIC_RELEASE);
+    (void)pthread_barrier_wait(&gate);
+}
+
+static void
+start_mutators(void)
+{
+    for (size_t k = 0; k < nmutators; k++) {
+        struct mutator *m = &mutators[k];
+
+        m->player.rng = t_mix(t_seed() + k * 0x9e3779b97f4a7c15u);
+        m->player.serial = (uint64_t)(k + 1) << 48;
+        if (k % 2)
+            T_OK(gc_pthread_create(&m->thread, NULL, mutator_main, m));
+        else
+            T_CHECK(pthread_create(&m->thread, NULL, mutator_main, m) == 0,
+                    "pthread_create");
+    }
+}
+
+static void
+drop_globals(void)
+{
+    for (size_t j = 0; j < GLOBALS; j++)
+        if (globals[j].family != NULL) {
+            family_drop(globals[j].family);
+            gc_write(&global_roots[j], NULL);
+        }
+}
+
+static void
+report(uint64_t rounds, uint64_t excess_max)
+{
+    struct player sum = { .allocs = child_allocs, .checks = child_checks,
+        .steps = child_steps };
+    gc_stats stats;
+
+    for (size_t k = 0; k < nmutators; k++) {
+        sum.allocs += mutators[k].player.allocs;
+        sum.bytes += mutators[k].player.bytes;
+        sum.checks += mutators[k].player.checks;
+        sum.steps += mutators[k].player.steps;
+    }
+    gc_stats_read(NULL, &stats);
+    t_note("seed=%llu objects=%llu MiB=%llu steps=%llu checks=%llu cycles=%llu forced=%llu"
+           " quiesces=%llu excess_max=%llu left=%llu",
+            (unsigned long long)t_seed(), (unsigned long long)sum.allocs,
+            (unsigned long long)(sum.bytes >> 20), (unsigned long long)sum.steps,
+            (unsigned long long)sum.checks, (unsigned long long)stats.num_gc,
+            (unsigned long long)stats.num_forced_gc, (unsigned long long)rounds,
+            (unsigned long long)excess_max, (unsigned long long)stats.heap_objects);
+}
+
+static void
+run(uint64_t until_ms, unsigned round_ms)
+{
+    struct player player = { .rng = t_seed() };
+    uint64_t excess_max = 0, rounds = 0;
+
+    while (t_now_ms() < until_ms) {
+        t_sleep_us(round_ms * 1000);
+        quiesce(&player, &excess_max);
+        rounds++;
+    }
+    __atomic_store_n(&stopping, 1, __ATOMIC_RELEASE);
+    for (size_t k = 0; k < nmutators; k++)
+        (void)pthread_join(mutators[k].thread, NULL);
+    drop_globals();
+    t_collect_twice(NULL);
+    t_verify(NULL);
+    report(rounds, excess_max);
+    T_CHECK(t_heap_objects(NULL) <= 4 * FAMILY_NODES, "%llu objects left of an empty graph",
+            (unsigned long long)t_heap_objects(NULL));
+}
+
+int
+main(int argc, char **argv)
+{
+    uint64_t begin = t_now_ms();
+    unsigned seconds;
+    gc_options opt;
+
+    t_start("oracle", argc, argv);
+    seconds = (unsigned)t_arg("seconds", 6);
+    t_hang_after(seconds * 20 + 240);
+    nmutators = (size_t)t_arg("mutators", 4);
+    T_CHECK(nmutators >= 1 && nmutators <= MUTATORS_MAX, "mutators=1..%d", MUTATORS_MAX);
+    t_options(&opt);
+    gogc_given = t_arg("gogc", -2) != -2;
+    T_OK(gc_init(&opt));
+    node_types_create(NULL);
+    T_OK(gc_root_add(global_roots, sizeof global_roots));
+    for (size_t j = 0; j < GLOBALS; j++)
+        (void)pthread_mutex_init(&globals[j].lock, NULL);
+    (void)pthread_barrier_init(&gate, NULL, (unsigned)nmutators + 1);
+    start_mutators();
+    run(begin + seconds * UINT64_C(1000), (unsigned)t_arg("rounds_ms", 700));
+    gc_root_remove(global_roots);
+    gc_shutdown();
+    return 0;
+}

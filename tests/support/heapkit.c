@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: the gcrt half of the test support, see heapkit.h.
+ *
+ * Place: stress, race, oom and api programs call it; it uses the public headers only.
+ *
+ * Invariants: t_collect_twice wipes the dead stack and the scratch registers first and
+ * calls the collector through a pointer that the compiler cannot see through, so that the
+ * frames that built a test's objects are not what keeps them alive.
+ */
+
+#include "heapkit.h"
+
+void
+t_options(gc_options *opt)
+{
+    gc_options_default(opt);
+    opt->gogc = t_arg("gogc", opt->gogc);
+    opt->heap_min = (size_t)t_arg("heap_min", 1 << 20);
+    opt->threads = (uint32_t)t_arg("threads", opt->threads);
+    opt->grace_us = (uint32_t)t_arg("grace", opt->grace_us);
+    opt->debug_gctrace = (int)t_arg("gctrace", 0);
+    opt->debug_verify = (int)t_arg("verify", 0);
+    opt->debug_clobberfree = (int)t_arg("clobber", 1);
+    opt->debug_stress = (uint32_t)t_arg("stress", 0);
+    opt->debug_tiny = (int)t_arg("tiny", 0);
+}
+
+void
+t_ok(const char *file, int line, const char *call, gc_status status)
+{
+    if (status != GC_OK)
+        t_fail(file, line, call, "%s; %s", gc_status_string(status), gc_last_error());
+}
+
+void
+t_collect_twice(gc_heap *heap)
+{
+    void (*volatile collect)(gc_heap *) = gc_collect;
+
+    for (int i = 0; i < 2; i++) {
+        t_wipe_stack();
+        t_wipe_registers();
+        collect(heap);
+    }
+}
+
+void
+t_verify(gc_heap *heap)
+{
+    T_OK(gc_verify(heap));
+}
+
+uint64_t
+t_heap_objects(gc_heap *heap)
+{
+    gc_stats stats;
+
+    gc_stats_read(heap, &stats);
+    return stats.heap_objects;
+}
+
+uint64_t
+t_cycles(gc_heap *heap)
+{
+    gc_stats stats;
+
+    gc_stats_read(heap, &stats);
+    return stats.num_gc;
+}

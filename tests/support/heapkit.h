@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_TESTS_HEAPKIT_H
+#define GCRT_TESTS_HEAPKIT_H
+
+#include <gcrt/gcrt.h>
+
+#include "support.h"
+
+/*
+ * The gcrt half of the test support: options from the program's arguments, statuses that
+ * must be GC_OK, collections from a wiped stack.
+ */
+
+/*
+ * Defaults, then clobberfree=1 and a heap_min of 1 MiB so that quick runs see many cycles,
+ * then arguments: gogc= heap_min= threads= grace= verify= stress= tiny= clobber=
+ * gctrace=.  A NULL setting keeps the default.
+ */
+void t_options(gc_options *opt);
+
+/* Fails with the status's text and gc_last_error() unless status is GC_OK. */
+#define T_OK(call) t_ok(__FILE__, __LINE__, #call, (call))
+void t_ok(const char *file, int line, const char *call, gc_status status);
+
+/* Two collections from a wiped stack: afterwards nothing unreachable is left. */
+void t_collect_twice(gc_heap *heap);
+/* gc_verify must be content. */
+void t_verify(gc_heap *heap);
+uint64_t t_heap_objects(gc_heap *heap);
+uint64_t t_cycles(gc_heap *heap);
+
+#endif
