@@ -126,7 +126,7 @@ find_knob(const char *name, size_t len)
 static gc_status
 parse_debug(gc_options *opt, const char *text)
 {
-    for (const char *at = text; *at != '\0';) {
+    for (const char *at = text;;) {
         size_t len = strcspn(at, ","), name = strcspn(at, "=,");
         const struct knob *knob = find_knob(at, name);
         uint64_t value;
@@ -139,11 +139,10 @@ parse_debug(gc_options *opt, const char *text)
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
                     text, knob->name, (unsigned long long)knob->max);
         knob->set(opt, value);
-        at += len;
-        if (*at == ',')
-            at++;
+        if (at[len] == '\0')
+            return GC_OK;
+        at += len + 1;
     }
-    return GC_OK;
 }
 
 /* ---- the environment ---- */

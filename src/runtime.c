@@ -207,7 +207,8 @@ gc_heap_destroy(gc_heap *heap)
 {
     if (heap == NULL)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
-    if (heap->magic != GC_HEAP_MAGIC)
+    if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
+            || heap->magic != GC_HEAP_MAGIC)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
     if (!close_heap(heap))
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",

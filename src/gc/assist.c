@@ -16,6 +16,7 @@
  */
 #include "gc/assist.h"
 
+#include "alloc/sweep.h"
 #include "gc/worker.h"
 
 #include <string.h>
@@ -23,6 +24,8 @@
 #define ASSIST_NS    ((uint64_t)40 * 1000)
 #define ASSIST_STEP  ((uint64_t)16 << 10) /* scan bytes between looks at the clock */
 #define WORK_MIN     ((int64_t)16 << 10)  /* scan bytes done at least, in advance */
+#define THROTTLE_NS ((uint64_t)100 * 1000) /* longest wait above the goal */
+#define THROTTLE_SPANS 64                  /* spans swept instead of waiting */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
 
 static double
@@ -106,4 +109,38 @@ gcrt_assist(struct gcrt_mutator *m)
     if (done < want)
         done += work_off(m, want - done);
     m->credit += (int64_t)((double)done * bytes_per_work) + 1;
+}
+
+/* ---- above the goal ---- */
+
+static bool
+sweep_some(struct gc_heap *heap)
+{
+    int n = 0;
+
+    critical_enter();
+    while (n < THROTTLE_SPANS && gcrt_sweep_one(&heap->mheap))
+        n++;
+    critical_leave();
+    return n != 0;
+}
+
+/*
+ * Allocation has outrun the collector, which happens when more threads allocate than there
+ * are CPUs: then its threads wait for theirs.  One bounded wait per run taken hands them
+ * the CPU; being outside meanwhile also lets the workers count it as idle.
+ */
+void
+gcrt_throttle(struct gcrt_mutator *m)
+{
+    struct gc_heap *heap = m->heap;
+    unsigned seen = ahalf_load_acquire(&heap->cycles.swept);
+
+    m->over_goal = false;
+    if (ahalf_load_acquire(&heap->cycles.phase) == PHASE_SWEEPING && sweep_some(heap))
+        return;
+    aword_add_relaxed(&heap->counters.throttles, 1);
+    gc_block_enter();
+    gcrt_os_wait(&heap->cycles.swept, seen, THROTTLE_NS);
+    gc_block_leave();
 }

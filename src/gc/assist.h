@@ -16,6 +16,12 @@ gcrt_assist_if_owed(struct gcrt_mutator *m)
         gcrt_assist(m);
 }
 
+/*
+ * The heap is above its goal and m wants more: helps to sweep, or gives its CPU to the
+ * collector for a moment.  m is inside and not critical.
+ */
+void gcrt_throttle(struct gcrt_mutator *m);
+
 /* Sets the exchange rate; 0 ends assisting. */
 void gcrt_assist_set_ratio(struct gc_heap *heap, double work_per_byte, double bytes_per_work);
 

@@ -141,6 +141,7 @@ struct counters {
     aword attaches, detaches;
     aword handshakes;
     aword mark_wall_ns;
+    aword throttles;              /* waits of allocating threads above the goal */
     aword terminations_retried;   /* H4 rounds that found work */
 };
 

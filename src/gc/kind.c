@@ -280,11 +280,11 @@ gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
     struct created_type *t;
     const char *complaint;
 
+    if (spec == NULL || ret == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: spec or ret is NULL");
     heap = gcrt_heap_resolve(heap);
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_type_create: there is no heap");
-    if (spec == NULL || ret == NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_type_create: spec or ret is NULL");
     if (spec->size > UINT32_MAX || spec->nfields > UINT16_MAX || spec->tail > UINT32_MAX)
         return gcrt_error(GC_ERR_INVAL, "gc_type_create: size, tail or nfields is too large");
     if (spec->nfields != 0 && spec->fields == NULL)

@@ -34,10 +34,13 @@ static void
 account(struct gcrt_mutator *m, size_t bytes)
 {
     struct gc_heap *heap = m->heap;
+    uint64_t live;
 
     m->credit -= (int64_t)bytes;
-    if (aword_load_relaxed(&heap->mheap.live) >= aword_load_relaxed(&heap->cycles.trigger))
+    live = aword_load_relaxed(&heap->mheap.live);
+    if (live >= aword_load_relaxed(&heap->cycles.trigger))
         gcrt_cycle_request(heap, CYCLE_BY_PACER);
+    m->over_goal = live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0;
     if (UNLIKELY(heap->options.debug_stress != 0))
         gcrt_cycle_stress(heap);
 }
@@ -240,6 +243,8 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     gc_safepoint();
+    if (UNLIKELY(m->over_goal))
+        gcrt_throttle(m);
     p = try_once(m, req);
     return LIKELY(p != NULL) ? p : retry(m, req);
 }

@@ -42,6 +42,7 @@ struct gcrt_mutator {
     uint32_t nbarrier;            /* owner: words in the barrier buffer */
     uintptr_t barrier[BARRIER_SLOTS];
     struct marker marker;         /* owner */
+    bool over_goal;               /* owner: the heap was above its goal at the last run */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
 
     struct cds_list_head node;    /* registry */

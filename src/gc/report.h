@@ -12,7 +12,7 @@
 
 /*
  * One complete cycle.  Times are nanoseconds, sizes bytes.  The start is H1 to H3, the end
- * H4 to H6 (all rounds of H4); what lies between them is concurrent marking.
+ * H5 and H6; what lies between them, all rounds of H4 included, is concurrent marking.
  */
 struct cycle_report {
     uint64_t cycle;          /* number, from 1 */
@@ -24,17 +24,17 @@ struct cycle_report {
     uint64_t gc_cpu_ns;      /* CPU time of the collector, idle marking left out */
     uint64_t total_cpu_ns;   /* CPUs x wall time */
 
-    /* wall time, from publishing the first handshake to the last answer of the last */
+    /* wall time */
     uint64_t start_wall_ns;
     uint64_t mark_wall_ns;
     uint64_t end_wall_ns;
 
     /* CPU time */
-    uint64_t start_cpu_ns;   /* the mutators' own work in H1 to H3, all together */
+    uint64_t start_cpu_ns;   /* handshake work for all mutators in H1 to H3 */
     uint64_t assist_ns;
     uint64_t dedicated_ns;
     uint64_t idle_ns;
-    uint64_t end_cpu_ns;     /* the mutators' own work in H4 to H6 */
+    uint64_t end_cpu_ns;     /* handshake work for all mutators in H4 to H6 */
 
     uint64_t heap_start;     /* heap when the cycle started */
     uint64_t heap_end;       /* ... when marking was complete */

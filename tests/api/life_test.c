@@ -6,8 +6,9 @@
  * Place: public interface only.
  *
  * How: objects are made in functions of their own and remembered by hidden addresses;
- * collections run from a wiped stack.  Where something must be dead, one object is allowed
- * to live on by a stale word.
+ * collections run from a wiped stack.  Where something must be dead, two objects may live
+ * on by one stale word: it counts for its object and, as one past the end, for the one
+ * before.
  */
 
 #define _GNU_SOURCE
@@ -38,7 +39,7 @@ Test(life, unreachable_objects_are_gone_after_two_collections)
     t_collect_twice(NULL);
     for (size_t i = 0; i < 40; i++)
         kept += (size_t)alive(i, BYTES);
-    cr_assert(kept <= 1, "%zu of 40 dead objects are still there", kept);
+    cr_assert(kept <= 2, "%zu of 40 dead objects are still there", kept);
     stop();
 }
 
@@ -68,12 +69,12 @@ Test(life, registered_roots_keep_alive_also_by_interior_pointers)
         cr_assert(i % 2 == 0 || alive(i, BYTES), "cell %zu lost its object", i);
         kept += (size_t)(i % 2 == 0 && alive(i, BYTES));
     }
-    cr_assert(kept <= 1, "%zu of 5 cleared cells still keep alive", kept);
+    cr_assert(kept <= 2, "%zu of 5 cleared cells still keep alive", kept);
     gc_root_remove(cells);
     t_collect_twice(NULL);
     for (size_t i = 1; i < 10; i += 2)
         kept += (size_t)alive(i, BYTES);
-    cr_assert(kept <= 1, "%zu objects outlive their root", kept);
+    cr_assert(kept <= 2, "%zu objects outlive their root", kept);
     stop();
 }
 
@@ -108,7 +109,7 @@ Test(life, handles_keep_alive_until_freed)
     cr_assert(alive(0, BYTES), "gc_handle_set did not keep its object");
     for (size_t i = 1; i < 20; i++)
         kept += (size_t)alive(i, BYTES);
-    cr_assert(kept <= 1, "%zu of 19 freed handles still keep alive", kept);
+    cr_assert(kept <= 2, "%zu of 19 freed handles still keep alive", kept);
     gc_handle_free(empty);
     stop();
 }
@@ -248,7 +249,7 @@ Test(life, noscan_objects_keep_nothing_alive)
     t_collect_twice(NULL);
     for (size_t i = 0; i < 4; i++)
         kept += (size_t)alive(i, BYTES);
-    cr_assert(kept <= 1, "%zu of 4 words of a noscan object keep alive", kept);
+    cr_assert(kept <= 2, "%zu of 4 words of a noscan object keep alive", kept);
     GC_KEEP_ALIVE(plain);
     stop();
 }

@@ -42,8 +42,11 @@ run_again_with_small_stack(char **argv)
     T_CHECK(0, "execv failed");
 }
 
-/* At the tail, so that marking from the head goes the full depth. */
-static void
+/*
+ * At the tail, so that marking from the head goes the full depth.  In a frame of its own:
+ * a stale pointer into the list would keep all that follows.
+ */
+static __attribute__((noinline)) void
 append(uint64_t n)
 {
     struct node *tail = gc_alloc(&node_type);
@@ -58,7 +61,7 @@ append(uint64_t n)
     }
 }
 
-static void
+static __attribute__((noinline)) void
 check(uint64_t n)
 {
     uint64_t i = 0;

@@ -52,6 +52,9 @@ void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed
 /* Asks for huge pages; only a hint. */
 void gcrt_os_hugepages(void *start, size_t bytes);
 
+/* Is the address in memory that the process has mapped?  A system call. */
+bool gcrt_os_is_mapped(const void *p);
+
 size_t gcrt_os_page_size(void);
 uint64_t gcrt_os_ram_bytes(void);
 /* CPUs that the process may run on, at least 1. */

@@ -111,6 +111,15 @@ gcrt_os_hugepages(void *start, size_t bytes)
     (void)madvise(start, bytes, MADV_HUGEPAGE);
 }
 
+bool
+gcrt_os_is_mapped(const void *p)
+{
+    uintptr_t page = align_down((uintptr_t)p, gcrt_os_page_size());
+    unsigned char resident;
+
+    return mincore((void *)page, 1, &resident) == 0;
+}
+
 size_t
 gcrt_os_page_size(void)
 {
