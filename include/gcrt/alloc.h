@@ -61,7 +61,7 @@ gc_alloc(const gc_type *type)
     run = &self->runs[((uintptr_t)type >> 6) & self->run_mask];
     p = run->next;
     if (GC_LIKELY(run->key == (uintptr_t)type && p < run->end)) {
-        run->next = p + run->size;
+        __atomic_store_n(&run->next, p + run->size, __ATOMIC_RELAXED);
         __asm__ volatile("" ::: "memory");
         self->critical = 0;
         return p;

@@ -50,8 +50,9 @@ GC_API const gc_metric_desc *gc_metrics_all(size_t *n);
 
 /*
  * Fills the samples, all from one moment as far as the sums among them go.  An unknown
- * name reads as GC_METRIC_BAD, a histogram sample without memory too.  GC_ERR_INVAL for
- * NULL samples with n > 0 or a NULL name, GC_ERR_NOTFOUND without a heap.
+ * name reads as GC_METRIC_BAD, a histogram sample without memory of its shape too.
+ * Cumulative values never go back.  GC_ERR_INVAL for NULL samples with n > 0 or a NULL
+ * name, GC_ERR_NOTFOUND without a heap.
  */
 GC_API GC_MUST_CHECK gc_status gc_metrics_read(gc_heap *heap, gc_metric_sample *samples,
         size_t n);
@@ -60,7 +61,10 @@ GC_API GC_MUST_CHECK gc_status gc_metrics_read(gc_heap *heap, gc_metric_sample *
 GC_API GC_MUST_CHECK gc_histogram *gc_histogram_create(const char *name);
 GC_API void gc_histogram_free(gc_histogram *hist);
 
-/* The value below which the share q (0..1) of the samples lies, by bucket bounds. */
+/*
+ * The value below which the share q (0..1) of the samples lies, by bucket bounds: it errs
+ * upwards, or is the lower bound of a bucket without an upper one.  0 without samples.
+ */
 GC_API double gc_histogram_quantile(const gc_histogram *hist, double q);
 
 /* Where text goes: return 0 to go on, non-zero to stop with GC_ERR_SINK. */
@@ -69,14 +73,21 @@ typedef struct gc_sink {
     void *arg;
 } gc_sink;
 
-/* All metrics in Prometheus' text format, or as one JSON object. */
+/*
+ * All metrics in Prometheus' text format, or as one JSON object, in pieces of some hundred
+ * bytes; nothing is allocated.  GC_ERR_INVAL: no sink; GC_ERR_NOTFOUND: no heap;
+ * GC_ERR_SINK: the sink refused, and is not called again.
+ */
 GC_API GC_MUST_CHECK gc_status gc_metrics_write_prometheus(gc_heap *heap,
         const gc_sink *sink);
 GC_API GC_MUST_CHECK gc_status gc_metrics_write_json(gc_heap *heap, const gc_sink *sink);
 
 #define GC_STATS_CLASSES 68
 
-/* Go's MemStats: bytes unless said.  Counts of tiny objects are in mallocs and frees. */
+/*
+ * Go's MemStats: bytes unless said.  Tiny objects count one by one in mallocs and frees,
+ * but not in heap_objects and by_size, where the block that they share is one object.
+ */
 typedef struct gc_stats {
     uint64_t alloc, total_alloc, sys, mallocs, frees;
     uint64_t heap_alloc, heap_sys, heap_idle, heap_inuse, heap_released, heap_objects;
@@ -93,6 +104,7 @@ typedef struct gc_stats {
     } by_size[GC_STATS_CLASSES]; /* class 0 is the large objects */
 } gc_stats;
 
+/* All zero without a heap. */
 GC_API void gc_stats_read(gc_heap *heap, gc_stats *ret);
 
 GC_IMPL_END

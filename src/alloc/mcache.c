@@ -30,10 +30,10 @@ table_new(struct persist *persist, uint32_t entries)
 {
     size_t runs = entries * sizeof(struct gc_impl_run);
     size_t cold = entries * sizeof(struct mcache_cold);
-    char *memory = gcrt_persist_alloc(persist, sizeof(struct mcache_table) + CACHE_LINE + runs + cold);
-    struct mcache_table *t = (struct mcache_table *)(void *)memory;
+    size_t head = sizeof(struct mcache_table) + CACHE_LINE;
+    struct mcache_table *t = gcrt_persist_alloc(persist, head + runs + cold);
 
-    if (memory == NULL)
+    if (t == NULL)
         return NULL;
     t->mask = entries - 1;
     t->runs = (struct gc_impl_run *)align_up((uintptr_t)(t + 1), CACHE_LINE);
@@ -100,7 +100,7 @@ gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c)
     if (mc->table->used * 2 > mc->table->mask && !table_grow(mc))
         return -1;
     i = table_insert(mc->table, key);
-    mc->table->cold[i].central = c;
+    __atomic_store_n(&mc->table->cold[i].central, c, __ATOMIC_RELAXED); /* statistics */
     mc->table->runs[i].size = gcrt_class_bytes[c->sizeclass];
     return (int)i;
 }
@@ -151,8 +151,7 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
     if (black)
         mark_slots(s, from, to);
     ahalf_store_release(&s->freeindex, (unsigned)to); /* pairs: run.publish */
-    run->next = (char *)start;
-    run->end = (char *)start + bytes;
+    run_set(run, (char *)start, (char *)start + bytes);
     count_run(mc, s, to - from, bytes, black);
     return bytes;
 }
@@ -187,7 +186,7 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
     if (cold->span != NULL) {
         if (!is_stale(mc, cold->span) && (bytes = run_in_span(mc, run, cold->span)) != 0)
             return bytes;
-        run->next = run->end = NULL;
+        run_set(run, NULL, NULL);
         gcrt_mcentral_give(mc->heap, cold->central, cold->span);
     }
     aword_add_owner(&mc->refills, 1);
@@ -228,7 +227,7 @@ gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
             continue;
         if (!keep_runs)
             return_rest(mc, &t->runs[i], s);
-        t->runs[i].next = t->runs[i].end = NULL;
+        run_set(&t->runs[i], NULL, NULL);
         t->cold[i].span = NULL;
         gcrt_mcentral_give(mc->heap, t->cold[i].central, s);
     }
@@ -283,7 +282,7 @@ gcrt_mcache_unused(const struct mcache *mc, uint64_t per_class[NUM_CLASSES])
 
     for (uint32_t i = 0; i <= t->mask; i++) {
         uintptr_t next = slot_load(&t->runs[i].next), end = slot_load(&t->runs[i].end);
-        struct mcentral *c = t->cold[i].central;
+        const struct mcentral *c = __atomic_load_n(&t->cold[i].central, __ATOMIC_RELAXED);
 
         if (next < end && c != NULL)
             per_class[c->sizeclass] += (end - next) / gcrt_class_bytes[c->sizeclass];

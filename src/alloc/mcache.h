@@ -73,6 +73,14 @@ void gcrt_mcache_settle(struct mcache *mc);
 /* Slots of the class in unused rests of runs; racy, for statistics. */
 void gcrt_mcache_unused(const struct mcache *mc, uint64_t per_class[NUM_CLASSES]);
 
+/* Statistics read runs racily, so changes are whole words. */
+static inline void
+run_set(struct gc_impl_run *run, char *next, char *end)
+{
+    __atomic_store_n(&run->next, next, __ATOMIC_RELAXED);
+    __atomic_store_n(&run->end, end, __ATOMIC_RELAXED);
+}
+
 static inline uint32_t
 mcache_home(uintptr_t key, uint32_t mask)
 {

@@ -52,7 +52,7 @@ bump(struct gc_impl_run *run)
 
     if (p >= run->end)
         return NULL;
-    run->next = p + run->size;
+    run_set(run, p + run->size, run->end);
     return p;
 }
 

@@ -126,7 +126,7 @@ scan_mask(struct marker *mk, uintptr_t object, uint64_t mask)
     uintptr_t limit = aword_load_acquire(&mk->heap->mheap.limit); /* pairs: heap.grow */
 
     for (; mask != 0; mask &= mask - 1)
-        pending_put(mk, base, limit, slot_load((void *)(object + bit_lowest(mask) * WORD)));
+        pending_put(mk, base, limit, RACY_READ(object + bit_lowest(mask) * WORD));
 }
 
 RACY_READER static void
@@ -136,7 +136,7 @@ scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
     uintptr_t limit = aword_load_acquire(&mk->heap->mheap.limit); /* pairs: heap.grow */
 
     for (; from + WORD <= to; from += WORD)
-        pending_put(mk, base, limit, slot_load((void *)from));
+        pending_put(mk, base, limit, RACY_READ(from));
 }
 
 static void

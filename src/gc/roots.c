@@ -62,7 +62,7 @@ RACY_READER static void
 each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), void *arg)
 {
     for (; from < to; from += WORD)
-        fn(arg, slot_load((const void *)from));
+        fn(arg, RACY_READ(from));
 }
 
 static void

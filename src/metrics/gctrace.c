@@ -10,7 +10,7 @@
  *     M MB globals, n P (forced)
  * on one line, the last word only if it is true.  docs/observability.md explains each
  * field: where Go shows stops of the world, these are our handshakes.
- * Concurrency: pure.  Cost: a microsecond per cycle.
+ * Concurrency: pure.  Cost: cold, once per cycle.
  */
 #include "metrics/gctrace.h"
 

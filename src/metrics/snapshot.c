@@ -26,7 +26,7 @@
  * Caches are found through the append-only list of Ps (pairs: p.publish); Ps, run tables
  * and old run tables live as long as the heap.
  *
- * Cost: about a microsecond and a half per P.
+ * Cost: cold; about a microsecond, and a quarter of one per P (docs/observability.md).
  */
 #include "metrics/snapshot.h"
 

@@ -387,6 +387,7 @@ Test(options, defaults_are_as_documented)
     cr_assert(opt.periodic_ms == 120000 && opt.oom == NULL && opt.log == NULL);
     cr_assert(opt.debug_gctrace == 0 && opt.debug_verify == 0 && opt.debug_stress == 0);
     cr_assert(opt.debug_clobberfree == 0 && opt.debug_tiny == 0);
+    cr_assert(opt.debug_chaos == 0);
     cr_assert(opt.debug_failat == 0);
 }
 
@@ -422,10 +423,10 @@ Test(options, the_environment_is_read)
     from_env(&opt, "GCRT_THREADS", "3");
     cr_assert(opt.threads == 3);
     from_env(&opt, "GCRT_DEBUG",
-            "gctrace=1,verify=2,clobberfree=1,stress=9,tiny=1,failat=5");
+            "gctrace=1,verify=2,clobberfree=1,stress=9,chaos=77,tiny=1,failat=5");
     cr_assert(
             opt.debug_gctrace == 1 && opt.debug_verify == 2 && opt.debug_clobberfree == 1);
-    cr_assert(opt.debug_stress == 9 && opt.debug_tiny == 1);
+    cr_assert(opt.debug_stress == 9 && opt.debug_chaos == 77 && opt.debug_tiny == 1);
     cr_assert(opt.debug_failat == 5 && opt.gogc == 100);
     from_env(&opt, "GCRT_DEBUG", "verify=1");
     cr_assert(opt.debug_verify == 1 && opt.debug_gctrace == 0);

@@ -602,7 +602,7 @@ Test(misuse, malformed_environment_is_a_status)
     static const char *const numbers[] = { "x", "-1x", "1e3", "0x10", " 100", "100 ", "+5",
         "99999999999999999999", "--1", "-2", "10%", "OFF!", "1,2" };
     static const char *const debug[] = { "verify", "verify=", "verify=x", "verify=3", "=1",
-        "nosuchknob=1", "verify=1,,tiny=1", ",", "stress=-1", "tiny=zz",
+        "nosuchknob=1", "verify=1,,tiny=1", ",", "stress=-1", "tiny=zz", "chaos=zz",
         "failat=18446744073709551616", "verify=1 tiny=1" };
 
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {

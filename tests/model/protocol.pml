@@ -370,6 +370,9 @@ inline answer(m)
 #else
 #define RAW(o) (!pub[o] && f[o] == NIL)
 #endif
+#ifdef NO_RAW
+#define OP_RAW(m, i, j)
+#else
 #define OP_RAW(m, i, j)                                                                    \
     :: d_step {                                                                            \
         MAY(m) && r[i] != NIL && RAW(r[i]) && r[j] != f[r[i]] ->                           \
@@ -378,6 +381,7 @@ inline answer(m)
         pub[r[j]] = 1;                                                                     \
         pub[NIL] = 0                                                                       \
     }
+#endif
 
 /* gc_write: choose operands, then go through the barrier.  obj NIL means the root. */
 #define OP_STORE(m, o, v)                                                                  \
@@ -386,6 +390,9 @@ inline answer(m)
     :: atomic { MAY(m) && r[i] != NIL -> obj = r[i]; val = v; goto test }
 
 /* gcrt_mcache_take_run: claim a span; it is swept first if it needs it.  Critical. */
+#ifdef NO_ALLOC
+#define OP_TAKE(m, o)
+#else
 #define OP_TAKE(m, o)                                                                      \
     :: atomic {                                                                            \
         MAY(m) && (cache[m] == NIL || st[cache[m]] != RUN) && st[o] == FREE                \
@@ -398,6 +405,7 @@ inline answer(m)
         };                                                                                 \
         goto taken                                                                         \
     }
+#endif
 
 #ifdef M_CRITICAL
 #define LEAK_ANSWER(m)                                                                     \
@@ -681,9 +689,19 @@ end_head:
     if                                                                                     \
     :: st[o] = FREE                                                                        \
     :: st[o] = ALLOC; pub[o] = 1                                                           \
-    :: st[o] = ALLOC                                                                       \
-    :: st[o] = RUN                                                                         \
+    PRIVATE(o)                                                                             \
+    RUN_SLOT(o)                                                                            \
     fi
+#ifdef NO_RAW
+#define PRIVATE(o)
+#else
+#define PRIVATE(o) :: st[o] = ALLOC
+#endif
+#ifdef NO_ALLOC
+#define RUN_SLOT(o)
+#else
+#define RUN_SLOT(o) :: st[o] = RUN
+#endif
 #define KNOWN(o)                                                                           \
     (root == o || f[1] == o || f[N] == o || f[MID] == o)
 /* Private: in no slot, and in the registers of one mutator at most. */
@@ -709,13 +727,17 @@ inline any_idle_state()
 #if N == 3
         if :: st[3] == ALLOC -> ANY(f[3], IS_ALLOC) :: else fi;
 #endif
+#ifndef NO_ALLOC
         ANY(cache[0], IS_CACHED_0);
+#endif
         ANY(r[0], IS_ALLOC);
 #if R0 == 2
         ANY(r[1], IS_ALLOC);
 #endif
 #if MUTATORS == 2
+#ifndef NO_ALLOC
         ANY(cache[1], IS_CACHED_1);
+#endif
         ANY(r[2], IS_ALLOC);
 #if R1 == 2
         ANY(r[3], IS_ALLOC);

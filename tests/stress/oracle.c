@@ -13,7 +13,7 @@
  * quiesce points all mutators wait (some in a blocking region, some outside of one) and
  * the main thread checks everything.
  *
- * Arguments (key=value): seconds=6 mutators=4 seed= verify=1|2 stress=N tiny=1
+ * Arguments (key=value): seconds=6 mutators=4 seed= verify=1|2 stress=N chaos=SEED tiny=1
  * gogc=N|off heap_min= threads= clobber=0 rounds_ms=.  The seed fixes each thread's
  * choices, not the threads' interleaving.
  */

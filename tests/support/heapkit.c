@@ -23,6 +23,7 @@ t_options(gc_options *opt)
     opt->debug_verify = (int)t_arg("verify", 0);
     opt->debug_clobberfree = (int)t_arg("clobber", 1);
     opt->debug_stress = (uint32_t)t_arg("stress", 0);
+    opt->debug_chaos = (uint64_t)t_arg("chaos", 0);
     opt->debug_tiny = (int)t_arg("tiny", 0);
 }
 

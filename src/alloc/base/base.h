@@ -20,12 +20,17 @@
 #define CACHE_PAIR       128
 #define CACHE_ALIGNED    __attribute__((aligned(CACHE_PAIR)))
 
-/* Loops that read memory which other threads write, on purpose and word by word. */
-#define RACY_READER __attribute__((no_sanitize("thread"), no_sanitize("address")))
+/*
+ * Loops that read memory which other threads write, on purpose and word by word: objects,
+ * stacks, roots.  The host may have written it with plain stores, so the reads are plain
+ * too as far as ThreadSanitizer is told, and volatile so that the compiler keeps them whole.
+ */
+#define RACY_READER  __attribute__((no_sanitize("thread"), no_sanitize("address")))
+#define RACY_READ(p) (*(const volatile uintptr_t *)(p))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of_(ptr, type, member) \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+    ((type *)((uintptr_t)(ptr) - offsetof(type, member)))
 
 #define PAGE_SHIFT 13
 #define PAGE_SIZE  ((size_t)1 << PAGE_SHIFT) /* a gcrt page, whatever the OS page is */
