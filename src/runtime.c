@@ -215,6 +215,8 @@ gc_heap_destroy(gc_heap *heap)
                 heap->registry.count);
     if (heap == gcrt_default_heap)
         gcrt_default_heap = NULL;
+    while (ahalf_load_acquire(&heap->registry.leaving) != 0) /* pairs: registry.left */
+        gcrt_os_yield(); /* a thread is in the last lines of its detaching */
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     synchronize_rcu(); /* statistics may still read records */

@@ -49,6 +49,7 @@ struct registry {
     struct gcrt_mutator *spare;   /* lock: records ready for reuse */
     struct gcrt_mutator *retired; /* lock: records that RCU readers may still see */
     uint32_t count;               /* lock */
+    ahalf leaving;                /* atomic: threads that detach; pairs: registry.left */
     uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */
     bool black;                   /* lock: newcomers allocate black ... */
     unsigned black_gen;           /* lock: ... in spans of this sweepgen */

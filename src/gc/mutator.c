@@ -67,9 +67,8 @@ gcrt_p_acquire(struct gc_heap *heap)
 }
 
 void
-gcrt_p_release(struct gc_heap *heap, struct p *p, bool keep_runs)
+gcrt_p_release(struct gc_heap *heap, struct p *p)
 {
-    gcrt_mcache_flush(&p->cache, keep_runs);
     p->cache.black = false;
     gcrt_lock_acquire(&heap->ps.lock);
     p->next_idle = heap->ps.idle;
@@ -236,7 +235,7 @@ gcrt_mutator_attach(struct gc_heap *heap)
         return status;
     }
     if (pthread_setspecific(heap->registry.exit_key, m) != 0) {
-        gcrt_p_release(heap, m->p, false);
+        gcrt_p_release(heap, m->p);
         drop_record(heap, m);
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for thread-specific data");
     }
@@ -275,17 +274,20 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
 {
     struct gc_heap *heap = m->heap;
     struct p *p = m->p;
-    bool keep_runs;
 
     critical_enter();
     pthread_setspecific(heap->registry.exit_key, NULL);
-    /* While marking, the rest of a run may carry marks, and handing such slots to a mutator
-     * that is not black yet would make its objects black too early (I-own-snapshot). */
     gcrt_mutator_hide_runs(m);
+    /*
+     * While marking, the rest of a run may carry marks, and handing such slots to a mutator
+     * that is not black yet would make its objects black too early (I-own-snapshot).  All
+     * spans go back before H6 can be complete without us, so the sweep finds them.
+     */
+    gcrt_mcache_flush(&p->cache, gc_impl_self.barrier != BARRIER_OFF);
+    ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os); /* detaching */
-    delist(m);
-    keep_runs = m->self->barrier != 0;
-    gcrt_p_release(heap, p, keep_runs);
+    delist(m); /* the record may be another thread's from here on */
+    gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
     gc_impl_self.barrier = 0;
     gc_impl_self.poll = 0;
@@ -293,6 +295,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     gc_impl_self.critical = 0;
     ahalf_add_full(&heap->marking.inside, (unsigned)-1);
     aword_add_relaxed(&heap->counters.detaches, 1);
+    ahalf_add_full(&heap->registry.leaving, (unsigned)-1); /* pairs: registry.left */
 }
 
 struct gcrt_mutator *

@@ -60,8 +60,8 @@ void gcrt_mutator_detach(struct gcrt_mutator *m);
 
 /* A P for a mutator, empty; NULL without memory. */
 struct p *gcrt_p_acquire(struct gc_heap *heap);
-/* Flushes the P and makes it idle.  keep_runs: as gcrt_mcache_flush. */
-void gcrt_p_release(struct gc_heap *heap, struct p *p, bool keep_runs);
+/* Makes the P idle; its cache must be flushed. */
+void gcrt_p_release(struct gc_heap *heap, struct p *p);
 
 /* After the mcache's table changed, or the P: what the inline allocator sees. */
 void gcrt_mutator_show_runs(struct gcrt_mutator *m);
