@@ -30,7 +30,7 @@ static const char help[] =
         "  --bin=PCT         requests for the binary form, percent      (50)\n"
         "  --miss=PCT        requests for missing keys, percent          (1)\n"
         "  --verify=N        compare every N-th record fully; 0: none   (16)\n"
-        "  --timeout=S       patience for one response                   (5)\n"
+        "  --timeout=S       patience for one response                  (10)\n"
         "  --seed=N          of times and keys                           (1)\n"
         "  --stats=PATH      write `name value` lines there as well\n";
 
@@ -116,7 +116,7 @@ knobs_default(struct knobs *k)
     k->plan.rate = 8000;
     k->plan.duration = 10;
     k->plan.warmup = 1;
-    k->plan.timeout = 5;
+    k->plan.timeout = 10;
     k->plan.conns = 64;
     k->plan.seed = 1;
     k->plan.zipf = 1.1;

@@ -487,35 +487,33 @@ a_client_that_never_reads_is_closed(void)
 
 /* ---- the list ---- */
 
-#define CHECK(name)                                                                        \
- {                                                                                         \
-#  name, name                                                                              \
- }
-
 static const struct {
     const char *name;
     int (*run)(void);
 } checks[] = {
-        CHECK(healthz_states_the_data_set),
-        CHECK(json_is_the_default_and_right),
-        CHECK(binary_form_is_right),
-        CHECK(replaced_records_show_up),
-        CHECK(unknown_keys_are_404),
-        CHECK(malformed_queries_are_400),
-        CHECK(unknown_paths_are_404),
-        CHECK(allocs_is_json),
-        CHECK(metrics_is_prometheus_text),
-        CHECK(other_methods_are_405_and_keep_the_connection),
-        CHECK(too_long_requests_are_refused),
-        CHECK(what_is_no_http_is_400),
-        CHECK(old_and_closing_clients_are_closed),
-        CHECK(a_request_may_come_byte_by_byte),
-        CHECK(a_half_closed_client_gets_its_answer),
-        CHECK(pipelined_answers_come_in_order),
-        CHECK(a_slow_reader_gets_all_and_harms_nobody),
-        CHECK(vanishing_clients_harm_nobody),
-        CHECK(a_client_that_stops_in_mid_request_is_closed),
-        CHECK(a_client_that_never_reads_is_closed),
+        {"healthz_states_the_data_set", healthz_states_the_data_set},
+        {"json_is_the_default_and_right", json_is_the_default_and_right},
+        {"binary_form_is_right", binary_form_is_right},
+        {"replaced_records_show_up", replaced_records_show_up},
+        {"unknown_keys_are_404", unknown_keys_are_404},
+        {"malformed_queries_are_400", malformed_queries_are_400},
+        {"unknown_paths_are_404", unknown_paths_are_404},
+        {"allocs_is_json", allocs_is_json},
+        {"metrics_is_prometheus_text", metrics_is_prometheus_text},
+        {"other_methods_are_405_and_keep_the_connection",
+                other_methods_are_405_and_keep_the_connection},
+        {"too_long_requests_are_refused", too_long_requests_are_refused},
+        {"what_is_no_http_is_400", what_is_no_http_is_400},
+        {"old_and_closing_clients_are_closed", old_and_closing_clients_are_closed},
+        {"a_request_may_come_byte_by_byte", a_request_may_come_byte_by_byte},
+        {"a_half_closed_client_gets_its_answer", a_half_closed_client_gets_its_answer},
+        {"pipelined_answers_come_in_order", pipelined_answers_come_in_order},
+        {"a_slow_reader_gets_all_and_harms_nobody",
+                a_slow_reader_gets_all_and_harms_nobody},
+        {"vanishing_clients_harm_nobody", vanishing_clients_harm_nobody},
+        {"a_client_that_stops_in_mid_request_is_closed",
+                a_client_that_stops_in_mid_request_is_closed},
+        {"a_client_that_never_reads_is_closed", a_client_that_never_reads_is_closed},
 };
 
 int

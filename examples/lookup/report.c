@@ -13,6 +13,7 @@
 
 #define NAMES_MAX 64
 #define MIB       1048576.0
+#define GOAL_OFF  1e18 /* with gogc off the goal is the largest number there is */
 
 struct item {
     char name[48];
@@ -87,8 +88,12 @@ report_heap(void)
             get("pause_max_ns") / 1e3);
     printf("  allocated        %.1f MiB/s; %.0f records/s replaced\n",
             get("alloc_bytes") / MIB / serve, get("replaced") / serve);
-    printf("  live heap        %.1f MiB at the last cycle's end, goal %.1f MiB\n",
-            get("heap_live_bytes") / MIB, get("heap_goal_bytes") / MIB);
+    printf("  live heap        %.1f MiB at the last cycle's end, ",
+            get("heap_live_bytes") / MIB);
+    if (get("heap_goal_bytes") < GOAL_OFF)
+        printf("goal %.1f MiB\n", get("heap_goal_bytes") / MIB);
+    else
+        printf("no goal\n");
     printf("  heap now         %.1f MiB in %.0f objects, %.1f MiB of metadata\n",
             get("heap_alloc_bytes") / MIB, get("heap_objects"),
             get("metadata_bytes") / MIB);

@@ -306,23 +306,21 @@ readers_see_whole_records_while_a_writer_replaces_them(void)
 
 /* ---- the list ---- */
 
-#define CHECK(name)                                                                        \
- {                                                                                         \
-#  name, name                                                                              \
- }
-
 static const struct {
     const char *name;
     int (*run)(void);
 } checks[] = {
-        CHECK(quantiles_are_within_one_percent),
-        CHECK(ranks_follow_the_zipf_law),
-        CHECK(the_scramble_is_a_bijection),
-        CHECK(the_generator_is_a_function_of_its_arguments),
-        CHECK(the_checksum_sees_every_byte),
-        CHECK(bodies_are_within_bounds_and_carry_the_version),
-        CHECK(the_json_check_knows_right_from_wrong),
-        CHECK(readers_see_whole_records_while_a_writer_replaces_them),
+        {"quantiles_are_within_one_percent", quantiles_are_within_one_percent},
+        {"ranks_follow_the_zipf_law", ranks_follow_the_zipf_law},
+        {"the_scramble_is_a_bijection", the_scramble_is_a_bijection},
+        {"the_generator_is_a_function_of_its_arguments",
+                the_generator_is_a_function_of_its_arguments},
+        {"the_checksum_sees_every_byte", the_checksum_sees_every_byte},
+        {"bodies_are_within_bounds_and_carry_the_version",
+                bodies_are_within_bounds_and_carry_the_version},
+        {"the_json_check_knows_right_from_wrong", the_json_check_knows_right_from_wrong},
+        {"readers_see_whole_records_while_a_writer_replaces_them",
+                readers_see_whole_records_while_a_writer_replaces_them},
 };
 
 int

@@ -39,32 +39,47 @@ gcrt_mcentral_put_swept(struct mheap *h, struct mcentral *c, struct mspan *s, un
     gcrt_spanset_push(&sets[swept_side(sweepgen)], h->spans, s);
 }
 
-/* Pops spans until one is won; the losers belong to the sweeper that was faster. */
-static struct mspan *
-claim_from(struct mheap *h, struct spanset *set, unsigned sweepgen)
+/* The heap's sweepgen; whoever advances it has finished marking. */
+static unsigned
+heap_sweepgen(const struct mheap *h)
 {
-    struct mspan *s;
+    return ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+}
 
-    while ((s = gcrt_spanset_pop(set, h->spans)) != NULL)
-        if (ahalf_cas_acquire(&s->sweepgen, sweepgen - 2, sweepgen - 1)) {
-            chaos_point(h->os); /* sweep claimed */
-            return s;
-        }
-    return NULL;
+/* A span of the unswept side as of `sweepgen`, or NULL. */
+static struct mspan *
+pop_unswept(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+{
+    unsigned side = 1 - swept_side(sweepgen);
+    struct mspan *s = gcrt_spanset_pop(&c->partial[side], h->spans);
+
+    return s != NULL ? s : gcrt_spanset_pop(&c->full[side], h->spans);
 }
 
 struct mspan *
-gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
 {
-    unsigned side = 1 - swept_side(sweepgen);
-    struct mspan *s = claim_from(h, &c->partial[side], sweepgen);
+    struct mspan *s;
 
-    return s != NULL ? s : claim_from(h, &c->full[side], sweepgen);
+    while ((s = pop_unswept(h, c, heap_sweepgen(h))) != NULL) {
+        *sweepgen = heap_sweepgen(h);
+        if (LIKELY(ahalf_cas_acquire(&s->sweepgen, *sweepgen - 2, *sweepgen - 1))) {
+            chaos_point(h->os); /* sweep claimed */
+            return s;
+        }
+        /* The side was chosen just before sweepgen advanced: s has been swept already. */
+        CHECK(ahalf_load_relaxed(&s->sweepgen) == *sweepgen);
+        gcrt_mcentral_put_swept(h, c, s, *sweepgen);
+    }
+    return NULL;
 }
 
-/* A span of c that sweeping made or left partly free, or NULL when the budget is used up. */
+/*
+ * A span of c that sweeping made or left partly free, or NULL when there is none or the
+ * budget is used up.  *sweepgen receives the value that it was swept for.
+ */
 static struct mspan *
-sweep_for_space(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+sweep_for_space(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
 {
     struct mspan *s, *found = NULL;
 
@@ -73,10 +88,10 @@ sweep_for_space(struct mheap *h, struct mcentral *c, unsigned sweepgen)
         s = gcrt_mcentral_claim(h, c, sweepgen);
         if (s == NULL)
             break;
-        if (gcrt_sweep_span(h, s, sweepgen) < s->nelems)
+        if (gcrt_sweep_span(h, s, *sweepgen) < s->nelems)
             found = s;
         else
-            gcrt_mcentral_put_swept(h, c, s, sweepgen);
+            gcrt_mcentral_put_swept(h, c, s, *sweepgen);
     }
     sweep_end(h);
     return found;
@@ -85,13 +100,15 @@ sweep_for_space(struct mheap *h, struct mcentral *c, unsigned sweepgen)
 struct mspan *
 gcrt_mcentral_take(struct mheap *h, struct mcentral *c)
 {
-    unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+    unsigned sweepgen = heap_sweepgen(h);
     struct mspan *s = gcrt_spanset_pop(&c->partial[swept_side(sweepgen)], h->spans);
 
     if (s == NULL)
-        s = sweep_for_space(h, c, sweepgen);
-    if (s == NULL)
+        s = sweep_for_space(h, c, &sweepgen);
+    if (s == NULL) {
+        sweepgen = heap_sweepgen(h);
         s = gcrt_mheap_alloc_small(h, c, sweepgen);
+    }
     if (s != NULL)
         ahalf_store_release(&s->sweepgen, sweepgen + 3);
     return s;
@@ -100,7 +117,7 @@ gcrt_mcentral_take(struct mheap *h, struct mcentral *c)
 void
 gcrt_mcentral_give(struct mheap *h, struct mcentral *c, struct mspan *s)
 {
-    unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+    unsigned sweepgen = heap_sweepgen(h);
 
     if (ahalf_load_relaxed(&s->sweepgen) == sweepgen + 1) { /* stale: cached before the sweep */
         sweep_begin(h);

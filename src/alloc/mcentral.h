@@ -14,8 +14,10 @@
  * h-2 -> h-1 by compare-and-swap, whoever wins owns the span until it stores another value.
  *
  * A mutator may read h just before it advances and push a span into what has become the
- * unswept set: its own sweepgen is h-2 by then, so it is swept like the others.  After H6
- * nobody uses the old value, and only then can the sweep be found complete.
+ * unswept set: its own sweepgen is h-2 by then, so it is swept like the others.  Or it may
+ * pop from what it still takes for the unswept set, and get a swept span: it looks at the
+ * span's sweepgen and puts it back.  After H6 nobody uses the old value, and only then can
+ * the sweep be found complete.
  */
 
 #include "alloc/spanset.h"
@@ -37,7 +39,10 @@ void gcrt_mcentral_give(struct mheap *h, struct mcentral *c, struct mspan *s);
 /* Puts a swept span where it belongs, by its free slots. */
 void gcrt_mcentral_put_swept(struct mheap *h, struct mcentral *c, struct mspan *s,
         unsigned sweepgen);
-/* An unswept span of c, claimed for sweeping (sweepgen h-1), or NULL. */
-struct mspan *gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned sweepgen);
+/*
+ * An unswept span of c, claimed for sweeping (sweepgen h-1), or NULL.  *sweepgen receives
+ * the heap's value h that the claim was made for.
+ */
+struct mspan *gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned *sweepgen);
 
 #endif

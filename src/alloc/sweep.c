@@ -100,10 +100,10 @@ gcrt_sweep_one(struct mheap *h)
     sweep_begin(h);
     for (unsigned i = 0; s == NULL && i < n; i++) {
         unsigned at = (start + i) % n;
-        unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
         struct mcentral *c = h->centrals[at];
+        unsigned sweepgen;
 
-        s = gcrt_mcentral_claim(h, c, sweepgen);
+        s = gcrt_mcentral_claim(h, c, &sweepgen);
         if (s != NULL) {
             sweep_claimed(h, c, s, sweepgen);
             ahalf_store_relaxed(&h->sweep_cursor, at); /* a hint: stay with this kind */

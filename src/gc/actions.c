@@ -35,7 +35,7 @@ action_barrier_on(struct gcrt_mutator *m)
 static void
 action_scan(struct gcrt_mutator *m, uintptr_t sp)
 {
-    gcrt_stack_collect(m, sp);
+    aword_add_relaxed(&m->heap->marking.stack_work, gcrt_stack_collect(m, sp));
     if (m->p != NULL)
         gcrt_mcache_blacken(&m->p->cache, m->heap->registry.black_gen);
     set_barrier(m, BARRIER_DELETION);

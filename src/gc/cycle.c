@@ -327,7 +327,8 @@ count_cycle(struct cycle *cy)
     aword_add_relaxed(&n->assist_ns, aword_load_relaxed(&mk->assist_ns));
     aword_add_relaxed(&n->worker_ns, aword_load_relaxed(&mk->worker_ns));
     aword_add_relaxed(&n->idle_ns, aword_load_relaxed(&mk->idle_ns));
-    aword_store_relaxed(&n->coordinator_ns, gcrt_os_thread_cpu_ns());
+    aword_store_relaxed(
+            &n->coordinator_ns, gcrt_os_thread_cpu_ns() - aword_load_relaxed(&n->sweep_ns));
     aword_add_relaxed(&n->mark_wall_ns, cy->end_ns - cy->start_ns);
 }
 
@@ -373,9 +374,11 @@ static void
 finish_sweep(struct gc_heap *heap)
 {
     struct cycles *c = &heap->cycles;
+    uint64_t cpu = gcrt_os_thread_cpu_ns();
 
     set_phase(heap, PHASE_SWEEPING);
     sweep_all(heap);
+    aword_add_relaxed(&heap->counters.sweep_ns, gcrt_os_thread_cpu_ns() - cpu);
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_commit(&c->pacer, heap_live(heap), true);
     gcrt_cycle_publish_pace_locked(heap);

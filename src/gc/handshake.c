@@ -29,21 +29,28 @@
 
 /* ---- answering ---- */
 
+/* A pause: what the action took of the mutator's own time. */
 static void
-act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp)
+count_pause(struct counters *c, enum action action, uint64_t ns)
+{
+    timehist_add(&c->pause[action], ns);
+    timehist_add(&c->pauses, ns);
+    aword_add_relaxed(&c->pause_ns, ns);
+}
+
+/* Carries the action out and says so.  own: on the mutator's own thread. */
+static void
+act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
 {
     struct gc_heap *heap = m->heap;
-    struct counters *c = &heap->counters;
     enum action action = heap->handshake.action;
-    uint64_t start = gcrt_os_now_ns(), ns;
+    uint64_t start = gcrt_os_now_ns();
 
     chaos_point(&heap->os); /* before the action */
     gcrt_action_run(m, action, sp);
     chaos_point(&heap->os); /* between the action and its acknowledgement */
-    ns = gcrt_os_now_ns() - start;
-    timehist_add(&c->pause[action], ns);
-    timehist_add(&c->pauses, ns);
-    aword_add_relaxed(&c->pause_ns, ns);
+    if (own)
+        count_pause(&heap->counters, action, gcrt_os_now_ns() - start);
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
     if (ahalf_add_full(&heap->handshake.pending, (unsigned)-1) == 1)
@@ -69,7 +76,7 @@ answer_with_sp(void *arg, uintptr_t sp)
 
     if (epoch == ahalf_load_relaxed(&m->answered))
         return;
-    act(m, epoch, sp);
+    act(m, epoch, sp, true);
     if (UNLIKELY(hold))
         wait_for_release(m->heap, epoch);
 }
@@ -148,6 +155,9 @@ set_inheritance_locked(struct gc_heap *heap, enum action action)
     case ACTION_FLUSH_CACHE:
         r->black = false;
         break;
+    case ACTION_HOLD:
+        r->held = true;
+        break;
     default:
         break;
     }
@@ -183,7 +193,7 @@ answer_for(struct gcrt_mutator *m, unsigned epoch)
         return false;
     if (ahalf_load_relaxed(&m->answered) != epoch) {
         aword_add_relaxed(&m->heap->counters.proxy_answers, 1);
-        act(m, epoch, m->sp);
+        act(m, epoch, m->sp, false);
     }
     if (m->heap->handshake.action == ACTION_HOLD)
         return true; /* stays held */
@@ -249,6 +259,7 @@ gcrt_release_all(struct gc_heap *heap)
     cds_list_for_each_entry (m, &heap->registry.mutators, node)
         if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE))
             gcrt_os_wake(&m->state, 1);
+    heap->registry.held = false;
     gcrt_lock_release(&heap->registry.lock);
     /* pairs: the wait in wait_for_release */
     ahalf_store_full(&heap->handshake.released, ahalf_load_relaxed(&heap->handshake.epoch));

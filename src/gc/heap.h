@@ -53,6 +53,7 @@ struct registry {
     uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */
     bool black;                   /* lock: newcomers allocate black ... */
     unsigned black_gen;           /* lock: ... in spans of this sweepgen */
+    bool held;                    /* lock: the verifier holds everybody; newcomers wait */
     bool marking;                 /* lock: from H1 published to H5 published */
     pthread_key_t exit_key;       /* const: detaches threads that exit attached */
 };

@@ -94,7 +94,6 @@ gcrt_mark_raw(struct marker *mk)
         return false;
     for (uint32_t i = 0; i < b->n; i++)
         mark_ambiguous(mk, b->slot[i]);
-    aword_add_relaxed(&mk->heap->marking.stack_work, b->n * WORD);
     gcrt_work_put_empty(w, b);
     return true;
 }

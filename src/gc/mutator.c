@@ -203,6 +203,11 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     unsigned epoch;
 
     gcrt_lock_acquire(&r->lock);
+    while (r->held) { /* the lock itself is held for most of that time */
+        gcrt_lock_release(&r->lock);
+        gcrt_os_yield();
+        gcrt_lock_acquire(&r->lock);
+    }
     epoch = ahalf_load_relaxed(&heap->handshake.epoch);
     ahalf_store_relaxed(&m->request, epoch);
     ahalf_store_relaxed(&m->answered, epoch);

@@ -152,14 +152,19 @@ static uint64_t
 mark_session(struct worker *w, struct session *s)
 {
     struct gc_heap *heap = w->heap;
-    uint64_t pause;
+    uint64_t pause = 0;
     bool more;
 
     gcrt_marking_begin(heap);
-    do {
+    /*
+     * Look again: marking may have closed since we were told.  The coordinator closes it,
+     * then waits for zero activity; we count ourselves, then look (pairs: mark.open).
+     */
+    more = ahalf_load_acquire(&heap->marking.open) != 0;
+    while (more && pause == 0) {
         more = mark_quantum(w);
         pause = after_quantum(w, s);
-    } while (more && pause == 0);
+    }
     (void)gcrt_marker_flush(&w->marker);
     gcrt_marking_end(heap);
     return pause;

@@ -26,6 +26,9 @@
 #ifndef MUTATORS
 #define MUTATORS 2
 #endif
+#ifndef FROM
+#define FROM 1
+#endif
 #ifndef R0
 #define R0 2
 #endif
@@ -329,7 +332,7 @@ inline answer(m)
 #ifdef ENDLESS
 #define RUNNING true
 #else
-#define RUNNING (hs != 0 && hs != OVER)
+#define RUNNING (hs >= FROM && hs != OVER)
 #endif
 #ifdef OUTSIDE
 #define MAY(m) (FREE_TO_RUN(m) && RUNNING && attached[m] && !outside[m])
@@ -493,6 +496,7 @@ taken:                                                                          
     OP_DROP(m, i)                                                                          \
     OP_RAW(m, i, i)                                                                        \
     OP_STORE(m, NIL, r[i])                                                                 \
+    OP_STORE(m, NIL, NIL)                                                                  \
     OP_STORE_FIELD(m, i, r[i])                                                             \
     OP_STORE_FIELD(m, i, NIL)
 #define OPS_TWO(m, i, j)                                                                   \
@@ -585,7 +589,9 @@ active proctype mutator1()
 end_head:
     do
     :: atomic { pend[1] && !outside[1] -> answer(1) }
+#ifndef M1_PASSIVE
     OPS_ONE(1, 2)
+#endif
 #if R1 == 2
     OPS_ONE(1, 3)
     OPS_TWO(1, 2, 3)

@@ -100,15 +100,14 @@ sample_named(const gc_metric_sample *samples, const char *name)
     return NULL;
 }
 
-/* total = sum of all other metrics that start with prefix, if there is such a total. */
+/* total = sum of all other metrics that start with prefix. */
 static void
 check_sum(const gc_metric_sample *samples, const char *prefix, const char *total)
 {
     const gc_metric_sample *whole = sample_named(samples, total);
     uint64_t sum = 0;
 
-    if (whole == NULL)
-        return;
+    T_CHECK(whole != NULL, "there is no %s", total);
     for (size_t i = 0; i < ndescs; i++)
         if (&samples[i] != whole && strncmp(samples[i].name, prefix, strlen(prefix)) == 0)
             sum += samples[i].value.u64;
@@ -124,10 +123,10 @@ check_difference(const gc_metric_sample *samples, const char *plus, const char *
     const gc_metric_sample *b = sample_named(samples, minus);
     const gc_metric_sample *c = sample_named(samples, result);
 
-    if (a != NULL && b != NULL && c != NULL)
-        T_CHECK(a->value.u64 - b->value.u64 == c->value.u64, "%s %llu - %s %llu != %s %llu",
-                plus, (unsigned long long)a->value.u64, minus,
-                (unsigned long long)b->value.u64, result, (unsigned long long)c->value.u64);
+    T_CHECK(a != NULL && b != NULL && c != NULL, "%s is missing", result);
+    T_CHECK(a->value.u64 - b->value.u64 == c->value.u64, "%s %llu - %s %llu != %s %llu",
+            plus, (unsigned long long)a->value.u64, minus,
+            (unsigned long long)b->value.u64, result, (unsigned long long)c->value.u64);
 }
 
 static void
@@ -166,6 +165,7 @@ check_samples(const gc_metric_sample *samples, double *last)
         last[i] = value;
     }
     check_sum(samples, "/memory/classes/", "/memory/classes/total:bytes");
+    check_sum(samples, "/gc/scan/", "/gc/scan/total:bytes");
     check_sum(samples, "/gc/cycles/", "/gc/cycles/total:gc-cycles");
     check_difference(samples, "/gc/heap/allocs:objects", "/gc/heap/frees:objects",
             "/gc/heap/objects:objects");

@@ -326,6 +326,13 @@ node_create(struct node *node, struct player *player, int slots)
     return p;
 }
 
+/* Whole words; tiny objects may lie at any address and are bytes only. */
+static size_t
+words_of(const struct node *node)
+{
+    return node->kind == NODE_TINY ? 0 : node->bytes / 8;
+}
+
 static unsigned char
 pattern_byte(const struct node *node, size_t i)
 {
@@ -337,7 +344,7 @@ node_refill(const struct node *node, size_t first, size_t words)
 {
     uint64_t *p = t_reveal(node->hidden);
     unsigned char *tail = t_reveal(node->hidden);
-    size_t end = first + words, limit = node->bytes / 8;
+    size_t end = first + words, limit = words_of(node);
 
     for (size_t w = first; w < end && w < limit; w++)
         if (!node_is_slot(node, w))
@@ -381,7 +388,7 @@ void
 node_check_data(const struct node *node, struct player *player, int full)
 {
     const unsigned char *p = t_reveal(node->hidden);
-    size_t words = node->bytes / 8;
+    size_t words = words_of(node);
 
     check_address(node, 0);
     check_address(node, (size_t)t_below(&player->rng, node->bytes));
