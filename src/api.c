@@ -413,9 +413,13 @@ gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(voi
     if (error != 0) {
         status = status_of_create(error);
     } else {
+        int cancel;
+
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* b is on our stack */
         gc_block_enter();
         status = wait_for_birth(&b);
         gc_block_leave();
+        pthread_setcancelstate(cancel, NULL);
         if (status != GC_OK)
             pthread_join(*ret, NULL);
     }

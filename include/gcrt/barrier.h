@@ -10,7 +10,8 @@ GC_IMPL_BEGIN
 /*
  * Every store of a heap pointer into a heap object, a registered global or any other root
  * that this thread does not own goes through one of these.  Not needed for locals, and not
- * for the first stores into an object whose address has never been stored anywhere.
+ * for the first store into each (still zero) field of an object whose address has never been
+ * stored anywhere: initialise first, publish after.
  * A missed barrier loses objects.  All are for attached threads that are inside.
  *
  * The barrier is Go's hybrid one (Yuasa's deletion half, Dijkstra's insertion half), see

@@ -113,7 +113,7 @@ gcrt_handshake_signal(int signal)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
-    int saved = errno;
+    int saved = errno, cancel;
 
     (void)signal;
     if (m == NULL || gc_impl_self.critical || m->block_depth != 0
@@ -121,6 +121,7 @@ gcrt_handshake_signal(int signal)
         return;
     if (sp < m->stack_lo || sp >= m->stack_hi)
         return;
+    cancel = gcrt_os_cancel_defer();
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
     aword_add_relaxed(&m->heap->counters.signal_answers, 1);
@@ -128,6 +129,7 @@ gcrt_handshake_signal(int signal)
     __asm__ volatile("" ::: "memory");
     gc_impl_self.critical = 0;
     errno = saved;
+    gcrt_os_cancel_restore(cancel);
 }
 
 /* ---- asking ---- */

@@ -121,7 +121,7 @@ struct cycles {
     uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's end */
     ahalf verified;         /* futex: verifications done; pairs: verify.done */
     gc_status verify_status; /* of the last one */
-    char verify_text[192];
+    char verify_text[256];
     ahalf stress;           /* atomic: slow paths until the next forced cycle */
 };
 

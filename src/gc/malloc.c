@@ -223,18 +223,21 @@ try_once(struct gcrt_mutator *m, const struct request *req)
     return p;
 }
 
-/* Collects, then asks the host as often as it wants to be asked. */
+/* Collects, tries, asks the host to let go of something, and so on until it refuses. */
 static COLD void *
 retry(struct gcrt_mutator *m, const struct request *req)
 {
     const gc_options *opt = &m->heap->options;
     void *p;
 
-    gc_collect(m->heap);
-    while ((p = try_once(m, req)) == NULL)
+    for (;;) {
+        gc_collect(m->heap);
+        p = try_once(m, req);
+        if (p != NULL)
+            return p;
         if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg))
             return NULL;
-    return p;
+    }
 }
 
 void *

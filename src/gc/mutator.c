@@ -100,6 +100,9 @@ detach_at_exit(void *arg)
 
     if (m == NULL || gc_impl_self.mutator != m)
         return;
+    if (gc_impl_self.critical)
+        gcrt_fatal("a thread was cancelled or ended inside a gcrt call; a host that uses "
+                   "asynchronous cancellation must disable it there");
     while (m->block_depth != 0)
         gc_block_leave();
     gcrt_mutator_detach(m);

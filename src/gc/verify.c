@@ -81,7 +81,14 @@ check_bits(struct verifier *v, struct mspan *s)
         if (aword_load_relaxed(&allocs[w]) & ~valid_bits(s, w))
             complain(v, "span.bits", "span %#lx: alloc bit beyond slot %u", start, s->nelems);
         if (aword_load_relaxed(&marks[w]) != 0)
-            complain(v, "span.bits", "span %#lx: marked between cycles (I-no-late-mark)", start);
+            complain(v, "span.bits",
+                    "span %#lx of %s: marked between cycles (I-no-late-mark); word %zu is %#lx, "
+                    "free index %u of %u, sweepgen %u, heap's %u",
+                    start, kind_of(v->heap, s)->type->name, w,
+                    (unsigned long)aword_load_relaxed(&marks[w]),
+                    ahalf_load_relaxed(&s->freeindex), s->nelems,
+                    ahalf_load_relaxed(&s->sweepgen),
+                    ahalf_load_relaxed(&v->heap->mheap.sweepgen));
     }
 }
 
@@ -180,7 +187,7 @@ gcrt_verify_now(struct gc_heap *heap, char *text, size_t n)
 void
 gcrt_verify_idle(struct gc_heap *heap)
 {
-    char text[192];
+    char text[256];
 
     if (heap->options.debug_verify != 0
             && gcrt_verify_now(heap, text, sizeof(text)) != GC_OK)
@@ -263,7 +270,7 @@ check_root(void *arg, uintptr_t word)
 void
 gcrt_verify_marked(struct gc_heap *heap)
 {
-    char text[192] = "";
+    char text[256] = "";
     struct verifier v = { .heap = heap, .text = text, .n = sizeof(text) };
 
     if (heap->options.debug_verify == 0)

@@ -236,7 +236,7 @@ inline own_snapshot(m)
     flush_buffer(m);
 #ifdef M_SKIP_STACK
     if
-    :: m == 1
+    :: m == 0
     :: else ->
         mark(r[2 * m]);
         mark(r[2 * m + 1])
@@ -431,10 +431,16 @@ inline answer(m)
 #endif
 #define LOAD_OLD                                                                           \
     if :: obj == NIL -> old = root :: else -> DEREF(obj); old = f[obj] fi
+/* FINE: read old, shade old, shade new are three steps, else one. */
 #ifdef FINE
-#define BETWEEN }; d_step {
+#define READ_AND_SHADE(m) d_step { LOAD_OLD }
+#define FINE_STEPS(m)                                                                      \
+    atomic { true; d_step { QUEUE_OLD(m) } };                                              \
+    atomic { true; d_step { QUEUE_NEW(m); old = NIL; level = 0 } };
 #else
-#define BETWEEN ;
+#define READ_AND_SHADE(m)                                                                  \
+    d_step { LOAD_OLD; QUEUE_OLD(m); QUEUE_NEW(m); old = NIL; level = 0 }
+#define FINE_STEPS(m)
 #endif
 /* The slow path's test, before or after the window. */
 #ifdef M_SLOW_STALE
@@ -468,9 +474,10 @@ window:                                                                         
         :: level == 0 -> goto store                                                        \
         :: else                                                                            \
         fi;                                                                                \
-        d_step { LOAD_OLD BETWEEN QUEUE_OLD(m) BETWEEN QUEUE_NEW(m); old = NIL; level = 0 } \
+        READ_AND_SHADE(m)                                                                  \
         }                                                                                  \
     fi;                                                                                    \
+    FINE_STEPS(m)                                                                          \
 store:                                                                                     \
     LEAK_ANSWER(m)                                                                         \
     atomic {                                                                               \

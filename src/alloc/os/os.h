@@ -74,6 +74,14 @@ void gcrt_os_yield(void);
 /* A joinable thread with all signals blocked.  False if the OS refuses. */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 int gcrt_os_thread_id(void);
+/*
+ * For signal handlers: glibc's cancellation points run with asynchronous cancellation, so a
+ * handler that interrupts one could be cancelled in its middle.  Returns what to restore;
+ * restoring may not return, if the thread has been cancelled meanwhile.  (Disabling
+ * cancellation is not enough: a cancellation already under way looks at the type only.)
+ */
+int gcrt_os_cancel_defer(void);
+void gcrt_os_cancel_restore(int type);
 /* Bounds of the calling thread's stack: [*lo, *hi). */
 bool gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
 

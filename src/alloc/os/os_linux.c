@@ -237,6 +237,21 @@ gcrt_os_thread_id(void)
     return (int)syscall(SYS_gettid);
 }
 
+int
+gcrt_os_cancel_defer(void)
+{
+    int type;
+
+    CHECK(pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type) == 0);
+    return type;
+}
+
+void
+gcrt_os_cancel_restore(int type)
+{
+    CHECK(pthread_setcanceltype(type, NULL) == 0);
+}
+
 bool
 gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
 {
