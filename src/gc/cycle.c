@@ -456,6 +456,16 @@ wait_for_request(struct gc_heap *heap)
     return false;
 }
 
+/* Is a cycle due?  The pacer's requests may be older than the last cycle. */
+static bool
+is_due(const struct gc_heap *heap, unsigned wanted)
+{
+    if (wanted & (CYCLE_FORCED | CYCLE_STRESS))
+        return true;
+    return (wanted & CYCLE_BY_PACER)
+        && heap_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
+}
+
 static void *
 coordinator_main(void *arg)
 {
@@ -470,7 +480,7 @@ coordinator_main(void *arg)
             serve_verify(heap);
         if (wanted & CYCLE_SHUT_DOWN)
             return NULL;
-        if (periodic || (wanted & (CYCLE_BY_PACER | CYCLE_FORCED)))
+        if (periodic || is_due(heap, wanted))
             run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
     }
 }
@@ -524,7 +534,7 @@ gcrt_cycle_stress(struct gc_heap *heap)
     if (ahalf_add_full(left, (unsigned)-1) != 1)
         return;
     ahalf_store_relaxed(left, heap->options.debug_stress);
-    gcrt_cycle_request(heap, CYCLE_BY_PACER);
+    gcrt_cycle_request(heap, CYCLE_STRESS);
 }
 
 /*

@@ -12,7 +12,8 @@ enum {
     CYCLE_BY_PACER = 1, /* the heap has reached its trigger */
     CYCLE_FORCED = 2,   /* somebody waits for it */
     CYCLE_VERIFY = 4,   /* run the verifier between cycles */
-    CYCLE_SHUT_DOWN = 8
+    CYCLE_SHUT_DOWN = 8,
+    CYCLE_STRESS = 16  /* stress=N counted down */
 };
 
 /* Starts the coordinator.  False if the OS has no thread. */

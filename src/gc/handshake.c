@@ -179,7 +179,7 @@ publish(struct gc_heap *heap, enum action action)
     ahalf_store_relaxed(&hs->epoch, epoch);
     ahalf_store_relaxed(&hs->pending, r->count);
     set_inheritance_locked(heap, action);
-    cds_list_for_each_entry (m, &r->mutators, node) {
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node) {
         ahalf_store_release(&m->request, epoch); /* pairs: handshake.ask */
         __atomic_store_n(&m->self->poll, 1, __ATOMIC_RELAXED);
     }
@@ -212,7 +212,7 @@ chase(struct gc_heap *heap, unsigned epoch, bool nudge)
     struct gcrt_mutator *m;
 
     gcrt_lock_acquire(&r->lock);
-    cds_list_for_each_entry (m, &r->mutators, node) {
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node) {
         if (ahalf_load_acquire(&m->answered) == epoch) /* pairs: handshake.answer */
             continue;
         if (!answer_for(m, epoch) && nudge) {
@@ -258,7 +258,7 @@ gcrt_release_all(struct gc_heap *heap)
 {
     struct gcrt_mutator *m;
 
-    cds_list_for_each_entry (m, &heap->registry.mutators, node)
+    RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node)
         if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE))
             gcrt_os_wake(&m->state, 1);
     heap->registry.held = false;

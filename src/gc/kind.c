@@ -37,11 +37,14 @@ void
 gcrt_kinds_finish(struct gc_heap *heap)
 {
     struct cds_lfht_iter iter;
-    struct kind *kind;
+    struct cds_lfht_node *node;
 
     rcu_read_lock();
-    cds_lfht_for_each_entry (heap->kinds.table, &iter, kind, node)
-        cds_lfht_del(heap->kinds.table, &kind->node);
+    cds_lfht_first(heap->kinds.table, &iter);
+    while ((node = cds_lfht_iter_get_node(&iter)) != NULL) {
+        cds_lfht_next(heap->kinds.table, &iter);
+        cds_lfht_del(heap->kinds.table, node);
+    }
     rcu_read_unlock();
     CHECK(cds_lfht_destroy(heap->kinds.table, NULL) == 0);
     gcrt_lock_finish(&heap->kinds.lock);
@@ -141,10 +144,12 @@ layout_of_fields(const gc_type *type, bool single)
 
     if (type->size > 64 * WORD)
         l.how = SCAN_FIELDS;
+    else if (single)
+        l.how = SCAN_ONE;
     else if (type->mask == bit_span(0, (unsigned)(type->size / WORD)))
         l.how = SCAN_ALL;
     else
-        l.how = single ? SCAN_ONE : SCAN_TILED;
+        l.how = SCAN_TILED;
     return l;
 }
 

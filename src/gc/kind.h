@@ -62,9 +62,15 @@ kind_key(const gc_type *type, unsigned sizeclass)
 }
 
 static inline const struct kind *
+kind_at(const struct gc_heap *heap, unsigned index)
+{
+    return (const struct kind *)(const void *)heap->mheap.centrals[index];
+}
+
+static inline const struct kind *
 kind_of(const struct gc_heap *heap, const struct mspan *s)
 {
-    return (const struct kind *)(const void *)heap->mheap.centrals[s->kind];
+    return kind_at(heap, s->kind);
 }
 
 #endif

@@ -25,6 +25,19 @@ struct gc_tracer {
     struct marker marker;
 };
 
+/*
+ * A queued item is an object's address with its kind in the top 16 bits, so that scanning
+ * it does not look at its span again.
+ */
+#define ITEM_KIND_SHIFT 48
+#define ITEM_ADDRESS    (((uintptr_t)1 << ITEM_KIND_SHIFT) - 1)
+
+static inline void
+queue_item(struct marker *mk, uintptr_t address, unsigned kind)
+{
+    workqueue_put(&mk->heap->work, &mk->queue, address | (uintptr_t)kind << ITEM_KIND_SHIFT);
+}
+
 /* ---- marking one word ---- */
 
 static inline void
@@ -41,7 +54,7 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
     chaos_point(&mk->heap->os); /* between the mark bit and the push */
     mk->marked += span_elem_bytes(s);
     if (!s->noscan)
-        workqueue_put(&mk->heap->work, &mk->queue, span_object(h, s, index));
+        queue_item(mk, span_object(h, s, index), s->kind);
 }
 
 /* A word read from a typed slot: it points to an allocated object, or to no span. */
@@ -233,15 +246,16 @@ scan_part(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_
 
 /* Queues the later oblets of a large object when its first one is met. */
 static void
-queue_oblets(struct marker *mk, uintptr_t object, size_t bytes)
+queue_oblets(struct marker *mk, uintptr_t object, const struct mspan *s)
 {
-    for (size_t at = OBLET_BYTES; at < bytes; at += OBLET_BYTES)
-        workqueue_put(&mk->heap->work, &mk->queue, object + at);
+    for (size_t at = OBLET_BYTES; at < s->alloc.large.bytes; at += OBLET_BYTES)
+        queue_item(mk, object + at, s->kind);
 }
 
 static void
-scan_large(struct marker *mk, struct mspan *s, const struct kind *kind, uintptr_t address)
+scan_large(struct marker *mk, const struct kind *kind, uintptr_t address)
 {
+    struct mspan *s = mheap_span_of(&mk->heap->mheap, address);
     uintptr_t object = span_start(&mk->heap->mheap, s);
     size_t bytes = s->alloc.large.bytes;
 
@@ -252,25 +266,24 @@ scan_large(struct marker *mk, struct mspan *s, const struct kind *kind, uintptr_
         return;
     }
     if (address == object)
-        queue_oblets(mk, object, bytes);
+        queue_oblets(mk, object, s);
     scan_part(mk, kind, object, object + bytes, address,
             object + min_size(address - object + OBLET_BYTES, bytes));
 }
 
 static inline void
-scan_object(struct marker *mk, uintptr_t address)
+scan_item(struct marker *mk, uintptr_t item)
 {
-    const struct mheap *h = &mk->heap->mheap;
-    struct mspan *s = mheap_span_of(h, address);
-    const struct kind *kind = kind_of(mk->heap, s);
+    const struct kind *kind = kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
+    uintptr_t address = item & ITEM_ADDRESS;
 
-    if (LIKELY(kind->layout.how == SCAN_ONE && s->sizeclass != CLASS_LARGE)) {
+    if (LIKELY(kind->layout.how == SCAN_ONE && kind->central.sizeclass != CLASS_LARGE)) {
         scan_mask(mk, address, kind->layout.mask);
         mk->scanned += kind->layout.elem_bytes;
-    } else if (s->sizeclass == CLASS_LARGE) {
-        scan_large(mk, s, kind, address);
+    } else if (kind->central.sizeclass == CLASS_LARGE) {
+        scan_large(mk, kind, address);
     } else {
-        uintptr_t end = address + gcrt_class_bytes[s->sizeclass];
+        uintptr_t end = address + gcrt_class_bytes[kind->central.sizeclass];
 
         scan_part(mk, kind, address, end, address, end);
     }
@@ -283,7 +296,7 @@ static bool
 look_ahead(struct marker *mk)
 {
     while (mk->ahead_in - mk->ahead_out < MARK_AHEAD) {
-        uintptr_t object;
+        uintptr_t item;
 
         if (mk->queue.cur == NULL || mk->queue.cur->n == 0) {
             /* Resolve what is pending before taking a buffer from others. */
@@ -294,11 +307,11 @@ look_ahead(struct marker *mk)
             if (mk->ahead_in != mk->ahead_out)
                 return true;
         }
-        object = workqueue_get(&mk->heap->work, &mk->queue);
-        if (object == 0)
+        item = workqueue_get(&mk->heap->work, &mk->queue);
+        if (item == 0)
             return gcrt_mark_raw(mk) || mk->ahead_in != mk->ahead_out;
-        __builtin_prefetch((const void *)object);
-        mk->ahead[mk->ahead_in++ % MARK_AHEAD] = object;
+        __builtin_prefetch((const void *)(item & ITEM_ADDRESS));
+        mk->ahead[mk->ahead_in++ % MARK_AHEAD] = item;
     }
     return true;
 }
@@ -322,7 +335,7 @@ gcrt_mark_drain(struct marker *mk, uint64_t budget)
     while (mk->scanned - start < budget && look_ahead(mk)) {
         if (mk->ahead_in == mk->ahead_out)
             continue; /* a raw buffer was resolved and had nothing new */
-        scan_object(mk, mk->ahead[mk->ahead_out++ % MARK_AHEAD]);
+        scan_item(mk, mk->ahead[mk->ahead_out++ % MARK_AHEAD]);
     }
     put_back(mk);
     return mk->scanned - start;

@@ -8,11 +8,22 @@
  * _LGPL_SOURCE), and nothing here is on a fast path or in a signal handler.
  */
 
+#include "alloc/base/base.h"
+
 #define URCU_API_MAP
 #include <urcu/urcu-bp.h>
 
 #include <urcu/rculfhash.h>
 #include <urcu/rculist.h>
+
+/*
+ * For each record of the type that is linked into the list by `member`.  (liburcu's own
+ * loops cast away const, and step through a NULL member at their end.)
+ */
+#define RCU_LIST_EACH(type, pos, head, member)                                            \
+    for (struct cds_list_head *at_ = (head)->next;                                        \
+            at_ != (head) && ((pos) = container_of_(at_, type, member), 1);               \
+            at_ = at_->next)
 
 /*
  * ThreadSanitizer does not see into liburcu's calls.  Mark what they publish: RELEASE
