@@ -24,6 +24,7 @@
 #define ASSIST_NS    ((uint64_t)40 * 1000)
 #define ASSIST_STEP  ((uint64_t)16 << 10) /* scan bytes between looks at the clock */
 #define WORK_MIN     ((int64_t)16 << 10)  /* scan bytes done at least, in advance */
+#define CREDIT_MAX   (64.0 * (1 << 20))   /* bytes that one assist may earn at most */
 #define THROTTLE_NS ((uint64_t)100 * 1000) /* longest wait above the goal */
 #define THROTTLE_SPANS 64                  /* spans swept instead of waiting */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
@@ -98,6 +99,7 @@ gcrt_assist(struct gcrt_mutator *m)
     double work_per_byte = load_double(&heap->marking.work_per_byte);
     double bytes_per_work = load_double(&heap->marking.bytes_per_work);
     int64_t want, done;
+    double gain;
 
     if (!ahalf_load_acquire(&heap->marking.open)) /* pairs: mark.open */
         return;
@@ -108,7 +110,8 @@ gcrt_assist(struct gcrt_mutator *m)
     done = take_credit(heap, want);
     if (done < want)
         done += work_off(m, want - done);
-    m->credit += (int64_t)((double)done * bytes_per_work) + 1;
+    gain = (double)done * bytes_per_work;
+    m->credit += gain < CREDIT_MAX ? (int64_t)gain + 1 : (int64_t)CREDIT_MAX;
 }
 
 /* ---- above the goal ---- */

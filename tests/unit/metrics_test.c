@@ -588,7 +588,6 @@ Test(metrics, bad_arguments_are_refused_before_anything_is_read)
 {
     gc_metric_sample samples[2] = { { .name = "/gc/heap/live:bytes" }, { .name = NULL } };
     gc_sink sink = { NULL, NULL };
-
     open_heap();
     samples[0].kind = GC_METRIC_F64;
     cr_expect_eq(gc_metrics_read(NULL, NULL, 1), GC_ERR_INVAL);
@@ -604,7 +603,6 @@ Test(metrics, unknown_names_and_histograms_without_fitting_memory_read_as_bad)
     gc_metric_sample samples[4] = { { .name = "/gc/heap/alive:bytes" },
         { .name = "/gc/assist:seconds" }, { .name = "/gc/assist:seconds" },
         { .name = "/gc/gogc:percent" } };
-
     open_heap();
     for (int i = 0; i < 3; i++)
         samples[i].kind = GC_METRIC_U64;
@@ -626,7 +624,6 @@ Test(metrics, allocations_of_this_thread_are_counted_one_by_one)
     enum { N = 10000 };
     gc_stats before, after;
     unsigned c = class_of(sizeof(struct node));
-
     open_heap();
     gc_stats_read(NULL, &before);
     allocate_nodes(N);
@@ -678,8 +675,7 @@ Test(metrics, pauses_show_up_in_histogram_and_stats_alike)
     sample.value.hist = gc_histogram_create(sample.name);
     cr_assert_not_null(sample.value.hist);
     do { /* a thread that waits in gc_collect has no pause: the collector acts for it */
-        for (int i = 0; i < 10000; i++)
-            GC_KEEP_ALIVE(gc_alloc_bytes(64));
+        GC_KEEP_ALIVE(gc_alloc_bytes(4096));
         gc_stats_read(NULL, &stats);
     } while (stats.num_gc < 5);
     cr_assert_eq(gc_metrics_read(NULL, &sample, 1), GC_OK);
@@ -687,7 +683,7 @@ Test(metrics, pauses_show_up_in_histogram_and_stats_alike)
     for (size_t i = 0; i < sample.value.hist->nbuckets; i++)
         n += sample.value.hist->counts[i];
     gc_stats_read(NULL, &stats);
-    cr_expect_geq(n, 5 * 6, "six handshakes a cycle, one mutator");
+    cr_expect_geq(n, 6, "one mutator that mostly answers for itself");
     cr_expect_gt(stats.pause_total_ns, 0);
     cr_expect_leq(stats.pause_max_ns, stats.pause_total_ns);
     cr_expect_geq(1e9 * gc_histogram_quantile(sample.value.hist, 1),
