@@ -30,14 +30,16 @@ const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN
 
 /* ---- allocation ---- */
 
+/* Is it a type at all?  Whether it makes sense is looked at once, when its kind is made. */
 static void
 check_type(const char *caller, const gc_type *type)
 {
-    const char *complaint = gcrt_type_complaint(type);
-
-    if (UNLIKELY(complaint != NULL))
-        gcrt_fatal("%s: type %s %s", caller,
-                type != NULL && type->magic == GC_IMPL_TYPE_MAGIC ? type->name : "", complaint);
+    if (UNLIKELY(type == NULL))
+        gcrt_fatal("%s: type is NULL", caller);
+    if (UNLIKELY((uintptr_t)type % 64 != 0 || type->magic != GC_IMPL_TYPE_MAGIC))
+        gcrt_fatal("%s: type is no gc_type (bad magic)", caller);
+    if (UNLIKELY(type->size == 0))
+        gcrt_fatal("%s: type %s has size 0", caller, type->name);
 }
 
 static struct gc_heap *
@@ -115,6 +117,8 @@ allocate_flex(const char *caller, bool try, const gc_type *type, size_t n)
     check_type(caller, type);
     if (type->form != GC_FORM_FLEX)
         gcrt_fatal("%s: type %s is not flexible", caller, type->name);
+    if (type->elem == NULL || type->elem->magic != GC_IMPL_TYPE_MAGIC)
+        gcrt_fatal("%s: type %s has no element type", caller, type->name);
     if (!total_bytes(caller, try, type->tail, type->elem->size, n, &req.bytes))
         return NULL;
     req.bytes = max_size(req.bytes, type->size);

@@ -52,6 +52,27 @@ gcrt_kinds_finish(struct gc_heap *heap)
 
 /* ---- types ---- */
 
+static uint64_t
+field_end(const gc_field *f)
+{
+    return (uint64_t)f->offset + f->bytes;
+}
+
+/*
+ * Does field i overlap an earlier one?  They end at `end` or before.  Fields may come in any
+ * order, so all are compared unless they are sorted, as those of types made at run time are.
+ */
+static bool
+overlaps_earlier(const gc_field *f, size_t i, uint64_t end)
+{
+    if (f[i].offset >= end)
+        return false;
+    for (size_t j = 0; j < i; j++)
+        if (f[i].offset < field_end(&f[j]) && f[j].offset < field_end(&f[i]))
+            return true;
+    return false;
+}
+
 static const char *
 fields_complaint(const gc_type *type)
 {
@@ -64,11 +85,11 @@ fields_complaint(const gc_type *type)
 
         if (f->offset % WORD != 0 || f->bytes % WORD != 0 || f->bytes == 0)
             return "has a pointer field that is not made of aligned words";
-        if (f->offset < end)
-            return "has overlapping or unsorted pointer fields";
-        end = (uint64_t)f->offset + f->bytes;
-        if (end > type->size)
+        if (field_end(f) > type->size)
             return "has a pointer field beyond its size";
+        if (overlaps_earlier(type->fields, i, end))
+            return "has overlapping pointer fields";
+        end = field_end(f) > end ? field_end(f) : end;
     }
     return NULL;
 }
@@ -235,9 +256,13 @@ gcrt_kind_get(
         struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
 {
     struct kind *kind = find_kind(heap, key);
+    const char *complaint;
 
     if (kind != NULL)
         return kind;
+    complaint = gcrt_type_complaint(type);
+    if (complaint != NULL)
+        gcrt_fatal("type %s %s", type->name, complaint);
     gcrt_lock_acquire(&heap->kinds.lock);
     kind = find_kind(heap, key);
     if (kind == NULL)
@@ -247,6 +272,14 @@ gcrt_kind_get(
 }
 
 /* ---- types made at run time ---- */
+
+static int
+by_offset(const void *a, const void *b)
+{
+    const gc_field *f = a, *g = b;
+
+    return (f->offset > g->offset) - (f->offset < g->offset);
+}
 
 /* The spec as a type in the heap's memory, or NULL. */
 static struct created_type *
@@ -262,7 +295,10 @@ copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
         return NULL;
     rest = (char *)(t + 1);
     if (field_bytes != 0)
+        {
         memcpy(rest, spec->fields, field_bytes);
+        qsort(rest, spec->nfields, sizeof(gc_field), by_offset);
+    }
     if (name_bytes != 0)
         memcpy(rest + field_bytes, spec->name, name_bytes);
     t->type.name = name_bytes == 0 ? "anonymous" : rest + field_bytes;

@@ -47,7 +47,8 @@ void gcrt_kinds_finish(struct gc_heap *heap);
 const char *gcrt_type_complaint(const gc_type *type);
 
 /*
- * The kind of key; made if there is none.  NULL without memory, or with the table full.
+ * The kind of key; made if there is none, and then the type is examined: a malformed one is
+ * fatal.  NULL without memory, or with the table full.
  * sizeclass is CLASS_LARGE for large objects; single: exactly one element.
  */
 struct kind *gcrt_kind_get(struct gc_heap *heap, uintptr_t key, const gc_type *type,

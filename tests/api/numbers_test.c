@@ -35,7 +35,7 @@ Test(stats, allocation_and_collection_move_them)
     cr_assert(c.frees - b.frees >= 999, "%llu frees",
             (unsigned long long)(c.frees - b.frees));
     cr_assert(c.heap_alloc < a.heap_alloc + 200000, "the heap did not shrink");
-    cr_assert(c.num_gc >= b.num_gc + 2 && c.pause_total_ns > 0 && c.pause_max_ns > 0);
+    cr_assert(c.num_gc >= b.num_gc + 2);
     cr_assert(c.mallocs - c.frees == c.heap_objects);
     stop();
 }
