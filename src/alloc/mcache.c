@@ -190,7 +190,7 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
         gcrt_mcentral_give(mc->heap, cold->central, cold->span);
     }
     aword_add_owner(&mc->refills, 1);
-    cold->span = gcrt_mcentral_take(mc->heap, cold->central);
+    cold->span = gcrt_mcentral_take(mc->heap, cold->central, &mc->pages);
     return cold->span == NULL ? 0 : run_in_span(mc, run, cold->span);
 }
 
@@ -231,6 +231,7 @@ gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
         t->cold[i].span = NULL;
         gcrt_mcentral_give(mc->heap, t->cold[i].central, s);
     }
+    gcrt_mheap_flush_cache(mc->heap, &mc->pages);
     mc->tiny = mc->tiny_end = 0;
     gcrt_mcache_settle(mc);
 }

@@ -39,6 +39,7 @@ struct mcache {
     bool black;                  /* owner: runs are marked black when taken */
     unsigned black_gen;          /* owner: ... in spans cached at this sweepgen */
     uint64_t debt;               /* owner: bytes taken, not yet in heap->live */
+    struct pagecache pages;      /* owner: pages for fresh spans */
     uintptr_t tiny, tiny_end;    /* owner: rest of the current tiny block */
 
     /* counters: owner writes, statistics read */
@@ -61,7 +62,7 @@ int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
 /* The next run of entry i, whose run is used up.  Bytes taken, or 0 without memory. */
 size_t gcrt_mcache_take_run(struct mcache *mc, int i);
 
-/* Gives all spans back.  keep_runs: what is left of the runs stays allocated (and dead). */
+/* Gives all spans and pages back.  keep_runs: what is left of the runs stays allocated (and dead). */
 void gcrt_mcache_flush(struct mcache *mc, bool keep_runs);
 
 /* Marks what is left of every run and the tiny block; runs taken from now on are black. */

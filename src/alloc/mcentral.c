@@ -98,7 +98,7 @@ sweep_for_space(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
 }
 
 struct mspan *
-gcrt_mcentral_take(struct mheap *h, struct mcentral *c)
+gcrt_mcentral_take(struct mheap *h, struct mcentral *c, struct pagecache *cache)
 {
     unsigned sweepgen = heap_sweepgen(h);
     struct mspan *s = gcrt_spanset_pop(&c->partial[swept_side(sweepgen)], h->spans);
@@ -107,7 +107,7 @@ gcrt_mcentral_take(struct mheap *h, struct mcentral *c)
         s = sweep_for_space(h, c, &sweepgen);
     if (s == NULL) {
         sweepgen = heap_sweepgen(h);
-        s = gcrt_mheap_alloc_small(h, c, sweepgen);
+        s = gcrt_mheap_alloc_small(h, c, sweepgen, cache);
     }
     if (s != NULL)
         ahalf_store_release(&s->sweepgen, sweepgen + 3);

@@ -23,6 +23,7 @@
 #include "alloc/spanset.h"
 
 struct mheap;
+struct pagecache;
 
 struct mcentral {
     uint16_t index;    /* const: in mheap->centrals */
@@ -32,8 +33,11 @@ struct mcentral {
     struct spanset full[2];
 };
 
-/* A swept span with a free slot, marked as cached and owned by the caller; NULL: no memory. */
-struct mspan *gcrt_mcentral_take(struct mheap *h, struct mcentral *c);
+/*
+ * A swept span with a free slot, marked as cached and owned by the caller; NULL: no memory.
+ * cache: the P's pages, for a fresh span.
+ */
+struct mspan *gcrt_mcentral_take(struct mheap *h, struct mcentral *c, struct pagecache *cache);
 /* Gives a cached span back; sweeps it if it is stale. */
 void gcrt_mcentral_give(struct mheap *h, struct mcentral *c, struct mspan *s);
 /* Puts a swept span where it belongs, by its free slots. */

@@ -8,9 +8,10 @@
  * Invariants: limit is a multiple of GROW_MIN and never falls; descriptors below limit are
  * ready memory; a page is in at most one span; head of a span is written last when it is
  * made and first when it ends (span.publish).
- * Concurrency: pages under `lock` (RANK_HEAP); descriptors belong to whoever owns the
+ * Concurrency: pages under `lock` (RANK_HEAP), but for the windows that Ps hold; descriptors belong to whoever owns the
  * span.  Growth publishes limit with release after the descriptors are ready (heap.grow).
- * Cost: a lock pair and an O(log) page search per span; a system call per growth step,
+ * Cost: a bit search per small span, a lock pair and an O(log) page search per window of 64
+ * pages and per large span; a system call per growth step,
  * which is an eighth of the heap, between 4 and 64 MiB.
  */
 #include "alloc/mheap.h"
@@ -18,8 +19,6 @@
 #define GROW_MIN ((size_t)4 << 20)
 #define GROW_MAX ((size_t)64 << 20)
 #define RESERVE_MIN ((size_t)64 << 20)
-/* Below this a heap stays on small OS pages: huge ones would bloat it. */
-#define HUGE_FROM ((size_t)64 << 20)
 
 /* ---- reservation ---- */
 
@@ -121,13 +120,18 @@ grow_locked(struct mheap *h, size_t npages)
         (void)gcrt_os_decommit(h->os, &h->spans[first], n * sizeof(struct mspan));
         return false;
     }
-    if (limit >= HUGE_FROM)
-        gcrt_os_hugepages((void *)(h->base + limit), bytes);
     gcrt_pagealloc_grow(&h->pages, first, n);
     aword_add_relaxed(&h->grown, bytes);
     aword_add_relaxed(&h->released, bytes);
     aword_store_release(&h->limit, limit + bytes); /* pairs: heap.grow */
     return true;
+}
+
+static void
+count_taken(struct mheap *h, size_t npages, size_t scavenged)
+{
+    aword_add_relaxed(&h->in_use, npages << PAGE_SHIFT);
+    aword_add_relaxed(&h->released, (uint64_t)0 - (scavenged << PAGE_SHIFT));
 }
 
 /* First page of npages that now belong to the caller, or PAGE_NONE. */
@@ -141,11 +145,50 @@ take_pages(struct mheap *h, size_t npages, bool *zero)
     if (page == PAGE_NONE && grow_locked(h, npages))
         page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
     gcrt_lock_release(&h->lock);
-    if (page != PAGE_NONE) {
-        aword_add_relaxed(&h->in_use, npages << PAGE_SHIFT);
-        aword_add_relaxed(&h->released, (uint64_t)0 - (scavenged << PAGE_SHIFT));
-    }
+    if (page != PAGE_NONE)
+        count_taken(h, npages, scavenged);
     return page;
+}
+
+/* Another window for an empty page cache; false without memory. */
+static bool
+refill_cache(struct mheap *h, struct pagecache *cache)
+{
+    bool ok;
+
+    gcrt_lock_acquire(&h->lock);
+    ok = gcrt_pagealloc_fill_cache(&h->pages, cache)
+        || (grow_locked(h, PAGECACHE_PAGES) && gcrt_pagealloc_fill_cache(&h->pages, cache));
+    gcrt_lock_release(&h->lock);
+    return ok;
+}
+
+/*
+ * The same for a small span, from the P's own window of pages: the heap's lock is taken once
+ * per window.  A window without a long enough run is left alone.
+ */
+static size_t
+take_cached_pages(struct mheap *h, struct pagecache *cache, size_t npages, bool *zero)
+{
+    size_t scavenged, page;
+
+    if (pagecache_is_empty(cache) && !refill_cache(h, cache))
+        return PAGE_NONE;
+    page = gcrt_pagecache_alloc(cache, npages, &scavenged, zero);
+    if (page == PAGE_NONE)
+        return take_pages(h, npages, zero);
+    count_taken(h, npages, scavenged);
+    return page;
+}
+
+void
+gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache)
+{
+    if (pagecache_is_empty(cache))
+        return;
+    gcrt_lock_acquire(&h->lock);
+    gcrt_pagealloc_flush_cache(&h->pages, cache);
+    gcrt_lock_release(&h->lock);
 }
 
 static void
@@ -239,11 +282,12 @@ describe(struct mspan *s, const struct mcentral *c, unsigned nelems, bool zero, 
 }
 
 struct mspan *
-gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen)
+gcrt_mheap_alloc_small(
+        struct mheap *h, struct mcentral *c, unsigned sweepgen, struct pagecache *cache)
 {
     size_t npages = gcrt_class_pages[c->sizeclass];
     bool zero;
-    size_t page = take_pages(h, npages, &zero);
+    size_t page = take_cached_pages(h, cache, npages, &zero);
     struct mspan *s;
 
     if (page == PAGE_NONE)

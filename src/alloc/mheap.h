@@ -67,11 +67,14 @@ bool gcrt_mheap_register(struct mheap *h, struct mcentral *c);
 
 /*
  * A span of fresh slots for c, swept in this cycle and owned by the caller; NULL without
- * memory.  Small: all slots free.  Large: one allocated object of `bytes`.
+ * memory.  Small: all slots free; the pages come from the caller's page cache.  Large: one allocated object of `bytes`.
  */
-struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen);
+struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen,
+        struct pagecache *cache);
 struct mspan *gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes,
         unsigned sweepgen);
+/* Gives back what is left of a P's window of pages. */
+void gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache);
 /* The span ends; its pages become free.  The caller owns it and it is in no set. */
 void gcrt_mheap_free(struct mheap *h, struct mspan *s);
 

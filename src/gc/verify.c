@@ -151,6 +151,18 @@ check_structure_of(struct verifier *v, struct mspan *s, size_t npages)
     check_span(v, s, npages);
 }
 
+/* Pages in the windows of Ps. */
+static size_t
+cached_pages(const struct gc_heap *heap)
+{
+    const struct p *p = __atomic_load_n(&heap->ps.all, __ATOMIC_ACQUIRE); /* pairs: p.publish */
+    size_t n = 0;
+
+    for (; p != NULL; p = p->next_all)
+        n += bit_count(p->cache.pages.free);
+    return n;
+}
+
 static void
 check_pages(struct verifier *v)
 {
@@ -159,7 +171,7 @@ check_pages(struct verifier *v)
     size_t handed_out;
 
     gcrt_lock_acquire(&h->lock);
-    handed_out = h->pages.grown_pages - h->pages.free_pages;
+    handed_out = h->pages.grown_pages - h->pages.free_pages - cached_pages(v->heap);
     if (gcrt_pagealloc_check(&h->pages, why, sizeof(why)) != 0)
         complain(v, "pages.summary", "%s", why);
     gcrt_lock_release(&h->lock);

@@ -179,9 +179,12 @@ edge_value(const struct family *family, const struct edge *edge)
     return (char *)t_reveal(family->nodes[edge->target].hidden) + edge->offset;
 }
 
-/* One of the single stores, chosen at random; old is what the slot must hold now. */
+/*
+ * One of the single stores, chosen at random; old is what the slot must hold now, wrong a
+ * live pointer that it does not hold.
+ */
 static void
-store(struct player *player, void **slot, void *old, void *value)
+store(struct player *player, void **slot, void *old, void *value, void *wrong)
 {
     void *seen;
 
@@ -198,7 +201,8 @@ store(struct player *player, void **slot, void *old, void *value)
                 old);
         return;
     case 3:
-        T_CHECK(gc_cas(slot, (void *)((uintptr_t)old + 8), value) == 0,
+        /* The wrong value must be a real pointer or NULL: the barrier may shade it. */
+        T_CHECK(gc_cas(slot, old == NULL ? wrong : NULL, value) == 0,
                 "gc_cas from a wrong value stored");
         gc_write(slot, value);
         return;
@@ -216,7 +220,8 @@ set_slot(struct family *family, struct player *player, struct node *node, size_t
     struct edge edge = { (uint32_t)word, target, offset };
     void *was = old != NULL ? edge_value(family, old) : NULL;
 
-    store(player, node_slot(node, word), was, edge_value(family, &edge));
+    store(player, node_slot(node, word), was, edge_value(family, &edge),
+            family_root(family));
     edges_remove(node, word, 1);
     edge_add(node, word, target, offset);
     if (old != NULL)
@@ -282,7 +287,8 @@ step_clear(struct family *family, struct player *player)
 
     if (from == NULL)
         return;
-    store(player, node_slot(from, edge.word), edge_value(family, &edge), NULL);
+    store(player, node_slot(from, edge.word), edge_value(family, &edge), NULL,
+            family_root(family));
     edges_remove(from, edge.word, 1);
     prune(family);
 }
@@ -301,7 +307,7 @@ step_move(struct family *family, struct player *player, void (*noise)(void *), v
     held = node_load(from, edge.word);
     T_CHECK(held == edge_value(family, &edge), "slot %u holds %p, not %p", edge.word, held,
             edge_value(family, &edge));
-    store(player, node_slot(from, edge.word), held, NULL);
+    store(player, node_slot(from, edge.word), held, NULL, family_root(family));
     edges_remove(from, edge.word, 1);
     LAUNDER(held);
     noise(arg);

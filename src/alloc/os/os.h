@@ -49,8 +49,6 @@ bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
 void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed);
-/* Asks for huge pages; only a hint. */
-void gcrt_os_hugepages(void *start, size_t bytes);
 
 /* Is the address in memory that the process has mapped?  A system call. */
 bool gcrt_os_is_mapped(const void *p);

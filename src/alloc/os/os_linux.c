@@ -105,12 +105,6 @@ gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed)
     aword_add_relaxed(&os->committed, (uint64_t)0 - committed);
 }
 
-void
-gcrt_os_hugepages(void *start, size_t bytes)
-{
-    (void)madvise(start, bytes, MADV_HUGEPAGE);
-}
-
 bool
 gcrt_os_is_mapped(const void *p)
 {
