@@ -57,21 +57,6 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
         queue_item(mk, span_object(h, s, index), s->kind);
 }
 
-/* A word read from a typed slot: it points to an allocated object, or to no span. */
-static inline void
-mark_precise(struct marker *mk, uintptr_t word)
-{
-    const struct mheap *h = &mk->heap->mheap;
-    struct mspan *s = mheap_span_of(h, word);
-    size_t index;
-
-    if (UNLIKELY(s == NULL))
-        return;
-    index = span_object_index(h, s, word);
-    if (LIKELY(index < s->nelems))
-        set_mark(mk, s, index);
-}
-
 void
 gcrt_mark_word(struct marker *mk, uintptr_t word)
 {
@@ -111,44 +96,80 @@ gcrt_mark_raw(struct marker *mk)
     return true;
 }
 
+/* ---- the batch ---- */
+
+/*
+ * Marks the batch.  These words were read from typed slots: each points to an allocated
+ * object, or to no span at all (a host's mistake, or a conservative word); which slots are
+ * allocated is not asked, so that one line per object is enough.
+ */
+static void
+mark_batch(struct marker *mk)
+{
+    const struct mheap *h = &mk->heap->mheap;
+    uint32_t n = mk->nbatch;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uintptr_t word = mk->batch[i];
+        struct mspan *s = mheap_span_of(h, word);
+        size_t index;
+
+        if (UNLIKELY(s == NULL))
+            continue;
+        index = span_object_index(h, s, word);
+        if (LIKELY(index < s->nelems))
+            set_mark(mk, s, index);
+    }
+    mk->nbatch = 0;
+}
+
+static inline void
+make_room(struct marker *mk, uint32_t words)
+{
+    if (UNLIKELY(mk->nbatch + words > MARK_BATCH))
+        mark_batch(mk);
+}
+
+/* Appends a word that points into the heap; returns the new length. */
+static inline uint32_t
+append(struct marker *mk, uint32_t n, uintptr_t word)
+{
+    const struct mheap *h = &mk->heap->mheap;
+
+    if (word - h->base >= aword_load_relaxed(&h->limit))
+        return n;
+    __builtin_prefetch(mheap_descriptor(h, word - h->base));
+    mk->batch[n] = word;
+    return n + 1;
+}
+
 /* ---- scanning one object ---- */
-
-static inline void
-pending_take(struct marker *mk)
-{
-    mark_precise(mk, mk->pending[mk->pending_out++ % MARK_PENDING]);
-}
-
-/* A word of a scanned object: remembered until its descriptor has arrived. */
-static inline void
-pending_put(struct marker *mk, uintptr_t base, uintptr_t limit, uintptr_t word)
-{
-    if (word - base >= limit)
-        return;
-    __builtin_prefetch(mheap_descriptor(&mk->heap->mheap, word - base));
-    if (UNLIKELY(mk->pending_in - mk->pending_out == MARK_PENDING))
-        pending_take(mk);
-    mk->pending[mk->pending_in++ % MARK_PENDING] = word;
-}
 
 RACY_READER static void
 scan_mask(struct marker *mk, uintptr_t object, uint64_t mask)
 {
-    uintptr_t base = mk->heap->mheap.base;
-    uintptr_t limit = aword_load_acquire(&mk->heap->mheap.limit); /* pairs: heap.grow */
+    uint32_t n;
 
+    make_room(mk, 64);
+    n = mk->nbatch;
     for (; mask != 0; mask &= mask - 1)
-        pending_put(mk, base, limit, RACY_READ(object + bit_lowest(mask) * WORD));
+        n = append(mk, n, RACY_READ(object + bit_lowest(mask) * WORD));
+    mk->nbatch = n;
 }
 
 RACY_READER static void
 scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
 {
-    uintptr_t base = mk->heap->mheap.base;
-    uintptr_t limit = aword_load_acquire(&mk->heap->mheap.limit); /* pairs: heap.grow */
+    while (from + WORD <= to) {
+        uintptr_t stop = from + min_size((to - from) & ~(WORD - 1), 64 * WORD);
+        uint32_t n;
 
-    for (; from + WORD <= to; from += WORD)
-        pending_put(mk, base, limit, RACY_READ(from));
+        make_room(mk, 64);
+        n = mk->nbatch;
+        for (; from < stop; from += WORD)
+            n = append(mk, n, RACY_READ(from));
+        mk->nbatch = n;
+    }
 }
 
 static void
@@ -171,9 +192,9 @@ void
 gc_trace(gc_tracer *tracer, const void *obj)
 {
     struct marker *mk = &tracer->marker;
-    const struct mheap *h = &mk->heap->mheap;
 
-    pending_put(mk, h->base, aword_load_acquire(&h->limit), (uintptr_t)obj);
+    make_room(mk, 1);
+    mk->nbatch = append(mk, mk->nbatch, (uintptr_t)obj);
 }
 
 /*
@@ -291,40 +312,39 @@ scan_item(struct marker *mk, uintptr_t item)
 
 /* ---- draining ---- */
 
-/* Fills `ahead` from the queue; false if there is nothing to scan or resolve any more. */
-static bool
-look_ahead(struct marker *mk)
+/* Takes up to MARK_GROUP objects from the private buffers and prefetches them. */
+static uint32_t
+take_group(struct marker *mk, uintptr_t *group)
 {
-    while (mk->ahead_in - mk->ahead_out < MARK_AHEAD) {
-        uintptr_t item;
+    struct workqueue *q = &mk->queue;
+    uint32_t n = 0;
 
-        if (mk->queue.cur == NULL || mk->queue.cur->n == 0) {
-            /* Resolve what is pending before taking a buffer from others. */
-            if (mk->pending_in != mk->pending_out) {
-                pending_take(mk);
-                continue;
-            }
-            if (mk->ahead_in != mk->ahead_out)
-                return true;
-        }
-        item = workqueue_get(&mk->heap->work, &mk->queue);
-        if (item == 0)
-            return gcrt_mark_raw(mk) || mk->ahead_in != mk->ahead_out;
-        __builtin_prefetch((const void *)(item & ITEM_ADDRESS));
-        mk->ahead[mk->ahead_in++ % MARK_AHEAD] = item;
+    while (n < MARK_GROUP && q->cur != NULL && q->cur->n != 0) {
+        group[n] = q->cur->slot[--q->cur->n];
+        __builtin_prefetch((const void *)(group[n] & ITEM_ADDRESS));
+        n++;
     }
-    return true;
+    return n;
 }
 
-/* Nothing stays in the short queues when the marker stops. */
-static void
-put_back(struct marker *mk)
+/* One round: a group is taken, the last round's words are marked, the group is scanned. */
+static uint32_t
+mark_round(struct marker *mk)
 {
-    while (mk->pending_in != mk->pending_out)
-        pending_take(mk);
-    while (mk->ahead_in != mk->ahead_out)
-        workqueue_put(
-                &mk->heap->work, &mk->queue, mk->ahead[mk->ahead_out++ % MARK_AHEAD]);
+    uintptr_t group[MARK_GROUP];
+    uint32_t n = take_group(mk, group), words = mk->nbatch;
+
+    mark_batch(mk);
+    for (uint32_t i = 0; i < n; i++)
+        scan_item(mk, group[i]);
+    return n + words;
+}
+
+/* Work from a spare or public buffer, or raw words; false if there is none in reach. */
+static bool
+more_work(struct marker *mk)
+{
+    return gcrt_workqueue_refill(&mk->heap->work, &mk->queue) || gcrt_mark_raw(mk);
 }
 
 uint64_t
@@ -332,12 +352,10 @@ gcrt_mark_drain(struct marker *mk, uint64_t budget)
 {
     uint64_t start = mk->scanned;
 
-    while (mk->scanned - start < budget && look_ahead(mk)) {
-        if (mk->ahead_in == mk->ahead_out)
-            continue; /* a raw buffer was resolved and had nothing new */
-        scan_item(mk, mk->ahead[mk->ahead_out++ % MARK_AHEAD]);
-    }
-    put_back(mk);
+    while (mk->scanned - start < budget)
+        if (mark_round(mk) == 0 && !more_work(mk))
+            break;
+    mark_batch(mk); /* nothing stays in the batch when the marker stops */
     return mk->scanned - start;
 }
 

@@ -5,27 +5,26 @@
 /*
  * Marking: from words to marked objects to scanned objects.
  *
- * A marker is one thread's engine for it.  Both cache misses of an object, its mark line and
- * its first line, are hidden by two short queues: `pending` holds words whose descriptors
- * have been prefetched, `ahead` holds marked objects whose first lines have been.
+ * A marker is one thread's engine for it.  An object costs two cache misses, its mark line
+ * and its first line.  Both are hidden by working in groups: a group of marked objects is
+ * taken and prefetched, the words found before are marked, then the group is scanned; the
+ * words that this finds are kept in `batch`, their descriptors prefetched, for next time.
  */
 
 #include "gc/work.h"
 
 struct gc_heap;
 
-#define MARK_PENDING 32 /* power of two */
-#define MARK_AHEAD   16 /* power of two */
+#define MARK_GROUP 16
+#define MARK_BATCH 256
 
 struct marker {
     struct gc_heap *heap;  /* const */
     struct workqueue queue; /* owner */
     uint64_t marked;       /* owner: bytes marked, not yet in heap->marking */
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
-    uint32_t pending_in, pending_out;
-    uint32_t ahead_in, ahead_out;
-    uintptr_t pending[MARK_PENDING];
-    uintptr_t ahead[MARK_AHEAD];
+    uint32_t nbatch;
+    uintptr_t batch[MARK_BATCH];
 };
 
 /* An object of a large span is scanned in pieces, so that marking stays parallel. */

@@ -66,8 +66,9 @@ bool gcrt_work_is_empty(const struct work *w);
 bool gcrt_workqueue_publish(struct work *w, struct workqueue *q);
 /* Gives half of a private buffer away if there is more than a few. */
 void gcrt_workqueue_share(struct work *w, struct workqueue *q);
-/* Slow halves of put and get. */
+/* The slow half of workqueue_put. */
 void gcrt_workqueue_put_slow(struct work *w, struct workqueue *q, uintptr_t object);
+/* Another buffer with work as the current, empty one; false if none is in reach. */
 bool gcrt_workqueue_refill(struct work *w, struct workqueue *q);
 
 static inline void
@@ -79,20 +80,6 @@ workqueue_put(struct work *w, struct workqueue *q, uintptr_t object)
         b->slot[b->n++] = object;
     else
         gcrt_workqueue_put_slow(w, q, object);
-}
-
-/* 0 if there is no work in private or any public buffer. */
-static inline uintptr_t
-workqueue_get(struct work *w, struct workqueue *q)
-{
-    struct workbuf *b = q->cur;
-
-    if (UNLIKELY(b == NULL || b->n == 0)) {
-        if (!gcrt_workqueue_refill(w, q))
-            return 0;
-        b = q->cur;
-    }
-    return b->slot[--b->n];
 }
 
 #endif

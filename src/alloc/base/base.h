@@ -25,7 +25,19 @@
  * stacks, roots.  The host may have written it with plain stores, so the reads are plain
  * too as far as ThreadSanitizer is told, and volatile so that the compiler keeps them whole.
  */
-#define RACY_READER  __attribute__((no_sanitize("thread"), no_sanitize("address")))
+#if defined(__has_feature)
+# if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#  define SANITIZED 1
+# endif
+#endif
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+# define SANITIZED 1
+#endif
+#if defined(SANITIZED) /* elsewhere the attribute would only keep functions from inlining */
+# define RACY_READER __attribute__((no_sanitize("thread"), no_sanitize("address")))
+#else
+# define RACY_READER
+#endif
 #define RACY_READ(p) (*(const volatile uintptr_t *)(p))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
