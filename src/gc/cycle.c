@@ -212,9 +212,12 @@ wait_until_quiet(struct cycle *cy)
 
 /*
  * I-ragged-done: all public work is done and nobody marks; then every mutator flushes what
- * it holds privately.  If nobody held anything, there is no grey object: the first one to
- * shade a white object after its own flush would have needed a grey one elsewhere, and that
- * would have been flushed.
+ * it holds privately.  If nobody held anything, and nobody marked or scanned anything since
+ * the round began, there is no grey object: the first one to shade a white object after its
+ * own flush would have needed a grey one elsewhere, and that would have been flushed, or
+ * scanned by an assist.  The last clause matters: a mutator may hold a grey object, scan it
+ * in an assist before it answers, and answer with empty hands, while another one, which has
+ * answered, has taken the object's child and overwritten the slot.
  */
 static void
 mark_to_the_end(struct cycle *cy)
@@ -224,7 +227,9 @@ mark_to_the_end(struct cycle *cy)
 
     for (;;) {
         wait_until_quiet(cy);
-        ahalf_store_release(&hs->flushed, 0);
+        ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
+        if (!gcrt_marking_is_quiet(heap))
+            continue;
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
         if (!ahalf_load_acquire(&hs->flushed) && gcrt_marking_is_quiet(heap))
             return;

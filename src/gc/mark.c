@@ -364,6 +364,10 @@ gcrt_marker_flush(struct marker *mk)
 {
     struct marking *marking = &mk->heap->marking;
 
+    /* Whoever marked or scanned since the round began may have made work for others whose
+     * flush came before: the round does not count (I-ragged-done). */
+    if (mk->marked != 0 || mk->scanned != 0)
+        ahalf_store_release(&mk->heap->handshake.flushed, 1);
     if (mk->marked != 0)
         aword_add_relaxed(&marking->marked_bytes, mk->marked);
     if (mk->scanned != 0)

@@ -202,15 +202,16 @@ worker_main(void *arg)
     struct worker *w = arg;
     struct marking *mk = &w->heap->marking;
 
-    while (!ahalf_load_acquire(&mk->stop)) {
-        unsigned seen = ahalf_load_acquire(&mk->bell);
+    for (;;) {
+        unsigned seen = ahalf_load_acquire(&mk->bell); /* before stop: it rings after it */
 
+        if (ahalf_load_acquire(&mk->stop))
+            return NULL;
         if (ahalf_load_acquire(&mk->open)) /* pairs: mark.open */
             mark_until_closed(w);
         else
             sleep_on_bell(mk, seen, UINT64_MAX);
     }
-    return NULL;
 }
 
 /* ---- starting and stopping ---- */
