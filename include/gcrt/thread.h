@@ -40,8 +40,10 @@ GC_API GC_MUST_CHECK gc_status gc_pthread_create(pthread_t *ret, const pthread_a
         void *(*start)(void *), void *arg);
 
 /*
- * Brackets for code that may block and touches no heap object.  They nest.  Entering is a
- * few stores; leaving waits only while the collector is scanning this very stack.
+ * Brackets for code that may block and touches no heap object.  They nest.  Entering copies
+ * the registers and the top 1 KiB of the stack; leaving waits only while the collector is
+ * scanning this very stack.  Both may stand in wrapper functions or callbacks, as long as
+ * these and what calls them give up no more than that 1 KiB of stack before the region ends.
  */
 GC_API void gc_block_enter(void);
 GC_API void gc_block_leave(void);

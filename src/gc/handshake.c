@@ -76,6 +76,8 @@ answer_with_sp(void *arg, uintptr_t sp)
 
     if (epoch == ahalf_load_relaxed(&m->answered))
         return;
+    if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
+        gcrt_fatal("a thread answers a handshake on a stack that is not its own");
     act(m, epoch, sp, true);
     if (UNLIKELY(hold))
         wait_for_release(m->heap, epoch);

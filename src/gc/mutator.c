@@ -379,6 +379,22 @@ __asm__(".text\n"
 
 _Static_assert(CALLEE_SAVED <= SAVED_REGISTERS, "room for every callee-saved register");
 
+/*
+ * Keeps a copy of the stack's top.  The function that called gc_block_enter may return before
+ * the region ends (a wrapper), or may give up its frame to call gc_block_leave last (a tail
+ * call); then registers that it had saved for its callers are in no frame any more.  The copy
+ * has them: nothing a thread holds while it is outside is newer.
+ */
+RACY_READER static void
+copy_window(struct gcrt_mutator *m, uintptr_t sp)
+{
+    size_t there = (m->stack_hi - sp) / WORD;
+
+    m->nwindow = (uint32_t)min_size(there, WINDOW_WORDS);
+    for (uint32_t i = 0; i < m->nwindow; i++)
+        m->window[i] = RACY_READ(sp + i * WORD);
+}
+
 void
 gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
 {
@@ -386,12 +402,18 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
 
     if (UNLIKELY(m == NULL))
         gcrt_fatal("gc_block_enter: the calling thread is not attached to a heap");
-    if (m->block_depth++ != 0)
+    if (m->block_depth != 0) {
+        m->block_depth++;
         return;
+    }
+    if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
+        gcrt_fatal("gc_block_enter: on a stack that is not the thread's own");
     critical_enter();
+    m->block_depth = 1;
     for (size_t i = 0; i < CALLEE_SAVED; i++)
         m->regs[i] = regs[i];
     m->sp = sp;
+    copy_window(m, sp);
     gcrt_mutator_hide_runs(m);
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
     ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */

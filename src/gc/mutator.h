@@ -7,7 +7,7 @@
  *
  * state:
  *     INSIDE   runs managed code; only its own thread acts on the record
- *     OUTSIDE  in a blocking region; its stack from sp up and regs are final
+ *     OUTSIDE  in a blocking region; regs, window and its stack from sp up hold its roots
  *     HELD     the collector acts for it; the thread waits if it wants to leave
  * INSIDE -> OUTSIDE is a release store by the thread, OUTSIDE -> HELD and OUTSIDE -> INSIDE
  * compare-and-swaps, HELD -> OUTSIDE a release store by the collector (pairs:
@@ -23,6 +23,7 @@ enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD };
 
 #define BARRIER_SLOTS    512
 #define SAVED_REGISTERS  12
+#define WINDOW_WORDS     128
 
 struct gcrt_mutator {
     struct gc_impl_thread *self; /* const while attached: the thread's hot words */
@@ -38,6 +39,8 @@ struct gcrt_mutator {
     uintptr_t stack_lo, stack_hi; /* const while attached */
     uintptr_t sp;                 /* owner: lowest live stack address while outside */
     uintptr_t regs[SAVED_REGISTERS]; /* owner: callee-saved registers while outside */
+    uint32_t nwindow;             /* owner: words in window */
+    uintptr_t window[WINDOW_WORDS]; /* owner: the stack from sp up when it went outside */
 
     uint32_t nbarrier;            /* owner: words in the barrier buffer */
     uintptr_t barrier[BARRIER_SLOTS];

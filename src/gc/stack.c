@@ -53,8 +53,10 @@ gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp)
     struct collector c = { .heap = m->heap };
     uintptr_t from = align_down(sp, WORD);
 
-    if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE)
+    if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
         collect_range(&c, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
+        collect_range(&c, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
+    }
     collect_range(&c, from, m->stack_hi);
     if (c.buffer != NULL)
         gcrt_work_push_raw(&m->heap->work, c.buffer);

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options: the defaults, every valid and malformed value of each environment variable,
+ * which variable goes before which, and that a failure leaves the caller's options alone.
+ * Criterion runs each test in a process of its own, so setenv reaches nobody else.
+ */
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+
+#include <gcrt/gcrt.h>
+
+static void
+clean_environment(void)
+{
+    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        unsetenv(names[i]);
+}
+
+TestSuite(options, .init = clean_environment);
+
+static gc_options
+defaults(void)
+{
+    gc_options opt;
+
+    memset(&opt, 0, sizeof(opt));
+    gc_options_default(&opt);
+    return opt;
+}
+
+static int
+same(const gc_options *a, const gc_options *b)
+{
+    return a->struct_size == b->struct_size && a->gogc == b->gogc
+        && a->heap_min == b->heap_min && a->reserve == b->reserve && a->threads == b->threads
+        && a->grace_us == b->grace_us && a->signal == b->signal
+        && a->periodic_ms == b->periodic_ms && a->oom == b->oom && a->oom_arg == b->oom_arg
+        && a->log == b->log && a->log_arg == b->log_arg
+        && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
+        && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
+        && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
+        && a->debug_failat == b->debug_failat;
+}
+
+/* With the variable set so, the options are `want`. */
+static void
+expect_parsed(const char *name, const char *value, const gc_options *want)
+{
+    gc_options have;
+
+    memset(&have, 0x5a, sizeof(have));
+    setenv(name, value, 1);
+    cr_expect_eq(gc_options_from_env(&have), GC_OK, "%s=%s: %s", name, value, gc_last_error());
+    cr_expect(same(&have, want), "%s=%s says something else", name, value);
+    unsetenv(name);
+}
+
+/* With the variable set so, nothing is touched and the text names variable and value. */
+static void
+expect_refused(const char *name, const char *value)
+{
+    gc_options have, before;
+
+    memset(&have, 0x5a, sizeof(have));
+    before = have;
+    setenv(name, value, 1);
+    cr_expect_eq(gc_options_from_env(&have), GC_ERR_ENV, "%s=%s", name, value);
+    cr_expect_eq(memcmp(&have, &before, sizeof(have)), 0, "%s=%s touches options", name, value);
+    cr_expect_not_null(strstr(gc_last_error(), name), "%s", gc_last_error());
+    cr_expect_not_null(strstr(gc_last_error(), value), "%s", gc_last_error());
+    unsetenv(name);
+}
+
+/* ---- defaults ---- */
+
+Test(options, defaults_are_the_documented_ones)
+{
+    gc_options opt, from_env;
+
+    memset(&opt, 0x5a, sizeof(opt));
+    gc_options_default(&opt);
+    cr_expect_eq(opt.struct_size, sizeof(opt));
+    cr_expect_eq(opt.gogc, 100);
+    cr_expect_eq(opt.heap_min, (size_t)4 << 20);
+    cr_expect_eq(opt.reserve, 0);
+    cr_expect_eq(opt.threads, 0);
+    cr_expect_eq(opt.grace_us, 100);
+    cr_expect_eq(opt.signal, 0);
+    cr_expect_eq(opt.periodic_ms, 120000);
+    cr_expect(opt.oom == NULL && opt.oom_arg == NULL && opt.log == NULL && opt.log_arg == NULL);
+    cr_expect(opt.debug_gctrace == 0 && opt.debug_verify == 0 && opt.debug_clobberfree == 0);
+    cr_expect(opt.debug_stress == 0 && opt.debug_chaos == 0 && opt.debug_tiny == 0);
+    cr_expect_eq(opt.debug_failat, 0);
+    cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
+    cr_expect(same(&opt, &from_env), "an empty environment says nothing");
+    gc_options_default(NULL);
+    cr_expect_eq(gc_options_from_env(NULL), GC_ERR_INVAL);
+}
+
+Test(options, a_variable_set_to_nothing_is_not_set)
+{
+    gc_options want = defaults();
+
+    expect_parsed("GCRT_GOGC", "", &want);
+    expect_parsed("GOGC", "", &want);
+    expect_parsed("GCRT_THREADS", "", &want);
+    expect_parsed("GCRT_DEBUG", "", &want);
+}
+
+/* ---- GOGC ---- */
+
+Test(options, gogc_is_a_percentage_or_off)
+{
+    static const struct {
+        const char *text;
+        int64_t value;
+    } valid[] = { { "0", 0 }, { "1", 1 }, { "50", 50 }, { "100", 100 }, { "0100", 100 },
+        { "2147483647", INT32_MAX }, { "off", GC_GOGC_OFF } };
+    gc_options want = defaults();
+
+    for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++) {
+        want.gogc = valid[i].value;
+        expect_parsed("GCRT_GOGC", valid[i].text, &want);
+        expect_parsed("GOGC", valid[i].text, &want);
+    }
+}
+
+static const char *const no_number[] = { "-1", "+1", " 1", "1 ", "1.5", "1e2", "0x10", "ten",
+    "1,2", "1%", "18446744073709551616", "99999999999999999999999", "\xc2\xb2", "1\n" };
+#define NO_NUMBERS (sizeof(no_number) / sizeof(no_number[0]))
+
+Test(options, anything_else_is_no_gogc)
+{
+    static const char *const others[] = { "OFF", "Off", "off ", "offf", "of", "on", "none",
+        "2147483648", "4294967296", "9223372036854775808" };
+
+    for (size_t i = 0; i < NO_NUMBERS; i++) {
+        expect_refused("GCRT_GOGC", no_number[i]);
+        expect_refused("GOGC", no_number[i]);
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        expect_refused("GCRT_GOGC", others[i]);
+        expect_refused("GOGC", others[i]);
+    }
+}
+
+Test(options, our_own_gogc_goes_before_gos)
+{
+    gc_options want = defaults();
+
+    setenv("GOGC", "200", 1);
+    want.gogc = 300;
+    expect_parsed("GCRT_GOGC", "300", &want);
+    want.gogc = 200;
+    expect_parsed("GCRT_GOGC", "", &want);
+    setenv("GOGC", "rubbish", 1);
+    want.gogc = GC_GOGC_OFF;
+    expect_parsed("GCRT_GOGC", "off", &want);
+    setenv("GOGC", "200", 1);
+    expect_refused("GCRT_GOGC", "rubbish");
+}
+
+/* ---- GCRT_THREADS ---- */
+
+Test(options, threads_are_1_to_64)
+{
+    gc_options want = defaults();
+    char text[8];
+
+    for (uint32_t n = 1; n <= GCRT_THREADS_MAX; n++) {
+        snprintf(text, sizeof(text), "%u", n);
+        want.threads = n;
+        expect_parsed("GCRT_THREADS", text, &want);
+    }
+    expect_refused("GCRT_THREADS", "0");
+    expect_refused("GCRT_THREADS", "65");
+    expect_refused("GCRT_THREADS", "4294967297");
+    expect_refused("GCRT_THREADS", "off");
+    for (size_t i = 0; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_THREADS", no_number[i]);
+}
+
+/* ---- GCRT_DEBUG ---- */
+
+Test(options, each_debug_knob_sets_its_own_field)
+{
+    gc_options want = defaults();
+
+    want.debug_gctrace = 1;
+    expect_parsed("GCRT_DEBUG", "gctrace=1", &want);
+    want = defaults();
+    want.debug_verify = 1;
+    expect_parsed("GCRT_DEBUG", "verify=1", &want);
+    want.debug_verify = 2;
+    expect_parsed("GCRT_DEBUG", "verify=2", &want);
+    want = defaults();
+    want.debug_clobberfree = 1;
+    expect_parsed("GCRT_DEBUG", "clobberfree=1", &want);
+    want = defaults();
+    want.debug_stress = UINT32_MAX;
+    expect_parsed("GCRT_DEBUG", "stress=4294967295", &want);
+    want = defaults();
+    want.debug_chaos = UINT64_MAX;
+    expect_parsed("GCRT_DEBUG", "chaos=18446744073709551615", &want);
+    want = defaults();
+    want.debug_tiny = 1;
+    expect_parsed("GCRT_DEBUG", "tiny=1", &want);
+    want = defaults();
+    want.debug_failat = 12345;
+    expect_parsed("GCRT_DEBUG", "failat=12345", &want);
+}
+
+Test(options, debug_knobs_can_be_combined_in_any_order)
+{
+    gc_options want = defaults();
+
+    expect_parsed("GCRT_DEBUG", "gctrace=0,verify=0,stress=0", &want);
+    want.debug_gctrace = want.debug_clobberfree = want.debug_tiny = 1;
+    want.debug_verify = 2;
+    want.debug_stress = 10;
+    want.debug_chaos = 7;
+    want.debug_failat = 3;
+    expect_parsed("GCRT_DEBUG",
+            "gctrace=1,verify=2,clobberfree=1,stress=10,chaos=7,tiny=1,failat=3", &want);
+    expect_parsed("GCRT_DEBUG",
+            "failat=3,tiny=1,chaos=7,stress=10,clobberfree=1,verify=2,gctrace=1", &want);
+    want = defaults();
+    want.debug_verify = 1;
+    expect_parsed("GCRT_DEBUG", "verify=2,verify=1", &want); /* the last one counts */
+}
+
+Test(options, anything_else_is_no_debug_knob)
+{
+    static const char *const others[] = { "gctrace", "gctrace=", "=1", "=", ",", "gctrace=1,",
+        ",gctrace=1", "gctrace=1,,tiny=1", "gctrace=2", "tiny=2", "verify=3", "clobberfree=2",
+        "stress=4294967296", "chaos=18446744073709551616", "failat=-1", "gctrace=on",
+        "gctrace=1;tiny=1", "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1",
+        "gctrac=1", "gctracee=1", "unknown=1", "gctrace=1=1", "verify=1,unknown=1",
+        "gctrace:1", "1", "all", "schedtrace=1000" };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        expect_refused("GCRT_DEBUG", others[i]);
+    for (size_t i = 0; i < NO_NUMBERS; i++) {
+        char text[64];
+
+        snprintf(text, sizeof(text), "stress=%s", no_number[i]);
+        expect_refused("GCRT_DEBUG", text);
+    }
+}
+
+Test(options, one_malformed_variable_spoils_all)
+{
+    gc_options want = defaults();
+
+    setenv("GCRT_GOGC", "50", 1);
+    setenv("GCRT_THREADS", "3", 1);
+    expect_refused("GCRT_DEBUG", "gctrace=1,verify=9");
+    want.gogc = 50;
+    want.threads = 3;
+    want.debug_gctrace = 1;
+    expect_parsed("GCRT_DEBUG", "gctrace=1", &want);
+}
+
+Test(options, a_very_long_value_is_refused_like_a_short_one)
+{
+    static char text[100001];
+    gc_options opt = defaults(), before = opt;
+
+    memset(text, '9', sizeof(text) - 1);
+    setenv("GCRT_GOGC", text, 1);
+    cr_expect_eq(gc_options_from_env(&opt), GC_ERR_ENV);
+    cr_expect(same(&opt, &before));
+    cr_expect_lt(strlen(gc_last_error()), 256);
+}
+
+/* ---- checks when a heap is made ---- */
+
+static void
+expect_checked(const gc_options *opt, const char *culprit)
+{
+    gc_heap *heap = NULL;
+
+    cr_expect_eq(gcrt_options_check(opt), GC_ERR_INVAL, "%s", culprit);
+    cr_expect_not_null(strstr(gc_last_error(), culprit), "%s", gc_last_error());
+    cr_expect_eq(gc_heap_create(opt, &heap), GC_ERR_INVAL, "%s", culprit);
+    cr_expect_null(heap);
+}
+
+Test(options, options_that_make_no_sense_make_no_heap)
+{
+    gc_options opt = defaults();
+
+    cr_expect_eq(gcrt_options_check(&opt), GC_OK);
+    opt.struct_size--;
+    expect_checked(&opt, "struct_size");
+    opt = defaults();
+    opt.gogc = (int64_t)INT32_MAX + 1;
+    expect_checked(&opt, "gogc");
+    opt = defaults();
+    opt.threads = GCRT_THREADS_MAX + 1;
+    expect_checked(&opt, "threads");
+    opt = defaults();
+    opt.signal = -1;
+    expect_checked(&opt, "signal");
+    opt.signal = 65;
+    expect_checked(&opt, "signal");
+    opt = defaults();
+    opt.periodic_ms = -1;
+    expect_checked(&opt, "periodic_ms");
+    opt = defaults();
+    opt.debug_verify = 3;
+    expect_checked(&opt, "debug_verify");
+}
+
+Test(options, extremes_that_make_sense_make_a_heap)
+{
+    gc_options opt = defaults();
+    gc_heap *heap = NULL;
+
+    opt.gogc = INT64_MIN;
+    cr_expect_eq(gcrt_options_check(&opt), GC_OK, "below -1 is off");
+    opt.gogc = 0;
+    opt.threads = GCRT_THREADS_MAX;
+    opt.signal = SIGUSR1;
+    opt.periodic_ms = INT_MAX;
+    opt.reserve = (size_t)64 << 20;
+    opt.heap_min = 0;
+    cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());
+    cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+}
+
+Test(options, a_heap_without_options_takes_the_environment)
+{
+    gc_heap *heap = NULL;
+
+    setenv("GCRT_GOGC", "77", 1);
+    cr_assert_eq(gc_heap_create(NULL, &heap), GC_OK, "%s", gc_last_error());
+    cr_expect_eq(gc_set_gogc(heap, 100), 77);
+    cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+    setenv("GCRT_GOGC", "x", 1);
+    heap = NULL;
+    cr_expect_eq(gc_heap_create(NULL, &heap), GC_ERR_ENV);
+    cr_expect_null(heap);
+}
