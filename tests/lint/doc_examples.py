@@ -32,7 +32,7 @@ def check_block(report, page, line, text, args, folder):
         source = "#include <gcrt/gcrt.h>\n" + source
     program = os.path.join(folder, "example")
     command = [args.cc, "-x", "c", *FLAGS, "-"]
-    runs = args.library and re.search(r"^main\(", text, re.M)
+    runs = args.library and re.search(r"\bmain\(", text)
     if runs:
         command += ["-x", "none", args.library, "-pthread", "-o", program,
                     "-Wl,-rpath," + os.path.dirname(os.path.abspath(args.library))]

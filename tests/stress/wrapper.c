@@ -25,22 +25,22 @@ GC_TYPE(cell_type, struct cell, next);
 
 static int stopping;
 
-/* Uses every callee-saved register, so that the caller's values must be saved by somebody. */
+/* Overwrites the callee-saved registers, so that whoever does it has saved its callers'. */
 #if defined(__x86_64__)
-# define USE_SAVED_REGISTERS() \
-    __asm__ volatile("" : : : "rbx", "r12", "r13", "r14", "r15", "memory")
-#elif defined(__aarch64__)
-# define USE_SAVED_REGISTERS()                                                               \
-    __asm__ volatile("" : : : "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", \
-            "x28", "memory")
+# define OVERWRITE_REGISTERS()                                                    \
+    __asm__ volatile("xorl %%ebx, %%ebx\n\txorl %%r12d, %%r12d\n\txorl %%r13d, %%r13d\n\t" \
+                     "xorl %%r14d, %%r14d\n\txorl %%r15d, %%r15d" : : :            \
+            "rbx", "r12", "r13", "r14", "r15", "cc", "memory")
+#else
+# define OVERWRITE_REGISTERS() __asm__ volatile("" : : : "memory")
 #endif
 
 __attribute__((noinline)) static void
 wrapped_enter(void)
 {
-    USE_SAVED_REGISTERS();
+    OVERWRITE_REGISTERS();
     gc_block_enter();
-    USE_SAVED_REGISTERS();
+    OVERWRITE_REGISTERS();
 }
 
 __attribute__((noinline)) static void
@@ -58,7 +58,7 @@ wrapped_leave(void)
 {
     overwrite_stack();
     t_sleep_us(20);
-    USE_SAVED_REGISTERS();
+    OVERWRITE_REGISTERS();
     gc_block_leave();
 }
 
