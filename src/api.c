@@ -232,13 +232,22 @@ find_object(const char *caller, const void *p, struct mspan **s, size_t *index)
     return *index < (*s)->nelems && span_is_allocated(*s, *index);
 }
 
+/* Tiny objects share their block, and nobody knows where one ends. */
+static bool
+is_tiny(const struct mspan *s)
+{
+    return kind_of(gc_impl_self.mutator->heap, s)->key == kind_key_tiny();
+}
+
 size_t
 gc_usable_size(const void *p)
 {
     struct mspan *s;
     size_t index;
 
-    return find_object("gc_usable_size", p, &s, &index) ? span_elem_bytes(s) : 0;
+    if (!find_object("gc_usable_size", p, &s, &index))
+        return 0;
+    return is_tiny(s) ? 1 : span_elem_bytes(s);
 }
 
 void *
@@ -249,6 +258,8 @@ gc_base(const void *p)
 
     if (!find_object("gc_base", p, &s, &index))
         return NULL;
+    if (is_tiny(s))
+        return (void *)(uintptr_t)p;
     return (void *)span_object(&gc_impl_self.mutator->heap->mheap, s, index);
 }
 
@@ -281,7 +292,7 @@ gc_set_gogc(gc_heap *heap, int64_t percent)
     gcrt_lock_acquire(&c->lock);
     old = (int64_t)aword_load_relaxed(&c->gogc);
     aword_store_relaxed(&c->gogc, (uint64_t)percent);
-    gcrt_pacer_set_gogc(&c->pacer, percent, aword_load_relaxed(&h->mheap.live),
+    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_cycle_live(h),
             ahalf_load_acquire(&c->phase) != PHASE_SWEEPING);
     if (!c->pacer.in_cycle)
         gcrt_cycle_publish_pace_locked(h);
@@ -398,6 +409,16 @@ status_of_create(int error)
     return gcrt_error(GC_ERR_THREAD, "gc_pthread_create: %s", strerror(error));
 }
 
+static bool
+is_joinable(const pthread_attr_t *attr)
+{
+    int state = PTHREAD_CREATE_JOINABLE;
+
+    if (attr != NULL)
+        pthread_attr_getdetachstate(attr, &state);
+    return state == PTHREAD_CREATE_JOINABLE;
+}
+
 gc_status
 gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
@@ -424,7 +445,7 @@ gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(voi
         status = wait_for_birth(&b);
         gc_block_leave();
         pthread_setcancelstate(cancel, NULL);
-        if (status != GC_OK)
+        if (status != GC_OK && is_joinable(attr))
             pthread_join(*ret, NULL);
     }
     gc_handle_free(b.arg);

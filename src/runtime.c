@@ -219,7 +219,6 @@ gc_heap_destroy(gc_heap *heap)
         gcrt_os_yield(); /* a thread is in the last lines of its detaching */
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
-    synchronize_rcu(); /* statistics may still read records */
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

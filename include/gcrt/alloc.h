@@ -39,7 +39,9 @@ GC_API GC_RETURNS_OBJECT char *gc_strdup(const char *s);
 
 /*
  * The usable bytes of the object that p points to or into, and its first byte.  0 and
- * NULL if p is no pointer into an object of the caller's heap.
+ * NULL if p is no pointer into an object of the caller's heap.  Objects without pointers
+ * below 16 bytes share blocks, and where one of them starts and ends is not known: for these
+ * the answers are 1 and p.
  */
 GC_API size_t gc_usable_size(const void *p);
 GC_API void *gc_base(const void *p);

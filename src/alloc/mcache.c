@@ -151,6 +151,7 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
     if (black)
         mark_slots(s, from, to);
     ahalf_store_release(&s->freeindex, (unsigned)to); /* pairs: run.publish */
+    publish_barrier(); /* I-publish: gc_write need not order anything */
     run_set(run, (char *)start, (char *)start + bytes);
     count_run(mc, s, to - from, bytes, black);
     return bytes;

@@ -62,7 +62,10 @@ int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
 /* The next run of entry i, whose run is used up.  Bytes taken, or 0 without memory. */
 size_t gcrt_mcache_take_run(struct mcache *mc, int i);
 
-/* Gives all spans and pages back.  keep_runs: what is left of the runs stays allocated (and dead). */
+/*
+ * Gives all spans and pages back.  keep_runs: what is left of the runs stays allocated (and
+ * dead).
+ */
 void gcrt_mcache_flush(struct mcache *mc, bool keep_runs);
 
 /* Marks what is left of every run and the tiny block; runs taken from now on are black. */

@@ -29,6 +29,7 @@ struct mcentral {
     uint16_t index;    /* const: in mheap->centrals */
     uint8_t sizeclass; /* const */
     uint8_t noscan;    /* const */
+    uint8_t checked;   /* const: for mspan.checked */
     struct spanset partial[2] CACHE_ALIGNED;
     struct spanset full[2];
 };

@@ -8,8 +8,9 @@
  * Invariants: limit is a multiple of GROW_MIN and never falls; descriptors below limit are
  * ready memory; a page is in at most one span; head of a span is written last when it is
  * made and first when it ends (span.publish).
- * Concurrency: pages under `lock` (RANK_HEAP), but for the windows that Ps hold; descriptors belong to whoever owns the
- * span.  Growth publishes limit with release after the descriptors are ready (heap.grow).
+ * Concurrency: pages under `lock` (RANK_HEAP), but for the windows that Ps hold;
+ * descriptors belong to whoever owns the span.  Growth publishes limit with release after
+ * the descriptors are ready (heap.grow).
  * Cost: a bit search per small span, a lock pair and an O(log) page search per window of 64
  * pages and per large span; a system call per growth step,
  * which is an eighth of the heap, between 4 and 64 MiB.
@@ -272,6 +273,7 @@ describe(struct mspan *s, const struct mcentral *c, unsigned nelems, bool zero, 
 {
     s->sizeclass = c->sizeclass;
     s->noscan = c->noscan;
+    s->checked = c->checked;
     s->kind = c->index;
     s->nelems = (uint16_t)nelems;
     s->divmagic = gcrt_class_magic[c->sizeclass];

@@ -67,7 +67,8 @@ bool gcrt_mheap_register(struct mheap *h, struct mcentral *c);
 
 /*
  * A span of fresh slots for c, swept in this cycle and owned by the caller; NULL without
- * memory.  Small: all slots free; the pages come from the caller's page cache.  Large: one allocated object of `bytes`.
+ * memory.  Small: all slots free; the pages come from the caller's page cache.  Large: one
+ * allocated object of `bytes`.
  */
 struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsigned sweepgen,
         struct pagecache *cache);

@@ -45,7 +45,7 @@ struct mspan {
     uint8_t sizeclass;
     uint8_t noscan;
     uint8_t needzero;  /* owner (P or sweeper): slots may hold old bytes */
-    uint8_t unused;
+    uint8_t checked;   /* only allocated slots may be marked, whoever points to them */
     union {
         aword bits[SPAN_LINE_WORDS]; /* atomic: markers set, the sweeper clears */
         aword *side;                 /* SPAN_SIDE_WORDS mark words, then as many alloc words */

@@ -21,7 +21,7 @@ struct spanset {
 static inline bool
 spanset_is_empty(const struct spanset *set)
 {
-    return (uint32_t)aword_load_relaxed(&set->top) == 0;
+    return (uint32_t)aword_load_acquire(&set->top) == 0; /* pairs: spanset.top */
 }
 
 /* spans: the descriptor array that page numbers index. */

@@ -63,12 +63,17 @@ scan_bytes(const struct gc_heap *heap)
     return sum_ps(heap, offsetof(struct p, cache.scan_bytes));
 }
 
+/* A sum of racy deltas may dip below zero. */
 static uint64_t
-heap_live(const struct gc_heap *heap)
+not_negative(uint64_t x)
 {
-    uint64_t live = aword_load_relaxed(&heap->mheap.live);
+    return x >> 63 ? 0 : x;
+}
 
-    return live >> 63 ? 0 : live; /* a sum of racy deltas may dip below zero */
+uint64_t
+gcrt_cycle_live(const struct gc_heap *heap)
+{
+    return not_negative(aword_load_relaxed(&heap->mheap.live));
 }
 
 static void
@@ -95,11 +100,12 @@ pace_start(struct cycle *cy)
     struct cycles *c = &heap->cycles;
 
     gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_start_cycle(&c->pacer, heap_live(heap), aword_load_relaxed(&heap->roots.bytes),
+    gcrt_pacer_start_cycle(&c->pacer, gcrt_cycle_live(heap), aword_load_relaxed(&heap->roots.bytes),
             heap->cpus);
     cy->report.heap_start = c->pacer.triggered;
     cy->report.goal = gcrt_pacer_goal(&c->pacer);
-    cy->heap_scan = c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last;
+    cy->heap_scan = not_negative(
+            c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last);
     cy->stack_scan = c->pacer.last_stack_scan;
     aword_store_relaxed(&c->trigger, UINT64_MAX); /* one cycle at a time */
     gcrt_lock_release(&c->lock);
@@ -117,7 +123,7 @@ static void
 pace_revise(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    struct pacer_progress now = { .heap_live = heap_live(heap), .heap_scan = cy->heap_scan,
+    struct pacer_progress now = { .heap_live = gcrt_cycle_live(heap), .heap_scan = cy->heap_scan,
         .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
     struct pacer_assist ratio;
 
@@ -259,7 +265,7 @@ static uint64_t
 settle_live(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    uint64_t live = heap_live(heap);
+    uint64_t live = gcrt_cycle_live(heap);
     uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
         - cy->black_start;
 
@@ -310,7 +316,7 @@ pace_end(struct cycle *cy)
 
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_end_cycle(&c->pacer, &out);
-    gcrt_pacer_commit(&c->pacer, heap_live(heap), false);
+    gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), false);
     c->scan_bytes_last = scan_bytes(heap);
     gcrt_cycle_publish_pace_locked(heap);
     gcrt_lock_release(&c->lock);
@@ -385,7 +391,7 @@ finish_sweep(struct gc_heap *heap)
     sweep_all(heap);
     aword_add_relaxed(&heap->counters.sweep_ns, gcrt_os_thread_cpu_ns() - cpu);
     gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_commit(&c->pacer, heap_live(heap), true);
+    gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), true);
     gcrt_cycle_publish_pace_locked(heap);
     gcrt_lock_release(&c->lock);
     set_phase(heap, PHASE_IDLE);
@@ -416,7 +422,6 @@ run_cycle(struct gc_heap *heap, bool forced)
         heap->on_cycle(heap, &cy.report);
     finish_sweep(heap);
     gcrt_verify_idle(heap);
-    gcrt_registry_recycle(heap);
     announce_complete(heap);
 }
 
@@ -468,7 +473,7 @@ is_due(const struct gc_heap *heap, unsigned wanted)
     if (wanted & (CYCLE_FORCED | CYCLE_STRESS))
         return true;
     return (wanted & CYCLE_BY_PACER)
-        && heap_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
+        && gcrt_cycle_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
 }
 
 static void *

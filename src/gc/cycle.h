@@ -31,6 +31,9 @@ void gcrt_cycle_wait(struct gc_heap *heap);
 /* Has the coordinator verify the heap; the result. */
 gc_status gcrt_cycle_verify(struct gc_heap *heap);
 
+/* Heap bytes marked by the last cycle and allocated since; never wrapped. */
+uint64_t gcrt_cycle_live(const struct gc_heap *heap);
+
 /* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
 void gcrt_cycle_publish_pace_locked(struct gc_heap *heap);
 

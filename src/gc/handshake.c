@@ -26,6 +26,10 @@
 
 /* A silent thread is signalled again after so long, in case it was critical. */
 #define RETRY_NS ((uint64_t)500 * 1000)
+/* Outside mutators served per hold of the registry. */
+#define PROXY_BATCH 8
+/* A handshake that takes so long is reported, once. */
+#define STALL_NS ((uint64_t)10 * 1000000000)
 
 /* ---- answering ---- */
 
@@ -206,23 +210,56 @@ answer_for(struct gcrt_mutator *m, unsigned epoch)
     return true;
 }
 
-/* One pass over those who have not answered: serve the outside ones, nudge the others. */
 static void
-chase(struct gc_heap *heap, unsigned epoch, bool nudge)
+send_nudge(struct gcrt_mutator *m)
+{
+    aword_add_relaxed(&m->heap->counters.signals, 1);
+    (void)gcrt_os_signal_send(m->tid, m->heap->handshake.signal);
+}
+
+/* Serves up to PROXY_BATCH outside mutators; true if that many were met. */
+static bool
+serve_outside(struct gc_heap *heap, unsigned epoch)
 {
     struct registry *r = &heap->registry;
     struct gcrt_mutator *m;
+    int served = 0;
 
     gcrt_lock_acquire(&r->lock);
     RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node) {
         if (ahalf_load_acquire(&m->answered) == epoch) /* pairs: handshake.answer */
             continue;
-        if (!answer_for(m, epoch) && nudge) {
-            aword_add_relaxed(&heap->counters.signals, 1);
-            (void)gcrt_os_signal_send(m->tid, heap->handshake.signal);
-        }
+        if (answer_for(m, epoch) && ++served == PROXY_BATCH)
+            break;
     }
     gcrt_lock_release(&r->lock);
+    return served == PROXY_BATCH;
+}
+
+static void
+nudge_silent(struct gc_heap *heap, unsigned epoch)
+{
+    struct registry *r = &heap->registry;
+    struct gcrt_mutator *m;
+
+    gcrt_lock_acquire(&r->lock);
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node)
+        if (ahalf_load_acquire(&m->answered) != epoch) /* pairs: handshake.answer */
+            send_nudge(m);
+    gcrt_lock_release(&r->lock);
+}
+
+/*
+ * Serve those who have not answered and are outside, and nudge the others.  The registry is
+ * let go between batches, so that threads can attach and detach meanwhile.
+ */
+static void
+chase(struct gc_heap *heap, unsigned epoch, bool nudge)
+{
+    while (serve_outside(heap, epoch))
+        continue;
+    if (nudge)
+        nudge_silent(heap, epoch);
 }
 
 void
@@ -231,7 +268,7 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
     struct handshake *hs = &heap->handshake;
     uint64_t start = gcrt_os_now_ns(), wait = hs->grace_ns;
     unsigned epoch = publish(heap, action), pending;
-    bool nudge = false;
+    bool nudge = false, reported = false;
 
     aword_add_relaxed(&heap->counters.handshakes, 1);
     for (;;) {
@@ -242,6 +279,11 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
         gcrt_os_wait(&hs->pending, pending, wait);
         nudge = gcrt_os_now_ns() - start >= hs->grace_ns;
         wait = RETRY_NS;
+        if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {
+            reported = true;
+            gcrt_warn("%u threads have not answered a handshake for 10 s; does one block "
+                      "signal %d?", pending, hs->signal);
+        }
     }
     timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);
 }

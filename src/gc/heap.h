@@ -45,9 +45,8 @@ struct kinds {
 /* Attached threads, and the barrier state that new ones inherit. */
 struct registry {
     struct lock lock;             /* RANK_REGISTRY */
-    struct cds_list_head mutators; /* lock: changed; RCU: read */
+    struct cds_list_head mutators; /* lock */
     struct gcrt_mutator *spare;   /* lock: records ready for reuse */
-    struct gcrt_mutator *retired; /* lock: records that RCU readers may still see */
     uint32_t count;               /* lock */
     ahalf leaving;                /* atomic: threads that detach; pairs: registry.left */
     uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */

@@ -12,6 +12,7 @@
 #include "gc/kind.h"
 
 #include "gc/error.h"
+#include "gc/mutator.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +243,7 @@ make_kind_locked(
         kind->tail = layout_of(type->elem, false);
     kind->central.sizeclass = (uint8_t)sizeclass;
     kind->central.noscan = kind->layout.how == SCAN_NONE;
+    kind->central.checked = kind->layout.how == SCAN_TRACE;
     if (!gcrt_mheap_register(&heap->mheap, &kind->central))
         return NULL;
     RCU_RELEASE(kind);
@@ -290,7 +292,9 @@ copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
     struct created_type *t;
     char *rest;
 
+    critical_enter(); /* a handshake may take locks of a lower rank */
     t = gcrt_persist_alloc(&heap->persist, sizeof(*t) + field_bytes + name_bytes);
+    critical_leave();
     if (t == NULL)
         return NULL;
     rest = (char *)(t + 1);

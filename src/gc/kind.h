@@ -6,13 +6,14 @@
  * Kinds: what objects of one type and size class look like to the collector.
  *
  * A kind's key is its type's address with, for arrays, flexible and large objects, the size
- * class in the top byte (KEY_LARGE for large).  A single small object's key is the address
- * alone, which is what the inline allocator compares.
+ * class in the top byte (KEY_LARGE for large, KEY_TINY for blocks of tiny ones).  A single
+ * small object's key is the address alone, which is what the inline allocator compares.
  */
 
 #include "gc/heap.h"
 
 #define KEY_LARGE 0x80u
+#define KEY_TINY  0x81u
 
 enum scan_how {
     SCAN_NONE,
@@ -60,6 +61,13 @@ kind_key(const gc_type *type, unsigned sizeclass)
     uintptr_t tag = sizeclass == CLASS_LARGE ? KEY_LARGE : sizeclass;
 
     return (uintptr_t)type | tag << 56;
+}
+
+/* Blocks of CLASS_TINY that several tiny objects share. */
+static inline uintptr_t
+kind_key_tiny(void)
+{
+    return (uintptr_t)&gc_byte_type | (uintptr_t)KEY_TINY << 56;
 }
 
 static inline const struct kind *

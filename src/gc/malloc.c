@@ -121,7 +121,7 @@ take_tiny(struct gcrt_mutator *m, size_t bytes)
         aword_add_owner(&mc->tiny_allocs, 1);
         return (void *)at;
     }
-    p = take_slot(m, kind_key(&gc_byte_type, CLASS_TINY), &block, CLASS_TINY);
+    p = take_slot(m, kind_key_tiny(), &block, CLASS_TINY);
     if (p != NULL && TINY_BYTES - bytes > mc->tiny_end - mc->tiny) {
         mc->tiny = (uintptr_t)p + bytes;
         mc->tiny_end = (uintptr_t)p + TINY_BYTES;
@@ -194,6 +194,7 @@ alloc_large(struct gcrt_mutator *m, const struct request *req)
     if (s->needzero && (req->zero || !s->noscan))
         zero_large(p, s->alloc.large.bytes);
     ahalf_store_release(&s->ready, 1); /* pairs: large.ready */
+    publish_barrier();                 /* I-publish */
     return p;
 }
 

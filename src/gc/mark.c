@@ -26,6 +26,12 @@ struct gc_tracer {
 };
 
 /*
+ * What marking one word costs, in bytes scanned: objects without pointers are marked and
+ * never scanned, and a bounded step must count them too.
+ */
+#define WORD_EFFORT 32
+
+/*
  * A queued item is an object's address with its kind in the top 16 bits, so that scanning
  * it does not look at its span again.
  */
@@ -82,26 +88,31 @@ mark_ambiguous(struct marker *mk, uintptr_t word)
     gcrt_mark_word(mk, word - 1);
 }
 
-bool
-gcrt_mark_raw(struct marker *mk)
+/* Resolves one raw buffer; the number of its words, 0 if there is none. */
+static uint32_t
+mark_raw(struct marker *mk)
 {
     struct work *w = &mk->heap->work;
     struct workbuf *b = gcrt_work_pop_raw(w);
+    uint32_t n;
 
     if (b == NULL)
-        return false;
-    for (uint32_t i = 0; i < b->n; i++)
+        return 0;
+    n = b->n;
+    for (uint32_t i = 0; i < n; i++)
         mark_ambiguous(mk, b->slot[i]);
     gcrt_work_put_empty(w, b);
-    return true;
+    return n;
 }
 
 /* ---- the batch ---- */
 
 /*
- * Marks the batch.  These words were read from typed slots: each points to an allocated
- * object, or to no span at all (a host's mistake, or a conservative word); which slots are
- * allocated is not asked, so that one line per object is enough.
+ * Marks the batch.  Words of typed slots point to allocated objects.  Words of conservative
+ * objects, and what trace functions report, may hit a free slot; marking that is harmless
+ * (the sweep ignores it) and scanning it only finds old words, so which slots are allocated
+ * is not asked, and one line per object is enough.  But a host's trace function must never
+ * see a slot that is not an object: spans of traced types are `checked`.
  */
 static void
 mark_batch(struct marker *mk)
@@ -117,8 +128,11 @@ mark_batch(struct marker *mk)
         if (UNLIKELY(s == NULL))
             continue;
         index = span_object_index(h, s, word);
-        if (LIKELY(index < s->nelems))
-            set_mark(mk, s, index);
+        if (UNLIKELY(index >= s->nelems))
+            continue;
+        if (UNLIKELY(s->checked) && !span_is_allocated(s, index))
+            continue;
+        set_mark(mk, s, index);
     }
     mk->nbatch = 0;
 }
@@ -340,23 +354,34 @@ mark_round(struct marker *mk)
     return n + words;
 }
 
-/* Work from a spare or public buffer, or raw words; false if there is none in reach. */
-static bool
-more_work(struct marker *mk)
+/*
+ * One round, or the next buffer if the private ones are empty, or raw words.  Returns the
+ * number of items and words dealt with, 0 if no work is in reach.
+ */
+static uint32_t
+mark_step(struct marker *mk)
 {
-    return gcrt_workqueue_refill(&mk->heap->work, &mk->queue) || gcrt_mark_raw(mk);
+    uint32_t n = mark_round(mk);
+
+    if (n != 0)
+        return n;
+    return gcrt_workqueue_refill(&mk->heap->work, &mk->queue) ? 1 : mark_raw(mk);
 }
 
 uint64_t
 gcrt_mark_drain(struct marker *mk, uint64_t budget)
 {
-    uint64_t start = mk->scanned;
+    uint64_t start = mk->scanned, effort = 0;
 
-    while (mk->scanned - start < budget)
-        if (mark_round(mk) == 0 && !more_work(mk))
+    while (effort + (mk->scanned - start) < budget) {
+        uint32_t n = mark_step(mk);
+
+        if (n == 0)
             break;
+        effort += n * WORD_EFFORT;
+    }
     mark_batch(mk); /* nothing stays in the batch when the marker stops */
-    return mk->scanned - start;
+    return effort + (mk->scanned - start);
 }
 
 bool

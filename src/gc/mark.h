@@ -38,12 +38,10 @@ void gcrt_mark_word(struct marker *mk, uintptr_t word);
 
 /*
  * Scans queued objects, taking buffers from the public stacks too, until about `budget`
- * bytes are scanned or no work is in reach.  Returns the bytes scanned.
+ * bytes of work are done or no work is in reach.  Returns the work done: bytes scanned, and
+ * some for each word marked.  Less than budget means that no work is left in reach.
  */
 uint64_t gcrt_mark_drain(struct marker *mk, uint64_t budget);
-
-/* Resolves one raw buffer of words; false if there is none. */
-bool gcrt_mark_raw(struct marker *mk);
 
 /* Publishes the queue and the counts; true if there was work in it. */
 bool gcrt_marker_flush(struct marker *mk);

@@ -7,7 +7,7 @@
  * Place: the api calls it; handshake walks the registry; it calls mcache.
  * Invariants: a mutator's barrier and colour are those of the last handshake published when
  * it attached, or of the last it answered.  An inside mutator has a P; an idle P's cache is
- * empty.  Records are recycled only after an RCU grace period.
+ * empty.
  * Concurrency: registry lock (RANK_REGISTRY) for membership and what newcomers inherit;
  * state words as mutator.h says; idle Ps under RANK_P.
  * Attaching and detaching threads are critical and may wait for the registry lock: the
@@ -129,28 +129,6 @@ gcrt_registry_finish(struct gc_heap *heap)
     gcrt_lock_finish(&heap->ps.lock);
 }
 
-void
-gcrt_registry_recycle(struct gc_heap *heap)
-{
-    struct registry *r = &heap->registry;
-    struct gcrt_mutator *list, *m;
-
-    gcrt_lock_acquire(&r->lock);
-    list = r->retired;
-    r->retired = NULL;
-    gcrt_lock_release(&r->lock);
-    if (list == NULL)
-        return;
-    synchronize_rcu(); /* nobody reads the records any more */
-    gcrt_lock_acquire(&r->lock);
-    while ((m = list) != NULL) {
-        list = m->next;
-        m->next = r->spare;
-        r->spare = m;
-    }
-    gcrt_lock_release(&r->lock);
-}
-
 static struct gcrt_mutator *
 new_record(struct gc_heap *heap)
 {
@@ -219,8 +197,7 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     if (r->black)
         gcrt_mcache_blacken(&m->p->cache, r->black_gen);
     r->count++;
-    RCU_RELEASE(m);
-    cds_list_add_rcu(&m->node, &r->mutators);
+    cds_list_add(&m->node, &r->mutators);
     gcrt_lock_release(&r->lock);
     ahalf_add_full(&heap->marking.inside, 1);
     aword_add_relaxed(&heap->counters.attaches, 1);
@@ -270,10 +247,10 @@ delist(struct gcrt_mutator *m)
     }
     gcrt_barrier_flush(m);
     gcrt_marker_flush(&m->marker);
-    cds_list_del_rcu(&m->node);
+    cds_list_del(&m->node);
     r->count--;
-    m->next = r->retired;
-    r->retired = m;
+    m->next = r->spare;
+    r->spare = m;
     gcrt_lock_release(&r->lock);
 }
 

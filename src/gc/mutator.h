@@ -49,13 +49,11 @@ struct gcrt_mutator {
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
 
     struct cds_list_head node;    /* registry */
-    struct gcrt_mutator *next;    /* lock: registry; spare or retired list */
+    struct gcrt_mutator *next;    /* lock: registry; spare list */
 };
 
 bool gcrt_registry_init(struct gc_heap *heap);
 void gcrt_registry_finish(struct gc_heap *heap);
-/* Lets retired records be reused; the coordinator calls it between cycles. */
-void gcrt_registry_recycle(struct gc_heap *heap);
 
 gc_status gcrt_mutator_attach(struct gc_heap *heap);
 /* The calling thread's mutator, which is inside, leaves its heap. */

@@ -6,8 +6,8 @@
  * Place: cycle starts them; they drain work through mark.
  * Invariants: a worker holds no work while it is not counted as active.
  * Concurrency: sleeping workers wait on marking->bell, which whoever makes work public
- * advances if somebody sleeps; the sleeper counts itself before it looks for the last time,
- * so either it sees the work or it is woken (pairs: marking.bell).
+ * advances if somebody sleeps (pairs: marking.bell).  Sleeps while marking are bounded by
+ * PAUSE_NS, so a ring that came too early costs a millisecond, not the cycle.
  * Cost: a look at two clocks per quantum of about 100 microseconds.
  *
  * Who may run when: worker i has a guaranteed share of one CPU (of the pacer's 25 % of
@@ -66,7 +66,11 @@ gcrt_workers_ring(struct gc_heap *heap)
     gcrt_os_wake(&mk->bell, INT32_MAX);
 }
 
-/* Sleeps until the bell rings, at most ns.  Does not if there is work and it may run. */
+/*
+ * Sleeps until the bell rings, at most ns.  Who makes work public after the count went up
+ * rings, and then the bell is no longer `seen`; work from before it waits for our timeout
+ * or the coordinator's next look.
+ */
 static void
 sleep_on_bell(struct marking *mk, unsigned seen, uint64_t ns)
 {

@@ -14,6 +14,8 @@ ALLOWED = {
     # thread-local
     "gc_impl_self": "the calling thread's hot words",
     "gcrt_last_error": "gc_last_error() is per thread, and needs no heap",
+    # process-wide
+    "gcrt_default_heap": "what gc_init makes and NULL means",
     "held_ranks": "debug builds: which locks this thread holds",
 }
 

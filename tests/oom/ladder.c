@@ -370,7 +370,8 @@ on_oom(gc_heap *heap, size_t bytes, void *arg)
     return 1;
 }
 
-static void
+/* Out of line: a caller must not keep the list in a register. */
+__attribute__((noinline)) static void
 fill_hoard(void)
 {
     void **list = NULL;
@@ -387,7 +388,7 @@ fill_hoard(void)
     gc_write(&hoard, list);
 }
 
-static void
+__attribute__((noinline)) static void
 handler_init(void)
 {
     gc_options opt;

@@ -28,6 +28,7 @@
 #define PLAYERS   3 /* the last one blocks the collector's signal now and then */
 #define SLOTS     64
 #define CHAIN_MAX 40
+#define DENSE     1000
 #define ALT_BYTES ((size_t)64 << 10)
 
 struct cell {
@@ -204,6 +205,52 @@ step_clear(struct player *p)
     memset(&p->shadow[a][from], 0, n * sizeof(struct chain));
 }
 
+/* Little but allocation: a signal that comes now comes inside gc_alloc. */
+static __attribute__((noinline)) struct cell *
+dense_build(uint64_t salt, uint64_t n)
+{
+    struct cell *chain = NULL;
+
+    for (uint64_t i = 0; i < n; i++) {
+        struct cell *cell = gc_alloc(&cell_type);
+
+        cell->next = chain; /* nobody else knows the cell */
+        cell->value[0] = salt + i;
+        chain = cell;
+    }
+    return chain;
+}
+
+static void
+step_dense(struct player *p)
+{
+    uint64_t salt = t_rand(&p->rng), i = DENSE;
+
+    for (struct cell *cell = dense_build(salt, DENSE); cell != NULL; cell = cell->next) {
+        i--;
+        T_CHECK(cell->value[0] == salt + i, "cell %llu holds 0x%llx", (unsigned long long)i,
+                (unsigned long long)cell->value[0]);
+    }
+    T_CHECK(i == 0, "the chain breaks at %llu", (unsigned long long)i);
+}
+
+/* Little but gc_write: each slot's old value lives in a register while it is overwritten. */
+static void
+step_shuffle(struct player *p)
+{
+    for (int round = 0; round < 4; round++)
+        for (unsigned i = 0; i < SLOTS; i++) {
+            size_t j = t_below(&p->rng, SLOTS);
+            struct cell *cell = p->array[0][i];
+            struct chain c = p->shadow[0][i];
+
+            gc_write(&p->array[0][i], p->array[1][j]);
+            gc_write(&p->array[1][j], cell);
+            p->shadow[0][i] = p->shadow[1][j];
+            p->shadow[1][j] = c;
+        }
+}
+
 static void
 step_check(struct player *p)
 {
@@ -228,12 +275,16 @@ step(struct player *p)
 {
     uint64_t dice = t_below(&p->rng, 100);
 
-    if (dice < 60)
+    if (dice < 30)
         step_replace(p);
-    else if (dice < 75)
+    else if (dice < 40)
         step_copy(p);
-    else if (dice < 80)
+    else if (dice < 42)
         step_clear(p);
+    else if (dice < 80)
+        step_dense(p);
+    else if (dice < 90)
+        step_shuffle(p);
     else if (dice < 98)
         step_check(p);
     else

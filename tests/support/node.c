@@ -314,7 +314,7 @@ node_create(struct node *node, struct player *player, int slots)
     node->kind = (uint8_t)pick_kind(&player->rng, slots);
     node->serial = ++player->serial;
     p = allocate(node, bytes, player);
-    node->usable = gc_usable_size(p);
+    node->usable = node->kind == NODE_TINY ? node->bytes : gc_usable_size(p);
     node->hidden = t_hide(p);
     node->used = 1;
     check_placed(node, p);
@@ -374,7 +374,7 @@ check_address(const struct node *node, size_t offset)
     char *base = gc_base(p + offset);
 
     if (node->kind == NODE_TINY)
-        T_CHECK(base != NULL && base <= p && p - base < 16,
+        T_CHECK(base != NULL && base >= p && base - p < 16,
                 "tiny object %p (serial %llu): gc_base is %p, object lost?", (void *)p,
                 (unsigned long long)node->serial, (void *)base);
     else

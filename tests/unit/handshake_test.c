@@ -9,6 +9,7 @@
 #define _GNU_SOURCE /* sigaltstack */
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -663,5 +664,48 @@ Test(handshake, who_is_held_inside_stands_still, .timeout = 30)
     ahalf_store_release(&leave, 1);
     pthread_join(thread, NULL);
     gc_collect(heap);
+    destroy_heap();
+}
+
+/* ---- errno ---- */
+
+static void *
+errno_main(void *arg)
+{
+    (void)arg;
+    must(gc_thread_attach(heap) == GC_OK, "attach");
+    errno = 4711;
+    ahalf_store_release(&place, 1);
+    while (!ahalf_load_acquire(&leave))
+        must(errno == 4711, "the handler has changed errno");
+    gc_thread_detach();
+    return NULL;
+}
+
+/*
+ * A thread that is held in the handler sleeps on `released` until it is this epoch's.  Other
+ * values that come while it is about to sleep make its system call fail, and set errno.
+ */
+Test(handshake, errno_survives_calls_that_fail_in_the_handler, .timeout = 30)
+{
+    pthread_t thread;
+    unsigned epoch;
+
+    create_heap(100);
+    cr_assert_eq(pthread_create(&thread, NULL, errno_main, NULL), 0);
+    await(&place, 1);
+    for (int round = 0; round < 10; round++) {
+        gcrt_hold_all(heap);
+        epoch = ahalf_load_relaxed(&heap->handshake.epoch);
+        for (unsigned i = 0; i < 20000; i++) {
+            ahalf_store_full(&heap->handshake.released, epoch - 1 - i % 1000);
+            if (i % 16 == 0)
+                gcrt_os_wake(&heap->handshake.released, INT32_MAX);
+        }
+        gcrt_release_all(heap);
+    }
+    cr_expect_geq(aword_load_relaxed(&heap->counters.signal_answers), 10);
+    ahalf_store_release(&leave, 1);
+    pthread_join(thread, NULL);
     destroy_heap();
 }

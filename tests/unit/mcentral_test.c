@@ -410,10 +410,10 @@ static void
 see_once(struct bare *bare, struct mspan *s)
 {
     (void)bare;
-    cr_assert_eq(s->unused, 0, "span %zu is in two sets", (size_t)(s - b.heap.spans));
+    cr_assert_eq(s->checked, 0, "span %zu is in two sets", (size_t)(s - b.heap.spans));
     cr_assert_eq(span_state(s), SPAN_SMALL);
     cr_assert_eq(ahalf_load_relaxed(&s->sweepgen), bare_sweepgen(&b));
-    s->unused = 1;
+    s->checked = 1;
     seen_pages += span_npages(s);
 }
 

@@ -211,8 +211,8 @@ static void
 count_seen(struct bare *bare, struct mspan *s)
 {
     (void)bare;
-    cr_assert_eq(s->unused, 0, "a span is in two sets");
-    s->unused = 1;
+    cr_assert_eq(s->checked, 0, "a span is in two sets");
+    s->checked = 1;
 }
 
 /* After the sweep: empty spans are free pages, the others are in the right swept set. */
@@ -232,7 +232,7 @@ expect_filed(const struct file *file)
     }
     cr_assert_eq(n, live);
     for (size_t k = 0; k < SPANS; k++)
-        cr_assert_eq(file[k].span->unused, file[k].live != 0);
+        cr_assert_eq(file[k].span->checked, file[k].live != 0);
 }
 
 Test(sweep, each_unswept_span_is_swept_once)

@@ -416,6 +416,77 @@ Test(work, raw_buffers_come_out_once)
     finish();
 }
 
+Test(work, every_change_of_a_stack_advances_its_tag)
+{
+    struct workbuf *buf;
+    uint64_t tag;
+
+    init(0, false);
+    buf = gcrt_work_take_empty(&work);
+    tag = aword_load_relaxed(&work.raw.top) >> 32;
+    for (int i = 0; i < 100; i++) {
+        gcrt_work_push_raw(&work, buf);
+        cr_assert_eq(aword_load_relaxed(&work.raw.top) >> 32, ++tag);
+        cr_assert_eq(gcrt_work_pop_raw(&work), buf);
+        cr_assert_eq(aword_load_relaxed(&work.raw.top) >> 32, ++tag);
+    }
+    gcrt_work_put_empty(&work, buf);
+    finish();
+}
+
+static ahalf over;
+
+/* Three buffers come back while poppers still hold their old links. */
+static void *
+swap_buffers(void *arg)
+{
+    struct workbuf *first, *second;
+
+    (void)arg;
+    while (!ahalf_load_acquire(&over)) {
+        first = gcrt_work_pop_raw(&work);
+        second = gcrt_work_pop_raw(&work);
+        if (first != NULL)
+            change(first->slot[0], QUEUED, ABSENT);
+        if (second != NULL)
+            change(second->slot[0], QUEUED, ABSENT);
+        if (first != NULL) {
+            change(first->slot[0], ABSENT, QUEUED);
+            gcrt_work_push_raw(&work, first);
+        }
+        if (second != NULL) {
+            change(second->slot[0], ABSENT, QUEUED);
+            gcrt_work_push_raw(&work, second);
+        }
+    }
+    return NULL;
+}
+
+Test(work, a_buffer_that_comes_back_at_once_fools_no_popper)
+{
+    pthread_t threads[THREADS];
+
+    init(0, false);
+    for (uintptr_t i = 1; i <= 3; i++) {
+        struct workbuf *buf = gcrt_work_take_empty(&work);
+
+        buf->slot[0] = i;
+        buf->n = 1;
+        change(i, ABSENT, QUEUED);
+        gcrt_work_push_raw(&work, buf);
+    }
+    for (int i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, swap_buffers, NULL), 0);
+    gcrt_os_sleep_ns(400 * 1000000);
+    ahalf_store_release(&over, 1);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++)
+        change(gcrt_work_pop_raw(&work)->slot[0], QUEUED, TAKEN);
+    cr_assert_null(gcrt_work_pop_raw(&work));
+    finish();
+}
+
 /* ---- the pool ---- */
 
 Test(work, a_smaller_pool_is_tried_when_the_system_refuses)
