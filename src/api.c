@@ -19,15 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const gc_field one_pointer[1] = { { 0, sizeof(void *) } };
-
-const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
-    .form = GC_FORM_FIELDS, .nfields = 1, .mask = 1, .fields = one_pointer,
-    .magic = GC_IMPL_TYPE_MAGIC };
-
-const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
-    .magic = GC_IMPL_TYPE_MAGIC };
-
 /* ---- allocation ---- */
 
 /* Is it a type at all?  Whether it makes sense is looked at once, when its kind is made. */
@@ -268,16 +259,7 @@ gc_base(const void *p)
 void
 gc_collect(gc_heap *heap)
 {
-    struct gc_heap *h = resolve("gc_collect", heap);
-    struct gcrt_mutator *m = gc_impl_self.mutator;
-
-    if (m == NULL) {
-        gcrt_cycle_wait(h);
-        return;
-    }
-    gc_block_enter();
-    gcrt_cycle_wait(h);
-    gc_block_leave();
+    gcrt_cycle_collect(resolve("gc_collect", heap));
 }
 
 int64_t

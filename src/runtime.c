@@ -6,9 +6,7 @@
  * Place: the api; it calls every layer's init and finish.
  * Invariants: a failed construction leaves nothing behind.  magic is set last and cleared
  * first.
- * Concurrency: a heap is published to other threads by the host.  The default heap's
- * pointer is the process's one mutable global; gc_init and gc_shutdown are the host's to
- * order, as main's first and last steps.
+ * Concurrency: a heap is published to other threads by the host.
  * Cost: a heap is about ten system calls and one thread.
  */
 #include "alloc/os/os.h"
@@ -27,18 +25,6 @@
 #include <string.h>
 
 #define RESERVE_DEFAULT_MIN ((size_t)64 << 30)
-
-static struct gc_heap *gcrt_default_heap;
-
-struct gc_heap *
-gcrt_heap_resolve(struct gc_heap *heap)
-{
-    if (heap != NULL)
-        return heap->magic == GC_HEAP_MAGIC ? heap : NULL;
-    if (gc_impl_self.mutator != NULL)
-        return gc_impl_self.mutator->heap;
-    return gcrt_default_heap;
-}
 
 /* ---- reports ---- */
 
@@ -213,8 +199,8 @@ gc_heap_destroy(gc_heap *heap)
     if (!close_heap(heap))
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
                 heap->registry.count);
-    if (heap == gcrt_default_heap)
-        gcrt_default_heap = NULL;
+    if (heap == gcrt_heap_default())
+        gcrt_heap_set_default(NULL);
     while (ahalf_load_acquire(&heap->registry.leaving) != 0) /* pairs: registry.left */
         gcrt_os_yield(); /* a thread is in the last lines of its detaching */
     gcrt_cycles_finish(heap);
@@ -237,7 +223,7 @@ gc_init(const gc_options *opt)
     struct gc_heap *heap;
     gc_status status;
 
-    if (gcrt_default_heap != NULL)
+    if (gcrt_heap_default() != NULL)
         return gcrt_error(GC_ERR_BUSY, "gc_init: there is a default heap already");
     if (gc_impl_self.mutator != NULL)
         return gcrt_error(GC_ERR_ATTACHED, "gc_init: this thread is attached to another heap");
@@ -249,14 +235,14 @@ gc_init(const gc_options *opt)
         CHECK(gc_heap_destroy(heap) == GC_OK);
         return status;
     }
-    gcrt_default_heap = heap;
+    gcrt_heap_set_default(heap);
     return GC_OK;
 }
 
 void
 gc_shutdown(void)
 {
-    struct gc_heap *heap = gcrt_default_heap;
+    struct gc_heap *heap = gcrt_heap_default();
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
     if (heap == NULL)

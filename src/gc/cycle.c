@@ -409,7 +409,7 @@ run_cycle(struct gc_heap *heap, bool forced)
 {
     struct cycle cy = { .heap = heap, .report.forced = forced };
 
-    aword_add_full(&heap->cycles.started, 1); /* full: see gcrt_cycle_wait */
+    aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_idle(heap);
     start_cycle(&cy);
     mark_to_the_end(&cy);
@@ -552,8 +552,8 @@ gcrt_cycle_stress(struct gc_heap *heap)
  * meant.  One that takes our request has not been counted yet when we read, or counts as
  * one of which we also wait for the successor: later than needed, never earlier.
  */
-void
-gcrt_cycle_wait(struct gc_heap *heap)
+static void
+wait_for_cycle(struct gc_heap *heap)
 {
     struct cycles *c = &heap->cycles;
     unsigned target = (unsigned)aword_load_acquire(&c->started) + 1, done;
@@ -561,6 +561,18 @@ gcrt_cycle_wait(struct gc_heap *heap)
     gcrt_cycle_request(heap, CYCLE_FORCED);
     while ((int)((done = ahalf_load_acquire(&c->swept)) - target) < 0) /* cycle.complete */
         gcrt_os_wait(&c->swept, done, UINT64_MAX);
+}
+
+void
+gcrt_cycle_collect(struct gc_heap *heap)
+{
+    bool attached = gc_impl_self.mutator != NULL;
+
+    if (attached)
+        gc_block_enter();
+    wait_for_cycle(heap);
+    if (attached)
+        gc_block_leave();
 }
 
 gc_status

@@ -26,8 +26,11 @@ void gcrt_cycle_request(struct gc_heap *heap, unsigned why);
 /* stress=N: counts slow paths down to a request. */
 void gcrt_cycle_stress(struct gc_heap *heap);
 
-/* Returns when a cycle that started after the call is complete with its sweep. */
-void gcrt_cycle_wait(struct gc_heap *heap);
+/*
+ * Returns when a cycle that started after the call is complete with its sweep.  An attached
+ * caller is outside meanwhile.
+ */
+void gcrt_cycle_collect(struct gc_heap *heap);
 /* Has the coordinator verify the heap; the result. */
 gc_status gcrt_cycle_verify(struct gc_heap *heap);
 

@@ -177,4 +177,8 @@ struct p {
 /* heap, or for NULL the calling thread's heap, else the default one; NULL if none. */
 struct gc_heap *gcrt_heap_resolve(struct gc_heap *heap);
 
+/* The heap that gc_init made, or NULL. */
+struct gc_heap *gcrt_heap_default(void);
+void gcrt_heap_set_default(struct gc_heap *heap);
+
 #endif

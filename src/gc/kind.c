@@ -19,6 +19,17 @@
 
 #define TABLE_BUCKETS 512
 
+/* ---- the types that everybody needs ---- */
+
+static const gc_field one_pointer[1] = { { 0, sizeof(void *) } };
+
+const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
+    .form = GC_FORM_FIELDS, .nfields = 1, .mask = 1, .fields = one_pointer,
+    .magic = GC_IMPL_TYPE_MAGIC };
+
+const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
+    .magic = GC_IMPL_TYPE_MAGIC };
+
 struct created_type {
     struct gc_type type; /* first, for its alignment */
     struct created_type *next;

@@ -20,7 +20,6 @@
 #include "gc/cycle.h"
 
 #include <gcrt/alloc.h>
-#include <gcrt/runtime.h>
 
 #include <string.h>
 
@@ -232,7 +231,7 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        gc_collect(m->heap);
+        gcrt_cycle_collect(m->heap);
         p = try_once(m, req);
         if (p != NULL)
             return p;

@@ -13,7 +13,8 @@
  * and the collecting thread are not attached.  Players outlive the storm, which sends
  * signals to them by name.
  *
- * Arguments: seconds=4, and what t_options reads, with verify=1 unless said otherwise.
+ * Arguments: seconds=4, and what t_options reads, with verify=1 and grace=0 unless said
+ * otherwise.
  */
 
 #define _GNU_SOURCE
@@ -506,6 +507,7 @@ main(int argc, char **argv)
     seconds = (unsigned)t_arg("seconds", 4);
     t_options(&opt);
     opt.debug_verify = (int)t_arg("verify", 1);
+    opt.grace_us = (uint32_t)t_arg("grace", 0); /* so that most answer in the handler */
     T_OK(gc_init(&opt));
     install_host_handlers();
     start_players();
