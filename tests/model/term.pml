@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How marking ends while mutators assist (I-ragged-done).  Marking is open and both mutators
+ * have scanned, so their barrier is the deletion half alone.  Objects form a chain G -> S -> W.
+ * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 may hold G or S,
+ * mutator 1 may hold G.  The coordinator decides that marking is complete.
+ *
+ * A set of objects is a byte of bits.  An object that is marked and in a queue is grey.  A
+ * barrier buffer may be flushed after any word that goes in, which covers every capacity; a
+ * private queue may overflow into the public one at any push.  A mutator answers H4 at the
+ * head of its loop only: barriers and assists are critical sections.
+ */
+
+#define NIL 0
+#define G 1
+#define S 2
+#define W 3
+#define M0 0
+#define M1 1
+#define WORKER 2
+#define BIT(o) (1 << (o))
+#define IN(o, set) (((set) & BIT(o)) != 0)
+
+#define CHECK(c, id) assert((c) || (id == 0))
+#define P_WHITE 31 /* complete, and an object that a register reaches is white */
+#define P_GREY  32 /* complete, and a grey object exists */
+#define P_LATE  33 /* complete, and a barrier buffer holds a white object */
+
+byte next[4];       /* the one field of each object */
+byte marked;
+byte q[3];          /* marker.queue */
+bit did[3];         /* marker.marked != 0 || marker.scanned != 0 */
+byte pub[2];        /* work.full: 0 the mutators' stack, 1 the worker's */
+byte buf[2];        /* gcrt_mutator.barrier: queued unmarked */
+byte a[2], b[2];    /* registers */
+byte busy;          /* low half of marking.activity */
+bit moved;          /* its high half, as far as a look can tell: somebody has begun since */
+bit flushed;        /* handshake.flushed */
+bit pend[2];        /* handshake.request */
+bit done;
+
+#define FIELD(o)  (o != NIL && next[o] != NIL)
+#define STACK(m)  (m == WORKER)
+#define BLACK_OR_GREY(o) (o == NIL || IN(o, marked))
+#define CLOSED(o) (BLACK_OR_GREY(o) && BLACK_OR_GREY(next[o]) && BLACK_OR_GREY(next[next[o]]))
+
+/* set_mark (mark.c): the bit, then the push; workqueue_put may overflow. */
+#define MARK(m, o)                                                                         \
+    if                                                                                     \
+    :: d_step { BLACK_OR_GREY(o) -> o = NIL }                                              \
+    :: d_step { !BLACK_OR_GREY(o) -> marked = marked | BIT(o); did[m] = 1 };               \
+       d_step { q[m] = q[m] | BIT(o); o = NIL };                                           \
+       if                                                                                  \
+       :: d_step { pub[STACK(m)] = pub[STACK(m)] | q[m]; q[m] = 0 }                        \
+       :: true                                                                             \
+       fi                                                                                  \
+    fi
+
+/* gcrt_barrier_flush, mark_buffer (barrier.c). */
+#define BUFFER_FLUSH(m)                                                                    \
+    do                                                                                     \
+    :: atomic { IN(S, buf[m]) -> buf[m] = buf[m] & ~BIT(S); o = S }; MARK(m, o)            \
+    :: atomic { IN(W, buf[m]) -> buf[m] = buf[m] & ~BIT(W); o = W }; MARK(m, o)            \
+    :: atomic { buf[m] == 0 -> break }                                                     \
+    od
+
+/* gcrt_marker_flush (mark.c): the flag, then the queue. */
+#ifdef M_NO_FLUSHED_ON_MARK
+#define FLAG(m) did[m] = 0
+#else
+#define FLAG(m) atomic { if :: did[m] -> flushed = 1 :: else fi; did[m] = 0 }
+#endif
+#define PUBLISH(m) atomic { pub[STACK(m)] = pub[STACK(m)] | q[m]; q[m] = 0 }
+#ifdef M_FLAG_AFTER_END
+#define MARKER_FLUSH(m) PUBLISH(m)
+#else
+#define MARKER_FLUSH(m) FLAG(m); PUBLISH(m)
+#endif
+
+/* gcrt_marking_begin, gcrt_marking_end (worker.c). */
+#define BEGIN d_step { busy++; moved = 1 }
+#ifdef M_FLAG_AFTER_END
+#define END(m) busy--; FLAG(m)
+#else
+#define END(m) busy--
+#endif
+
+/* gcrt_workqueue_refill (work.c) takes a buffer; take_group (mark.c) an item. */
+#define TAKE(m, g)                                                                         \
+    :: d_step { IN(g, q[m]) -> q[m] = q[m] & ~BIT(g); o = g }; SCAN(m)                     \
+    :: d_step { q[m] == 0 && IN(g, pub[0]) -> pub[0] = pub[0] & ~BIT(g); o = g }; SCAN(m)  \
+    :: d_step { q[m] == 0 && IN(g, pub[1]) -> pub[1] = pub[1] & ~BIT(g); o = g }; SCAN(m)
+
+/* scan_item, then mark_batch (mark.c). */
+#define SCAN(m) d_step { o = next[o]; did[m] = 1 }; MARK(m, o)
+
+/* gcrt_mark_drain (mark.c), for as long as it likes; gcrt_workqueue_share. */
+#define DRAIN(m)                                                                           \
+    do                                                                                     \
+    TAKE(m, G)                                                                             \
+    TAKE(m, S)                                                                             \
+    TAKE(m, W)                                                                             \
+    :: break                                                                               \
+    od
+
+/* work_off (assist.c), mark_session (worker.c). */
+#define MARK_SOME(m) BEGIN; DRAIN(m); MARKER_FLUSH(m); END(m)
+
+/* action_flush (actions.c); then act (handshake.c). */
+#ifdef M_H4_SILENT
+#define HAD(m) false
+#else
+#define HAD(m) (buf[m] != 0 || q[m] != 0)
+#endif
+#define ANSWER(m)                                                                          \
+    had = HAD(m);                                                                          \
+    BUFFER_FLUSH(m);                                                                       \
+    had = had || (HAD(m));                                                      \
+    FLAG(m);                                                                               \
+    PUBLISH(m);                                                                            \
+    d_step { if :: had -> flushed = 1 :: else fi; had = 0 };                               \
+    pend[m] = 0
+
+/* gc_impl_write_slow, buffer_word (barrier.c): old value shaded, buffer full or not, store. */
+#define WRITE(m, value)                                                                    \
+    d_step { buf[m] = buf[m] | (BIT(next[a[m]]) & ~BIT(NIL)) };                            \
+    if :: buf[m] != 0 -> BUFFER_FLUSH(m) :: true fi;                                       \
+    next[a[m]] = value
+
+#ifdef STORES
+#define OP_STORE(m) :: atomic { a[m] != NIL && b[m] != NIL && next[a[m]] != b[m] ->        \
+            skip }; WRITE(m, b[m])
+#else
+#define OP_STORE(m)
+#endif
+
+#define BODY(m)                                                                            \
+    byte o;                                                                                \
+    bit had;                                                                               \
+end_head:                                                                                  \
+    do                                                                                     \
+    :: done -> break                                                                       \
+    :: atomic { pend[m] -> skip }; ANSWER(m)                                               \
+    :: d_step { !done && FIELD(a[m]) -> b[m] = next[a[m]] }                                \
+    :: d_step { !done && b[m] != NIL -> a[m] = b[m]; b[m] = NIL }                          \
+    :: d_step { !done && a[m] != NIL -> a[m] = NIL }                                       \
+    :: d_step { !done && b[m] != NIL -> b[m] = NIL }                                       \
+    :: atomic { !done && FIELD(a[m]) -> skip }; WRITE(m, NIL)                              \
+    OP_STORE(m)                                                                            \
+    :: atomic { !done && (q[m] != 0 || pub[0] != 0 || pub[1] != 0) -> skip }; MARK_SOME(m) \
+    od
+
+proctype mutator0() { BODY(M0) }
+proctype mutator1() { BODY(M1) }
+
+/* mark_until_closed (worker.c) */
+proctype worker()
+{
+    byte o;
+end_head:
+    do
+    :: done -> break
+    :: atomic { !done && (pub[0] != 0 || pub[1] != 0) -> skip }; MARK_SOME(WORKER)
+    od
+}
+
+/* gcrt_marking_is_quiet (worker.c): the word, the stacks one by one, the word again. */
+#define QUIET_OR(elsewhere)                                                                \
+    if                                                                                     \
+    :: d_step { busy == 0 -> moved = 0 }                                                 \
+    :: atomic { busy != 0 -> goto elsewhere }                                            \
+    fi;                                                                                    \
+    if :: pub[0] == 0 :: atomic { pub[0] != 0 -> goto elsewhere } fi;                      \
+    if :: pub[1] == 0 :: atomic { pub[1] != 0 -> goto elsewhere } fi;                      \
+    if :: !moved :: atomic { moved -> goto elsewhere } fi
+
+#define FLUSHED_OR(elsewhere)                                                              \
+    if :: !flushed :: atomic { flushed -> goto elsewhere } fi
+
+/* mark_to_the_end (cycle.c) */
+proctype coordinator()
+{
+again:
+    QUIET_OR(again);                                      /* wait_until_quiet */
+    flushed = 0;
+#ifndef M_NO_SECOND_LOOK
+    QUIET_OR(again);
+#endif
+    d_step { pend[M0] = 1; pend[M1] = 1 };                /* gcrt_handshake_run, H4 */
+    !pend[M0] && !pend[M1];
+#ifdef QUIET_FIRST
+    QUIET_OR(again);
+    FLUSHED_OR(again);
+#else
+#ifndef M_NO_FLUSHED
+    FLUSHED_OR(again);
+#endif
+#ifndef M_NO_RECHECK
+    QUIET_OR(again);
+#endif
+#endif
+    d_step {
+        done = 1;
+        CHECK(CLOSED(a[M0]) && CLOSED(b[M0]) && CLOSED(a[M1]) && CLOSED(b[M1]), P_WHITE);
+        CHECK((q[M0] | q[M1] | q[WORKER] | pub[0] | pub[1]) == 0 && busy == 0, P_GREY);
+        CHECK(((buf[M0] | buf[M1]) & ~marked) == 0, P_LATE)
+    }
+}
+
+init {
+    atomic {
+        next[G] = S;
+        next[S] = W;
+        marked = BIT(G);
+        q[M1] = BIT(G);
+        did[M1] = 1;
+        if :: true :: a[M0] = G :: a[M0] = S fi;
+        if :: true :: a[M1] = G fi;
+        run mutator0();
+        run mutator1();
+        run worker();
+        run coordinator()
+    }
+}
