@@ -54,21 +54,20 @@ GC_API void *gc_base(const void *p);
 GC_INLINE GC_MUST_CHECK void *
 gc_alloc(const gc_type *type)
 {
-    struct gc_impl_thread *self = &gc_impl_self;
     struct gc_impl_run *run;
     char *p;
 
-    self->critical = 1;
+    gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
-    run = &self->runs[((uintptr_t)type >> 6) & self->run_mask];
+    run = &gc_impl_self.runs[((uintptr_t)type >> 6) & gc_impl_self.run_mask];
     p = run->next;
     if (GC_LIKELY(run->key == (uintptr_t)type && p < run->end)) {
         __atomic_store_n(&run->next, p + run->size, __ATOMIC_RELAXED);
         __asm__ volatile("" ::: "memory");
-        self->critical = 0;
+        gc_impl_self.critical = 0;
         return p;
     }
-    self->critical = 0;
+    gc_impl_self.critical = 0;
     return gc_impl_alloc(type);
 }
 

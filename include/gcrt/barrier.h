@@ -61,17 +61,15 @@ GC_API int gc_impl_cas(void *slot, const void *expected, const void *value);
 GC_INLINE void
 gc_impl_write(void *slot, const void *value)
 {
-    struct gc_impl_thread *self = &gc_impl_self;
-
-    self->critical = 1;
+    gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
-    if (GC_LIKELY(self->barrier == 0)) {
+    if (GC_LIKELY(gc_impl_self.barrier == 0)) {
         __atomic_store_n((void **)slot, (void *)(uintptr_t)value, __ATOMIC_RELAXED);
         __asm__ volatile("" ::: "memory");
-        self->critical = 0;
+        gc_impl_self.critical = 0;
         return;
     }
-    self->critical = 0;
+    gc_impl_self.critical = 0;
     gc_impl_write_slow(slot, value);
 }
 

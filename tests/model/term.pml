@@ -202,7 +202,7 @@ again:
     d_step {
         done = 1;
         CHECK(CLOSED(a[M0]) && CLOSED(b[M0]) && CLOSED(a[M1]) && CLOSED(b[M1]), P_WHITE);
-        CHECK((q[M0] | q[M1] | q[WORKER] | pub[0] | pub[1]) == 0 && busy == 0, P_GREY);
+        CHECK((q[M0] | q[M1] | q[WORKER] | pub[0] | pub[1]) == 0, P_GREY);
         CHECK(((buf[M0] | buf[M1]) & ~marked) == 0, P_LATE)
     }
 }

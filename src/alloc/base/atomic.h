@@ -34,8 +34,6 @@ static inline uint64_t aword_load_relaxed(const aword *w) { return AO_load(&w->r
 static inline uint64_t aword_load_acquire(const aword *w) { return AO_load_acquire(&w->raw); }
 static inline void aword_store_relaxed(aword *w, uint64_t x) { AO_store(&w->raw, x); }
 static inline void aword_store_release(aword *w, uint64_t x) { AO_store_release(&w->raw, x); }
-/* Sequentially consistent: for store-then-load handshakes (a sleeper's flag, a state). */
-static inline void aword_store_full(aword *w, uint64_t x) { AO_store_full(&w->raw, x); }
 
 static inline uint64_t
 aword_add_relaxed(aword *w, uint64_t x)
@@ -91,7 +89,17 @@ static inline unsigned ahalf_load_relaxed(const ahalf *w) { return AO_int_load(&
 static inline unsigned ahalf_load_acquire(const ahalf *w) { return AO_int_load_acquire(&w->raw); }
 static inline void ahalf_store_relaxed(ahalf *w, unsigned x) { AO_int_store(&w->raw, x); }
 static inline void ahalf_store_release(ahalf *w, unsigned x) { AO_int_store_release(&w->raw, x); }
-static inline void ahalf_store_full(ahalf *w, unsigned x) { AO_int_store_full(&w->raw, x); }
+
+/*
+ * A full barrier around a store, for store-then-load handshakes.  Not AO_store_full, which
+ * is made of stand-alone fences.  Cold.
+ */
+static inline void
+ahalf_store_full(ahalf *w, unsigned x)
+{
+    while (!AO_int_compare_and_swap_full(&w->raw, AO_int_load(&w->raw), x))
+        continue;
+}
 
 static inline unsigned
 ahalf_add_full(ahalf *w, unsigned x)
