@@ -117,6 +117,21 @@ init_heap(struct gc_heap *heap)
     return status;
 }
 
+/*
+ * The caller may be attached to another heap, whose handshakes must not run on top of our
+ * locks.
+ */
+static gc_status
+init_heap_critical(struct gc_heap *heap)
+{
+    gc_status status;
+
+    critical_enter();
+    status = init_heap(heap);
+    critical_leave();
+    return status;
+}
+
 /* struct gc_heap lies in a mapping of its own, found through an os that is copied into it. */
 static struct gc_heap *
 map_heap(const gc_options *opt)
@@ -162,7 +177,7 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
         status = gcrt_error(GC_ERR_THREAD, "gc_heap_create: signal %d has another handler",
                 heap->handshake.signal);
     else
-        status = init_heap(heap);
+        status = init_heap_critical(heap);
     if (status != GC_OK) {
         unmap_heap(heap);
         return status;

@@ -26,7 +26,7 @@ typedef void gc_log_fn(const char *line, size_t len, void *arg);
 
 /*
  * How a heap is set up.  Fill it with gc_options_default() or gc_options_from_env() first
- * and change what you need; the size field lets a newer library read an older struct.
+ * and change what you need; the size field tells a library of another layout, which refuses it.
  */
 typedef struct gc_options {
     size_t struct_size;     /* sizeof(gc_options); set by gc_options_default */

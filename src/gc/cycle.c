@@ -237,7 +237,8 @@ mark_to_the_end(struct cycle *cy)
         if (!gcrt_marking_is_quiet(heap))
             continue;
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
-        if (!ahalf_load_acquire(&hs->flushed) && gcrt_marking_is_quiet(heap))
+        /* In this order: a marker says that it marked before it counts itself out. */
+        if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed))
             return;
         aword_add_relaxed(&heap->counters.terminations_retried, 1);
     }

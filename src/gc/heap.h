@@ -39,7 +39,6 @@ enum phase { PHASE_IDLE, PHASE_STARTING, PHASE_MARKING, PHASE_ENDING, PHASE_SWEE
 struct kinds {
     struct lock lock;      /* RANK_KIND: adding */
     struct cds_lfht *table; /* RCU: lookups */
-    struct created_type *created; /* lock: types made at run time */
 };
 
 /* Attached threads, and the barrier state that new ones inherit. */
@@ -107,7 +106,6 @@ struct marking {
 struct cycles {
     struct lock lock;       /* RANK_CYCLE */
     pthread_t thread;
-    bool running;           /* lock */
     ahalf bell;             /* futex: a request is there */
     ahalf wanted;           /* atomic: 1 by the pacer, 2 forced, 4 shut down */
     ahalf phase;            /* atomic: enum phase, for those who look */

@@ -30,11 +30,6 @@ const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
 const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
     .magic = GC_IMPL_TYPE_MAGIC };
 
-struct created_type {
-    struct gc_type type; /* first, for its alignment */
-    struct created_type *next;
-};
-
 bool
 gcrt_kinds_init(struct gc_heap *heap)
 {
@@ -295,12 +290,12 @@ by_offset(const void *a, const void *b)
 }
 
 /* The spec as a type in the heap's memory, or NULL. */
-static struct created_type *
+static struct gc_type *
 copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
 {
     size_t name_bytes = spec->name == NULL ? 0 : strlen(spec->name) + 1;
     size_t field_bytes = spec->nfields * sizeof(gc_field);
-    struct created_type *t;
+    struct gc_type *t;
     char *rest;
 
     critical_enter(); /* a handshake may take locks of a lower rank */
@@ -316,24 +311,24 @@ copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
     }
     if (name_bytes != 0)
         memcpy(rest + field_bytes, spec->name, name_bytes);
-    t->type.name = name_bytes == 0 ? "anonymous" : rest + field_bytes;
-    t->type.fields = (const gc_field *)(void *)rest;
-    t->type.size = (uint32_t)spec->size;
-    t->type.form = (uint8_t)spec->form;
-    t->type.nfields = (uint16_t)spec->nfields;
-    t->type.mask = spec->form == GC_FORM_CONSERVATIVE ? ~(uint64_t)0
-                                                      : mask_of(t->type.fields, spec->nfields);
-    t->type.trace = spec->trace;
-    t->type.elem = spec->elem;
-    t->type.tail = (uint32_t)spec->tail;
-    t->type.magic = GC_IMPL_TYPE_MAGIC;
+    t->name = name_bytes == 0 ? "anonymous" : rest + field_bytes;
+    t->fields = (const gc_field *)(void *)rest;
+    t->size = (uint32_t)spec->size;
+    t->form = (uint8_t)spec->form;
+    t->nfields = (uint16_t)spec->nfields;
+    t->mask = spec->form == GC_FORM_CONSERVATIVE ? ~(uint64_t)0
+                                                      : mask_of(t->fields, spec->nfields);
+    t->trace = spec->trace;
+    t->elem = spec->elem;
+    t->tail = (uint32_t)spec->tail;
+    t->magic = GC_IMPL_TYPE_MAGIC;
     return t;
 }
 
 gc_status
 gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
 {
-    struct created_type *t;
+    struct gc_type *t;
     const char *complaint;
 
     if (spec == NULL || ret == NULL)
@@ -348,9 +343,9 @@ gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
     t = copy_spec(heap, spec);
     if (t == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_type_create: out of memory");
-    complaint = gcrt_type_complaint(&t->type);
+    complaint = gcrt_type_complaint(t);
     if (complaint != NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_type_create: type %s %s", t->type.name, complaint);
-    *ret = &t->type;
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: type %s %s", t->name, complaint);
+    *ret = t;
     return GC_OK;
 }

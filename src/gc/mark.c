@@ -400,11 +400,3 @@ gcrt_marker_flush(struct marker *mk)
     mk->marked = mk->scanned = 0;
     return gcrt_workqueue_publish(&mk->heap->work, &mk->queue);
 }
-
-bool
-gcrt_is_marked(struct gc_heap *heap, uintptr_t object)
-{
-    struct mspan *s = mheap_span_of(&heap->mheap, object);
-
-    return s != NULL && span_test(span_marks(s), span_object_index(&heap->mheap, s, object));
-}

@@ -46,7 +46,4 @@ uint64_t gcrt_mark_drain(struct marker *mk, uint64_t budget);
 /* Publishes the queue and the counts; true if there was work in it. */
 bool gcrt_marker_flush(struct marker *mk);
 
-/* Is object (any address in it) marked?  For the verifier. */
-bool gcrt_is_marked(struct gc_heap *heap, uintptr_t object);
-
 #endif

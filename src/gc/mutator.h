@@ -28,7 +28,7 @@ enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD };
 struct gcrt_mutator {
     struct gc_impl_thread *self; /* const while attached: the thread's hot words */
     struct gc_heap *heap;        /* const */
-    struct p *p;                 /* owner: NULL only while outside */
+    struct p *p;                 /* const while attached */
     ahalf state;                 /* atomic: above */
     ahalf request;               /* atomic: newest handshake asked of it; pairs: handshake.ask */
     ahalf answered;              /* atomic: newest one answered; pairs: handshake.answer */

@@ -7,7 +7,7 @@
  * Invariants: a worker holds no work while it is not counted as active.
  * Concurrency: sleeping workers wait on marking->bell, which whoever makes work public
  * advances if somebody sleeps (pairs: marking.bell).  Sleeps while marking are bounded by
- * PAUSE_NS, so a ring that came too early costs a millisecond, not the cycle.
+ * a few PAUSE_NS, so a ring that came too early costs milliseconds, not the cycle.
  * Cost: a look at two clocks per quantum of about 100 microseconds.
  *
  * Who may run when: worker i has a guaranteed share of one CPU (of the pacer's 25 % of

@@ -189,6 +189,7 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
     s->signals = aword_load_relaxed(&c->signals);
     s->signal_answers = aword_load_relaxed(&c->signal_answers);
     s->proxy_answers = aword_load_relaxed(&c->proxy_answers);
+    s->throttles = aword_load_relaxed(&c->throttles);
     s->barrier_flushes = aword_load_relaxed(&c->barrier_flushes);
     s->barrier_words = aword_load_relaxed(&c->barrier_words);
     s->cpus = heap->cpus;

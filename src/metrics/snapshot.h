@@ -42,7 +42,7 @@ struct snapshot {
     uint64_t swept_spans, freed_spans;
     uint64_t mark_rounds; /* flush handshakes that found more work */
     uint64_t mark_wall_ns;
-    uint64_t handshakes, signals, signal_answers, proxy_answers;
+    uint64_t handshakes, signals, signal_answers, proxy_answers, throttles;
     uint64_t barrier_flushes, barrier_words;
     uint64_t attaches, mutators;
     uint64_t cpus;

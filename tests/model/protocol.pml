@@ -121,7 +121,7 @@ inline flush_buffer(m)
     buf[m] = 0
 }
 
-/* One entry of gcrt_barrier_slow.  The buffer holds CAP entries; a full one is flushed. */
+/* One entry of gc_impl_write_slow.  The buffer holds CAP entries; a full one is flushed. */
 #ifndef CAP
 #define CAP 1
 #endif
@@ -261,7 +261,7 @@ inline action(m)
         black[m] = 1;
         blacken_run(m)
 #endif
-    :: hs == 2 -> /* action_settle */
+    :: hs == 2 -> /* ACTION_SETTLE */
 #ifdef M_BLACK_AT_H2
         black[m] = 1;
         blacken_run(m)
@@ -452,7 +452,7 @@ inline answer(m)
 #endif
 
 /*
- * gc_impl_write: inline test, critical.  gcrt_barrier_slow: the critical section has been
+ * gc_impl_write: inline test, critical.  gc_impl_write_slow: the critical section has been
  * left and entered again, so an answer can land in the window, and the test is repeated.
  * From there on nothing lands until the store is done.
  */
@@ -618,7 +618,7 @@ end_head:
 }
 #endif
 
-/* ---- the collector: gcrt_cycle_run ---- */
+/* ---- the collector: run_cycle ---- */
 
 #define PUBLISH(h) hs = h; pend[0] = attached[0]; pend[1] = attached[1]
 

@@ -2,8 +2,8 @@
 /*
  * How marking ends while mutators assist (I-ragged-done).  Marking is open and both mutators
  * have scanned, so their barrier is the deletion half alone.  Objects form a chain G -> S -> W.
- * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 may hold G or S,
- * mutator 1 may hold G.  The coordinator decides that marking is complete.
+ * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 holds G in a
+ * register; so does mutator 1 without M1_PASSIVE.  The coordinator decides that marking is complete.
  *
  * A set of objects is a byte of bits.  An object that is marked and in a queue is grey.  A
  * barrier buffer may be flushed after any word that goes in, which covers every capacity; a
@@ -40,11 +40,21 @@ bit pend[2];        /* handshake.request */
 bit done;
 
 #define FIELD(o)  (o != NIL && next[o] != NIL)
+#ifdef WINDOWS
 #define STACK(m)  (m == WORKER)
+#define STACKS(m, g) TAKE_FROM(m, g, 0) TAKE_FROM(m, g, 1)
+#else
+#define STACK(m)  0
+#define STACKS(m, g) TAKE_FROM(m, g, 0)
+#endif
 #define BLACK_OR_GREY(o) (o == NIL || IN(o, marked))
 #define CLOSED(o) (BLACK_OR_GREY(o) && BLACK_OR_GREY(next[o]) && BLACK_OR_GREY(next[next[o]]))
 
-/* set_mark (mark.c): the bit, then the push; workqueue_put may overflow. */
+/*
+ * set_mark (mark.c), and gcrt_barrier_flush, mark_buffer (barrier.c).  WINDOWS: the bit, then
+ * the push, which may overflow; words one by one.
+ */
+#ifdef WINDOWS
 #define MARK(m, o)                                                                         \
     if                                                                                     \
     :: d_step { BLACK_OR_GREY(o) -> o = NIL }                                              \
@@ -55,14 +65,29 @@ bit done;
        :: true                                                                             \
        fi                                                                                  \
     fi
-
-/* gcrt_barrier_flush, mark_buffer (barrier.c). */
 #define BUFFER_FLUSH(m)                                                                    \
     do                                                                                     \
     :: atomic { IN(S, buf[m]) -> buf[m] = buf[m] & ~BIT(S); o = S }; MARK(m, o)            \
     :: atomic { IN(W, buf[m]) -> buf[m] = buf[m] & ~BIT(W); o = W }; MARK(m, o)            \
     :: atomic { buf[m] == 0 -> break }                                                     \
     od
+#else
+#define MARK(m, o)                                                                         \
+    atomic {                                                                               \
+        if                                                                                 \
+        :: !BLACK_OR_GREY(o) -> marked = marked | BIT(o); did[m] = 1; q[m] = q[m] | BIT(o) \
+        :: else                                                                            \
+        fi;                                                                                \
+        o = NIL                                                                            \
+    }
+#define BUFFER_FLUSH(m)                                                                    \
+    atomic {                                                                               \
+        q[m] = q[m] | (buf[m] & ~marked);                                                  \
+        did[m] = did[m] || (buf[m] & ~marked) != 0;                                        \
+        marked = marked | buf[m];                                                          \
+        buf[m] = 0                                                                         \
+    }
+#endif
 
 /* gcrt_marker_flush (mark.c): the flag, then the queue. */
 #ifdef M_NO_FLUSHED_ON_MARK
@@ -78,7 +103,11 @@ bit done;
 #endif
 
 /* gcrt_marking_begin, gcrt_marking_end (worker.c). */
+#ifdef WINDOWS
 #define BEGIN d_step { busy++; moved = 1 }
+#else
+#define BEGIN busy++
+#endif
 #ifdef M_FLAG_AFTER_END
 #define END(m) busy--; FLAG(m)
 #else
@@ -87,12 +116,14 @@ bit done;
 
 /* gcrt_workqueue_refill (work.c) takes a buffer; take_group (mark.c) an item. */
 #define TAKE(m, g)                                                                         \
-    :: d_step { IN(g, q[m]) -> q[m] = q[m] & ~BIT(g); o = g }; SCAN(m)                     \
-    :: d_step { q[m] == 0 && IN(g, pub[0]) -> pub[0] = pub[0] & ~BIT(g); o = g }; SCAN(m)  \
-    :: d_step { q[m] == 0 && IN(g, pub[1]) -> pub[1] = pub[1] & ~BIT(g); o = g }; SCAN(m)
+    :: d_step { IN(g, q[m]) -> q[m] = q[m] & ~BIT(g); SCAN(m, g) }; MARK(m, o)             \
+    STACKS(m, g)
+#define TAKE_FROM(m, g, i)                                                                 \
+    :: d_step { q[m] == 0 && IN(g, pub[i]) -> pub[i] = pub[i] & ~BIT(g); SCAN(m, g) };     \
+       MARK(m, o)
 
-/* scan_item, then mark_batch (mark.c). */
-#define SCAN(m) d_step { o = next[o]; did[m] = 1 }; MARK(m, o)
+/* scan_item (mark.c); mark_batch comes later. */
+#define SCAN(m, g) o = next[g]; did[m] = 1
 
 /* gcrt_mark_drain (mark.c), for as long as it likes; gcrt_workqueue_share. */
 #define DRAIN(m)                                                                           \
@@ -107,19 +138,21 @@ bit done;
 #define MARK_SOME(m) BEGIN; DRAIN(m); MARKER_FLUSH(m); END(m)
 
 /* action_flush (actions.c); then act (handshake.c). */
-#ifdef M_H4_SILENT
-#define HAD(m) false
-#else
 #define HAD(m) (buf[m] != 0 || q[m] != 0)
-#endif
-#define ANSWER(m)                                                                          \
+#define ANSWER_STEPS(m)                                                                    \
     had = HAD(m);                                                                          \
     BUFFER_FLUSH(m);                                                                       \
-    had = had || (HAD(m));                                                      \
+    had = had || (HAD(m));                                                                 \
     FLAG(m);                                                                               \
     PUBLISH(m);                                                                            \
-    d_step { if :: had -> flushed = 1 :: else fi; had = 0 };                               \
+    if :: had -> flushed = 1 :: else fi;                                                   \
+    had = 0;                                                                               \
     pend[m] = 0
+#ifdef WINDOWS
+#define ANSWER(m) ANSWER_STEPS(m)
+#else
+#define ANSWER(m) atomic { ANSWER_STEPS(m) }
+#endif
 
 /* gc_impl_write_slow, buffer_word (barrier.c): old value shaded, buffer full or not, store. */
 #define WRITE(m, value)                                                                    \
@@ -134,24 +167,46 @@ bit done;
 #define OP_STORE(m)
 #endif
 
-#define BODY(m)                                                                            \
+/*
+ * Loads, moves, and clears of fields.  That a register is dropped is left out: it takes
+ * away what must be marked, and enables nothing.
+ */
+#define OPS(m)                                                                             \
+    :: d_step { !done && FIELD(a[m]) -> b[m] = next[a[m]] }                                \
+    :: d_step { !done && b[m] != NIL -> a[m] = b[m] }                                      \
+    :: atomic { !done && FIELD(a[m]) -> skip }; WRITE(m, NIL)                              \
+    OP_STORE(m)
+#ifdef M1_PASSIVE
+#define OPS_1
+#else
+#define OPS_1 OPS(M1)
+#endif
+
+/* workqueue_put_slow, gcrt_workqueue_share (work.c): no flag. */
+#ifdef M_SHARE_FORGETS
+#define FORGET(m) did[m] = 0
+#else
+#define FORGET(m) skip
+#endif
+#define SHARE(m)                                                                           \
+    d_step {                                                                               \
+        !done && q[m] != 0 -> pub[STACK(m)] = pub[STACK(m)] | q[m]; q[m] = 0; FORGET(m)    \
+    }
+
+#define BODY(m, ops)                                                                       \
     byte o;                                                                                \
     bit had;                                                                               \
 end_head:                                                                                  \
     do                                                                                     \
     :: done -> break                                                                       \
     :: atomic { pend[m] -> skip }; ANSWER(m)                                               \
-    :: d_step { !done && FIELD(a[m]) -> b[m] = next[a[m]] }                                \
-    :: d_step { !done && b[m] != NIL -> a[m] = b[m]; b[m] = NIL }                          \
-    :: d_step { !done && a[m] != NIL -> a[m] = NIL }                                       \
-    :: d_step { !done && b[m] != NIL -> b[m] = NIL }                                       \
-    :: atomic { !done && FIELD(a[m]) -> skip }; WRITE(m, NIL)                              \
-    OP_STORE(m)                                                                            \
+    :: SHARE(m)                                                                            \
     :: atomic { !done && (q[m] != 0 || pub[0] != 0 || pub[1] != 0) -> skip }; MARK_SOME(m) \
+    ops                                                                                    \
     od
 
-proctype mutator0() { BODY(M0) }
-proctype mutator1() { BODY(M1) }
+proctype mutator0() { BODY(M0, OPS(M0)) }
+proctype mutator1() { BODY(M1, OPS_1) }
 
 /* mark_until_closed (worker.c) */
 proctype worker()
@@ -164,15 +219,26 @@ end_head:
     od
 }
 
-/* gcrt_marking_is_quiet (worker.c): the word, the stacks one by one, the word again. */
+/*
+ * gcrt_marking_is_quiet (worker.c): the word, the stacks one by one, the word again.  With
+ * one stack that is the same as one look.
+ */
+#ifdef WINDOWS
 #define QUIET_OR(elsewhere)                                                                \
     if                                                                                     \
-    :: d_step { busy == 0 -> moved = 0 }                                                 \
-    :: atomic { busy != 0 -> goto elsewhere }                                            \
+    :: d_step { busy == 0 -> moved = 0 }                                                   \
+    :: atomic { busy != 0 -> goto elsewhere }                                              \
     fi;                                                                                    \
     if :: pub[0] == 0 :: atomic { pub[0] != 0 -> goto elsewhere } fi;                      \
     if :: pub[1] == 0 :: atomic { pub[1] != 0 -> goto elsewhere } fi;                      \
     if :: !moved :: atomic { moved -> goto elsewhere } fi
+#else
+#define QUIET_OR(elsewhere)                                                                \
+    if                                                                                     \
+    :: busy == 0 && pub[0] == 0                                                            \
+    :: atomic { busy != 0 || pub[0] != 0 -> goto elsewhere }                               \
+    fi
+#endif
 
 #define FLUSHED_OR(elsewhere)                                                              \
     if :: !flushed :: atomic { flushed -> goto elsewhere } fi
@@ -202,8 +268,11 @@ again:
     d_step {
         done = 1;
         CHECK(CLOSED(a[M0]) && CLOSED(b[M0]) && CLOSED(a[M1]) && CLOSED(b[M1]), P_WHITE);
+#ifndef WHITE_ONLY
         CHECK((q[M0] | q[M1] | q[WORKER] | pub[0] | pub[1]) == 0, P_GREY);
-        CHECK(((buf[M0] | buf[M1]) & ~marked) == 0, P_LATE)
+        CHECK(((buf[M0] | buf[M1]) & ~marked) == 0, P_LATE);
+#endif
+        skip
     }
 }
 
@@ -214,11 +283,15 @@ init {
         marked = BIT(G);
         q[M1] = BIT(G);
         did[M1] = 1;
-        if :: true :: a[M0] = G :: a[M0] = S fi;
-        if :: true :: a[M1] = G fi;
+        a[M0] = G;
+#ifndef M1_PASSIVE
+        a[M1] = G;
+#endif
         run mutator0();
         run mutator1();
+#ifndef NO_WORKER
         run worker();
+#endif
         run coordinator()
     }
 }

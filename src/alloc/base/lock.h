@@ -20,10 +20,8 @@ enum lock_rank {
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
-    RANK_WORK,      /* growth of the work buffer pool */
     RANK_HEAP,      /* pages */
-    RANK_PERSIST,   /* metadata bump allocator */
-    RANK_LOG        /* leaf */
+    RANK_PERSIST    /* metadata bump allocator */
 };
 
 struct lock {
