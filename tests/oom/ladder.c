@@ -270,8 +270,13 @@ fill_until_null(size_t bytes, uint64_t least)
     T_CHECK(n >= least, "only %llu blocks of %zu bytes", (unsigned long long)n, bytes);
     T_CHECK(gc_try_alloc_bytes(64 * MIB) == NULL, "a full heap gave 64 MiB");
     t_verify(NULL);
-    for (; list != NULL; list = list[0])
+    while (list != NULL) { /* and take it apart: a stale word shall not hold all of it */
+        void **next = list[0];
+
+        gc_write(&list[0], NULL);
+        list = next;
         n--;
+    }
     T_CHECK(n == 0, "a full heap has lost %llu blocks", (unsigned long long)n);
 }
 
