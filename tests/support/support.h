@@ -74,7 +74,11 @@ t_below(uint64_t *state, uint64_t n)
 static inline uintptr_t
 t_hide(const void *p)
 {
-    return ~(uintptr_t)p;
+    uintptr_t hidden = ~(uintptr_t)p;
+
+    /* Opaque: or the compiler keeps only the hidden form of a pointer that is still used. */
+    __asm__("" : "+r"(hidden));
+    return hidden;
 }
 
 static inline void *
