@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""doc_examples.py --cc COMPILER [--library FILE]: the C examples of docs/*.md are true.
+"""doc_examples.py --cc COMPILER [--linked FILE]: the C examples of docs/*.md are true.
 
 Each ```c block is a file of its own: it must compile without a warning, with nothing but
 the public headers and those that it includes itself (<gcrt/gcrt.h> is added if missing).
@@ -32,10 +32,10 @@ def check_block(report, page, line, text, args, folder):
         source = "#include <gcrt/gcrt.h>\n" + source
     program = os.path.join(folder, "example")
     command = [args.cc, "-x", "c", *FLAGS, "-"]
-    runs = args.library and re.search(r"\bmain\(", text)
+    runs = args.linked and re.search(r"\bmain\(", text)
     if runs:
-        command += ["-x", "none", args.library, "-pthread", "-o", program,
-                    "-Wl,-rpath," + os.path.dirname(os.path.abspath(args.library))]
+        command += ["-x", "none", args.linked, "-pthread", "-o", program,
+                    "-Wl,-rpath," + os.path.dirname(os.path.abspath(args.linked))]
     else:
         command += ["-fsyntax-only"]
     status, output = run(command, source)
@@ -50,7 +50,7 @@ def check_block(report, page, line, text, args, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--cc", default="cc")
-    parser.add_argument("--library")
+    parser.add_argument("--linked")
     args = parser.parse_args()
     report = Report("doc_examples")
     with tempfile.TemporaryDirectory() as folder:
