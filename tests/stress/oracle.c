@@ -583,6 +583,7 @@ mutator_main(void *arg)
         }
         do_something(m);
     }
+    join_child(m); /* it may still hang its family on a global */
     for (size_t i = 0; i < HELD; i++)
         if (m->held[i].family != NULL)
             do_drop(m, i);

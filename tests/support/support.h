@@ -84,7 +84,11 @@ t_hide(const void *p)
 static inline void *
 t_reveal(uintptr_t hidden)
 {
-    return (void *)~hidden;
+    uintptr_t p = ~hidden;
+
+    /* Opaque too: or a pointer held across a call is computed again from its hidden form. */
+    __asm__ volatile("" : "+r"(p));
+    return (void *)p;
 }
 
 /* Overwrites the dead stack below the caller, where old heap pointers may lie. */
