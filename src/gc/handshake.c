@@ -12,8 +12,8 @@
  * request (acquire), acts, then stores answered (release) and counts pending down with a
  * full barrier (pairs: handshake.ask, handshake.answer).  The full barrier also drains the
  * mutator's store buffer, so stores it made with its old flags are visible to the collector.
- * The collector never waits while it holds the registry lock, and holds one mutator at a
- * time.
+ * The collector neither waits nor acts while it holds the registry lock, and holds one
+ * mutator at a time.
  * Cost: a mutator that polls answers within its next allocation slow path; a silent one
  * costs a signal after the grace time.
  */
@@ -26,8 +26,6 @@
 
 /* A silent thread is signalled again after so long, in case it was critical. */
 #define RETRY_NS ((uint64_t)500 * 1000)
-/* Outside mutators served per hold of the registry. */
-#define PROXY_BATCH 8
 /* A handshake that takes so long is reported, once. */
 #define STALL_NS ((uint64_t)10 * 1000000000)
 
@@ -193,21 +191,28 @@ publish(struct gc_heap *heap, enum action action)
     return epoch;
 }
 
-/* Answers for m if it is outside.  False if it is inside. */
-static bool
-answer_for(struct gcrt_mutator *m, unsigned epoch)
+/*
+ * Answers for m, if it is outside.  The registry is let go meanwhile, so that threads attach
+ * and detach while a stack is scanned; m cannot leave it, being held, and is still in it when
+ * the lock is ours again.
+ */
+static void
+answer_for_locked(struct gcrt_mutator *m, unsigned epoch)
 {
+    struct gc_heap *heap = m->heap;
+
     if (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD)) /* pairs: mutator.state */
-        return false;
+        return;
+    gcrt_lock_release(&heap->registry.lock);
     if (ahalf_load_relaxed(&m->answered) != epoch) {
-        aword_add_relaxed(&m->heap->counters.proxy_answers, 1);
+        aword_add_relaxed(&heap->counters.proxy_answers, 1);
         act(m, epoch, m->sp, false);
     }
-    if (m->heap->handshake.action == ACTION_HOLD)
-        return true; /* stays held */
+    gcrt_lock_acquire(&heap->registry.lock);
+    if (heap->handshake.action == ACTION_HOLD)
+        return; /* stays held */
     ahalf_store_full(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
     gcrt_os_wake(&m->state, 1);
-    return true;
 }
 
 static void
@@ -217,23 +222,17 @@ send_nudge(struct gcrt_mutator *m)
     (void)gcrt_os_signal_send(m->tid, m->heap->handshake.signal);
 }
 
-/* Serves up to PROXY_BATCH outside mutators; true if that many were met. */
-static bool
+static void
 serve_outside(struct gc_heap *heap, unsigned epoch)
 {
     struct registry *r = &heap->registry;
     struct gcrt_mutator *m;
-    int served = 0;
 
     gcrt_lock_acquire(&r->lock);
-    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node) {
-        if (ahalf_load_acquire(&m->answered) == epoch) /* pairs: handshake.answer */
-            continue;
-        if (answer_for(m, epoch) && ++served == PROXY_BATCH)
-            break;
-    }
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node)
+        if (ahalf_load_acquire(&m->answered) != epoch) /* pairs: handshake.answer */
+            answer_for_locked(m, epoch);
     gcrt_lock_release(&r->lock);
-    return served == PROXY_BATCH;
 }
 
 static void
@@ -249,19 +248,6 @@ nudge_silent(struct gc_heap *heap, unsigned epoch)
     gcrt_lock_release(&r->lock);
 }
 
-/*
- * Serve those who have not answered and are outside, and nudge the others.  The registry is
- * let go between batches, so that threads can attach and detach meanwhile.
- */
-static void
-chase(struct gc_heap *heap, unsigned epoch, bool nudge)
-{
-    while (serve_outside(heap, epoch))
-        continue;
-    if (nudge)
-        nudge_silent(heap, epoch);
-}
-
 void
 gcrt_handshake_run(struct gc_heap *heap, enum action action)
 {
@@ -272,7 +258,9 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
 
     aword_add_relaxed(&heap->counters.handshakes, 1);
     for (;;) {
-        chase(heap, epoch, nudge);
+        serve_outside(heap, epoch);
+        if (nudge)
+            nudge_silent(heap, epoch);
         pending = ahalf_load_acquire(&hs->pending); /* pairs: handshake.answer */
         if (pending == 0)
             break;
