@@ -145,7 +145,7 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
     size_t bytes = (to - from) * run->size;
     bool black = mc->black && ahalf_load_relaxed(&s->sweepgen) == mc->black_gen;
 
-    chaos_point(mc->heap->os); /* refill: before the run is published */
+    chaos_point(mc->heap->os, CHAOS_REFILL);
     if (s->needzero)
         memset((void *)start, 0, bytes);
     if (black)

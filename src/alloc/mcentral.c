@@ -64,7 +64,7 @@ gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
     while ((s = pop_unswept(h, c, heap_sweepgen(h))) != NULL) {
         *sweepgen = heap_sweepgen(h);
         if (LIKELY(ahalf_cas_acquire(&s->sweepgen, *sweepgen - 2, *sweepgen - 1))) {
-            chaos_point(h->os); /* sweep claimed */
+            chaos_point(h->os, CHAOS_SWEEP_CLAIM);
             return s;
         }
         /* The side was chosen just before sweepgen advanced: s has been swept already. */

@@ -301,6 +301,7 @@ gcrt_mheap_alloc_small(
     }
     describe(s, c, gcrt_class_nelems[c->sizeclass], zero, sweepgen);
     link_interior(s, npages);
+    chaos_point(h->os, CHAOS_SPAN_INIT);
     ahalf_store_release(&s->head, SPAN_SMALL); /* pairs: span.publish */
     return s;
 }
@@ -325,6 +326,7 @@ gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsign
     describe(s, c, 1, zero, sweepgen);
     ahalf_store_relaxed(&s->freeindex, 1); /* its one object is allocated */
     link_interior(s, npages);
+    chaos_point(h->os, CHAOS_SPAN_INIT);
     ahalf_store_release(&s->head, SPAN_LARGE); /* pairs: span.publish */
     return s;
 }
@@ -335,7 +337,7 @@ gcrt_mheap_free(struct mheap *h, struct mspan *s)
     size_t npages = span_npages(s);
 
     unlink_pages(s, npages);
-    chaos_point(h->os); /* between the span's end and its pages' */
+    chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
         put_side(h, s->mark.side);
     put_pages(h, (size_t)(s - h->spans), npages);

@@ -68,6 +68,7 @@ gcrt_barrier_flush(struct gcrt_mutator *m)
 {
     if (m->nbarrier == 0)
         return false;
+    chaos_point(&m->heap->os, CHAOS_BARRIER_FLUSH);
     if (ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
         mark_buffer(m);
     else
@@ -106,7 +107,7 @@ gc_impl_write_slow(void *slot, const void *value)
     critical_enter();
     if (gc_impl_self.barrier != BARRIER_OFF)
         gcrt_barrier_shade(m, slot_load(slot), (uintptr_t)value);
-    chaos_point(&m->heap->os); /* between the barrier's test and the store */
+    chaos_point(&m->heap->os, CHAOS_BARRIER_STORE);
     slot_store_relaxed(slot, (uintptr_t)value);
     critical_leave();
 }
@@ -264,6 +265,7 @@ store_detached(struct gc_heap *heap, void *slot, uintptr_t value)
         uintptr_t words[2] = { slot_load(slot), value };
 
         hand_over_raw(heap, words, 2);
+        chaos_point(&heap->os, CHAOS_HANDLE_STORE);
     }
     slot_store_release(slot, value);
     gcrt_lock_release(&heap->registry.lock);

@@ -233,6 +233,7 @@ mark_to_the_end(struct cycle *cy)
 
     for (;;) {
         wait_until_quiet(cy);
+        chaos_point(&heap->os, CHAOS_TERMINATE);
         ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
         if (!gcrt_marking_is_quiet(heap))
             continue;
@@ -291,6 +292,7 @@ end_marking(struct cycle *cy)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
     (void)settle_live(cy);
+    chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
             ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
@@ -516,7 +518,7 @@ void
 gcrt_cycles_finish(struct gc_heap *heap)
 {
     gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
-    CHECK(pthread_join(heap->cycles.thread, NULL) == 0);
+    gcrt_os_thread_join(heap->cycles.thread);
     gcrt_lock_finish(&heap->cycles.lock);
 }
 

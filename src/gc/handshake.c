@@ -48,9 +48,9 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
     enum action action = heap->handshake.action;
     uint64_t start = gcrt_os_now_ns();
 
-    chaos_point(&heap->os); /* before the action */
+    chaos_point(&heap->os, CHAOS_ACTION_BEFORE);
     gcrt_action_run(m, action, sp);
-    chaos_point(&heap->os); /* between the action and its acknowledgement */
+    chaos_point(&heap->os, CHAOS_ACTION_AFTER);
     if (own)
         count_pause(&heap->counters, action, gcrt_os_now_ns() - start);
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
@@ -128,6 +128,7 @@ gcrt_handshake_signal(int signal)
     cancel = gcrt_os_cancel_defer();
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
+    chaos_point(&m->heap->os, CHAOS_SIGNAL_ENTRY);
     aword_add_relaxed(&m->heap->counters.signal_answers, 1);
     gcrt_handshake_answer(m);
     __asm__ volatile("" ::: "memory");
@@ -204,6 +205,7 @@ answer_for_locked(struct gcrt_mutator *m, unsigned epoch)
     if (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD)) /* pairs: mutator.state */
         return;
     gcrt_lock_release(&heap->registry.lock);
+    chaos_point(&heap->os, CHAOS_OUTSIDE_HELD);
     if (ahalf_load_relaxed(&m->answered) != epoch) {
         aword_add_relaxed(&heap->counters.proxy_answers, 1);
         act(m, epoch, m->sp, false);

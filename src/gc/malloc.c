@@ -190,6 +190,7 @@ alloc_large(struct gcrt_mutator *m, const struct request *req)
     critical_leave();
     if (p == NULL)
         return NULL;
+    chaos_point(&m->heap->os, CHAOS_ALLOC_PUBLISH);
     if (s->needzero && (req->zero || !s->noscan))
         zero_large(p, s->alloc.large.bytes);
     ahalf_store_release(&s->ready, 1); /* pairs: large.ready */

@@ -57,7 +57,7 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
         return;
     if (aword_fetch_or_relaxed(word, bit) & bit)
         return;
-    chaos_point(&mk->heap->os); /* between the mark bit and the push */
+    chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
     mk->marked += span_elem_bytes(s);
     if (!s->noscan)
         queue_item(mk, span_object(h, s, index), s->kind);

@@ -25,7 +25,9 @@
 /* The one run table of threads that must not allocate: its key never matches. */
 static const struct gc_impl_run no_runs[1];
 
+#if !defined(GCRT_SIM) /* there each fiber has its own */
 __thread struct gc_impl_thread gc_impl_self = { .runs = (struct gc_impl_run *)(uintptr_t)no_runs };
+#endif
 
 /* ---- Ps ---- */
 
@@ -225,7 +227,7 @@ gcrt_mutator_attach(struct gc_heap *heap)
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for thread-specific data");
     }
     critical_enter();
-    chaos_point(&heap->os); /* attaching */
+    chaos_point(&heap->os, CHAOS_ATTACH);
     enlist(heap, m);
     gcrt_mutator_show_runs(m);
     gc_impl_self.mutator = m;
@@ -270,7 +272,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
      */
     gcrt_mcache_flush(&p->cache, gc_impl_self.barrier != BARRIER_OFF);
     ahalf_add_full(&heap->registry.leaving, 1);
-    chaos_point(&heap->os); /* detaching */
+    chaos_point(&heap->os, CHAOS_DETACH);
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
@@ -393,6 +395,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     copy_window(m, sp);
     gcrt_mutator_hide_runs(m);
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
+    chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
     ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
     __asm__ volatile("" ::: "memory");
     gc_impl_self.critical = 0; /* a request that came meanwhile is the collector's to serve */
@@ -422,6 +425,7 @@ gc_block_leave(void)
     critical_enter();
     go_inside(m);
     m->block_depth = 0;
+    chaos_point(&m->heap->os, CHAOS_BLOCK_LEAVE);
     ahalf_add_full(&m->heap->marking.inside, 1);
     gcrt_mutator_show_runs(m);
     critical_leave();

@@ -169,6 +169,7 @@ mark_session(struct worker *w, struct session *s)
         more = mark_quantum(w);
         pause = after_quantum(w, s);
     }
+    chaos_point(&heap->os, CHAOS_MARK_DRY);
     (void)gcrt_marker_flush(&w->marker);
     gcrt_marking_end(heap);
     return pause;
@@ -247,7 +248,7 @@ gcrt_workers_finish(struct gc_heap *heap)
     ahalf_add_full(&mk->bell, 1);
     gcrt_os_wake(&mk->bell, INT32_MAX);
     for (uint32_t i = 0; i < mk->nstarted; i++)
-        CHECK(pthread_join(mk->threads[i], NULL) == 0);
+        gcrt_os_thread_join(mk->threads[i]);
     mk->nstarted = 0;
 }
 

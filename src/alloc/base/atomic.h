@@ -14,6 +14,9 @@
  * was first, which AO_or does not tell, so aword_fetch_or uses the compiler's builtin; and
  * heap slots are the host's memory, declared by it, so they are read and written with the
  * compiler's atomics (slot_load and friends).
+ *
+ * sim_point (base.h) is nothing but in the simulation, where each operation is a place at
+ * which another thread may run.
  */
 
 #include "alloc/base/base.h"
@@ -30,38 +33,66 @@ typedef struct ahalf {
 
 #define AWORD_INIT(x) { (x) }
 
-static inline uint64_t aword_load_relaxed(const aword *w) { return AO_load(&w->raw); }
-static inline uint64_t aword_load_acquire(const aword *w) { return AO_load_acquire(&w->raw); }
-static inline void aword_store_relaxed(aword *w, uint64_t x) { AO_store(&w->raw, x); }
-static inline void aword_store_release(aword *w, uint64_t x) { AO_store_release(&w->raw, x); }
+static inline uint64_t
+aword_load_relaxed(const aword *w)
+{
+    sim_point();
+    return AO_load(&w->raw);
+}
+
+static inline uint64_t
+aword_load_acquire(const aword *w)
+{
+    sim_point();
+    return AO_load_acquire(&w->raw);
+}
+
+static inline void
+aword_store_relaxed(aword *w, uint64_t x)
+{
+    sim_point();
+    AO_store(&w->raw, x);
+}
+
+static inline void
+aword_store_release(aword *w, uint64_t x)
+{
+    sim_point();
+    AO_store_release(&w->raw, x);
+}
 
 static inline uint64_t
 aword_add_relaxed(aword *w, uint64_t x)
 {
+    sim_point();
     return AO_fetch_and_add(&w->raw, x);
 }
 
 static inline uint64_t
 aword_add_full(aword *w, uint64_t x)
 {
+    sim_point();
     return AO_fetch_and_add_full(&w->raw, x);
 }
 
 static inline bool
 aword_cas_full(aword *w, uint64_t old, uint64_t new_)
 {
+    sim_point();
     return AO_compare_and_swap_full(&w->raw, old, new_);
 }
 
 static inline bool
 aword_cas_acquire(aword *w, uint64_t old, uint64_t new_)
 {
+    sim_point();
     return AO_compare_and_swap_acquire(&w->raw, old, new_);
 }
 
 static inline bool
 aword_cas_release(aword *w, uint64_t old, uint64_t new_)
 {
+    sim_point();
     return AO_compare_and_swap_release(&w->raw, old, new_);
 }
 
@@ -69,12 +100,14 @@ aword_cas_release(aword *w, uint64_t old, uint64_t new_)
 static inline uint64_t
 aword_fetch_or_relaxed(aword *w, uint64_t bits)
 {
+    sim_point();
     return __atomic_fetch_or(&w->raw, bits, __ATOMIC_RELAXED);
 }
 
 static inline void
 aword_or_relaxed(aword *w, uint64_t bits)
 {
+    sim_point();
     AO_or(&w->raw, bits);
 }
 
@@ -82,13 +115,37 @@ aword_or_relaxed(aword *w, uint64_t bits)
 static inline void
 aword_add_owner(aword *w, uint64_t x)
 {
+    sim_point();
     AO_store(&w->raw, AO_load(&w->raw) + x);
 }
 
-static inline unsigned ahalf_load_relaxed(const ahalf *w) { return AO_int_load(&w->raw); }
-static inline unsigned ahalf_load_acquire(const ahalf *w) { return AO_int_load_acquire(&w->raw); }
-static inline void ahalf_store_relaxed(ahalf *w, unsigned x) { AO_int_store(&w->raw, x); }
-static inline void ahalf_store_release(ahalf *w, unsigned x) { AO_int_store_release(&w->raw, x); }
+static inline unsigned
+ahalf_load_relaxed(const ahalf *w)
+{
+    sim_point();
+    return AO_int_load(&w->raw);
+}
+
+static inline unsigned
+ahalf_load_acquire(const ahalf *w)
+{
+    sim_point();
+    return AO_int_load_acquire(&w->raw);
+}
+
+static inline void
+ahalf_store_relaxed(ahalf *w, unsigned x)
+{
+    sim_point();
+    AO_int_store(&w->raw, x);
+}
+
+static inline void
+ahalf_store_release(ahalf *w, unsigned x)
+{
+    sim_point();
+    AO_int_store_release(&w->raw, x);
+}
 
 /*
  * A full barrier around a store, for store-then-load handshakes.  Not AO_store_full, which
@@ -97,6 +154,7 @@ static inline void ahalf_store_release(ahalf *w, unsigned x) { AO_int_store_rele
 static inline void
 ahalf_store_full(ahalf *w, unsigned x)
 {
+    sim_point();
     while (!AO_int_compare_and_swap_full(&w->raw, AO_int_load(&w->raw), x))
         continue;
 }
@@ -104,18 +162,21 @@ ahalf_store_full(ahalf *w, unsigned x)
 static inline unsigned
 ahalf_add_full(ahalf *w, unsigned x)
 {
+    sim_point();
     return AO_int_fetch_and_add_full(&w->raw, x);
 }
 
 static inline bool
 ahalf_cas_full(ahalf *w, unsigned old, unsigned new_)
 {
+    sim_point();
     return AO_int_compare_and_swap_full(&w->raw, old, new_);
 }
 
 static inline bool
 ahalf_cas_acquire(ahalf *w, unsigned old, unsigned new_)
 {
+    sim_point();
     return AO_int_compare_and_swap_acquire(&w->raw, old, new_);
 }
 

@@ -20,6 +20,11 @@
 #define CACHE_PAIR       128
 #define CACHE_ALIGNED    __attribute__((aligned(CACHE_PAIR)))
 
+/* A place where the simulation (sim.h) may run another thread; elsewhere nothing. */
+#if !defined(GCRT_SIM)
+# define sim_point() ((void)0)
+#endif
+
 /*
  * Loops that read memory which other threads write, on purpose and word by word: objects,
  * stacks, roots.  The host may have written it with plain stores, so the reads are plain
@@ -38,7 +43,7 @@
 #else
 # define RACY_READER
 #endif
-#define RACY_READ(p) (*(const volatile uintptr_t *)(p))
+#define RACY_READ(p) (sim_point(), *(const volatile uintptr_t *)(p))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of_(ptr, type, member) \

@@ -21,26 +21,56 @@
 
 #include <pthread.h>
 
+/* Each is between two steps that must not be taken for one (docs/verification.md). */
+#define CHAOS_PLACES(X)                                                                   \
+    X(ALLOC_PUBLISH)  /* a large object is filed, not yet zeroed */                       \
+    X(REFILL)         /* a run is taken, not yet published */                             \
+    X(BARRIER_STORE)  /* between the barrier's test and the store */                      \
+    X(BARRIER_FLUSH)  /* the buffer is full */                                            \
+    X(MARK_PUSH)      /* between the mark bit and the push */                             \
+    X(MARK_DRY)       /* a marker has found no more work */                               \
+    X(ACTION_BEFORE)  /* a handshake is seen, not yet acted on */                         \
+    X(ACTION_AFTER)   /* acted on, not yet acknowledged */                                \
+    X(SIGNAL_ENTRY)   /* the handler has decided to act */                                \
+    X(OUTSIDE_HELD)   /* the collector holds a thread that is outside */                  \
+    X(BLOCK_ENTER)    /* roots are saved, the state is not yet outside */                 \
+    X(BLOCK_LEAVE)    /* inside again, runs still hidden */                               \
+    X(TERMINATE)      /* quiet was seen, the H4 round has not begun */                    \
+    X(SWEEP_ADVANCE)  /* H5 is complete, sweepgen has not advanced */                     \
+    X(SWEEP_CLAIM)    /* a span is claimed for sweeping */                                \
+    X(SPAN_INIT)      /* a span is described, not yet published */                        \
+    X(SPAN_FREE)      /* a span has ended, its pages have not */                          \
+    X(ATTACH)         /* a record is ready, not yet in the registry */                    \
+    X(DETACH)         /* the cache is flushed, the record still in the registry */        \
+    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */
+
+#define CHAOS_PLACE_(name) CHAOS_##name,
+enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
+#undef CHAOS_PLACE_
+
 struct os {
     aword calls;      /* atomic: fallible calls so far */
     uint64_t fail_at; /* const: 0, or the number of the call that fails */
     uint64_t chaos;   /* const: 0, or the seed of chaos points */
     aword chaos_step; /* atomic: chaos points passed */
+    aword chaos_hits[CHAOS_PLACE_COUNT]; /* atomic: and each of them */
     aword reserved;   /* atomic: bytes of address space */
     aword committed;  /* atomic: bytes made ready and not decommitted or unmapped */
 };
 
 /*
- * A place where a test wants the scheduler to be mean.  With a seed, sometimes yields or
- * sleeps; without, one load and a branch.
+ * Places where a test wants the scheduler to be mean.  With a seed, sometimes yields or
+ * sleeps; without, one load and a branch.  Each place counts how often it was passed, so that
+ * a test can tell that it has been everywhere.
  */
-void gcrt_os_chaos(struct os *os);
+void gcrt_os_chaos(struct os *os, enum chaos_place place);
+const char *gcrt_os_chaos_name(enum chaos_place place);
 
 static inline void
-chaos_point(struct os *os)
+chaos_point(struct os *os, enum chaos_place place)
 {
     if (UNLIKELY(os->chaos != 0))
-        gcrt_os_chaos(os);
+        gcrt_os_chaos(os, place);
 }
 
 /* All return NULL or false on failure and have then changed nothing. */
@@ -71,6 +101,8 @@ void gcrt_os_yield(void);
 
 /* A joinable thread with all signals blocked.  False if the OS refuses. */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
+/* Waits for its end. */
+void gcrt_os_thread_join(pthread_t thread);
 int gcrt_os_thread_id(void);
 /*
  * For signal handlers: glibc's cancellation points run with asynchronous cancellation, so a

@@ -34,12 +34,23 @@ fault_here(struct os *os)
     return UNLIKELY(n == os->fail_at);
 }
 
+const char *
+gcrt_os_chaos_name(enum chaos_place place)
+{
+#define NAME(name) #name,
+    static const char *const names[] = { CHAOS_PLACES(NAME) };
+#undef NAME
+
+    return names[place];
+}
+
 void
-gcrt_os_chaos(struct os *os)
+gcrt_os_chaos(struct os *os, enum chaos_place place)
 {
     uint64_t state = os->chaos + aword_add_relaxed(&os->chaos_step, 1);
     uint64_t dice = rand_below(&state, 1000);
 
+    aword_add_relaxed(&os->chaos_hits[place], 1);
     if (dice < 10)
         gcrt_os_sleep_ns(rand_below(&state, 200000));
     else if (dice < 100)
@@ -199,7 +210,8 @@ gcrt_os_sleep_ns(uint64_t ns)
 {
     struct timespec t = to_timespec(ns);
 
-    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+    /* Not the libc function: that is a cancellation point, and chaos sleeps while critical. */
+    syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
 void
@@ -223,6 +235,12 @@ gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *
     error = pthread_create(ret, NULL, run, arg);
     CHECK(pthread_sigmask(SIG_SETMASK, &saved, NULL) == 0);
     return error == 0;
+}
+
+void
+gcrt_os_thread_join(pthread_t thread)
+{
+    CHECK(pthread_join(thread, NULL) == 0);
 }
 
 int

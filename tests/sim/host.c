@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: what simulated mutators do: allocate, store through every barrier, hide objects
+ * from a scan that is under way, block, detach, hold handles, and check what they hold.
+ * Place: sim.c draws programs and schedules; the library under test is the real one.
+ * Invariants: a pointer is in a register, a slot, a global or a handle whenever another
+ * fiber may run, or in the library's own frames.  Each operation runs in a frame of its
+ * own that is overwritten after it.
+ * Concurrency: fibers; nothing here is shared but through the library.
+ * Source: the "hide the object" operations are those that Dijkstra, Lamport et al. (1978)
+ * and Yuasa (1990) show to break collectors.
+ */
+#include "fibers.h"
+#include "sim_os.h"
+#include "world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LARGE_BYTES ((size_t)40 << 10)
+
+GC_TYPE(pair_type, struct pair, slot);
+GC_TYPE_CONSERVATIVE(block_type, struct block);
+
+static void
+trace_traced(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    const struct traced *t = obj;
+
+    (void)bytes;
+    for (unsigned i = 0; i < 3; i++) {
+        uintptr_t word = __atomic_load_n(&t->slot[i], __ATOMIC_RELAXED);
+
+        gc_trace(tracer, (const void *)(word & ~(uintptr_t)1));
+    }
+}
+
+GC_TYPE_TRACED(traced_type, struct traced, trace_traced);
+
+static struct world_stats stats;
+
+const struct world_stats *
+world_statistics(void)
+{
+    return &stats;
+}
+
+/* ---- programs ---- */
+
+const char *
+op_name(enum op_code code)
+{
+    static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
+        "load", "hide", "swap", "cas", "copy", "move_register", "interior", "drop",
+        "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
+        "safepoint", "block", "silent", "detach", "collect", "gogc" };
+
+    return names[code];
+}
+
+/* In a hundred and some: how often each operation is drawn. */
+static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
+    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4,
+    [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5, [OP_GLOBAL_PUT] = 8,
+    [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3, [OP_HANDLE_GET] = 3,
+    [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 5, [OP_SILENT] = 4,
+    [OP_DETACH] = 3, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
+
+static enum op_code
+draw_code(uint64_t *rng)
+{
+    unsigned sum = 0, dice;
+
+    for (unsigned i = 0; i < OP_CODES; i++)
+        sum += weights[i];
+    dice = (unsigned)rand_below(rng, sum);
+    for (unsigned i = 0; i < OP_CODES; i++) {
+        if (dice < weights[i])
+            return (enum op_code)i;
+        dice -= weights[i];
+    }
+    return OP_NONE;
+}
+
+void
+program_draw(struct program *p, uint64_t seed)
+{
+    static const int64_t gogcs[] = { 0, 5, 50, 100, 1000 };
+    uint64_t rng = seed;
+
+    memset(p, 0, sizeof *p);
+    p->nplayers = 1 + (unsigned)rand_below(&rng, 3);
+    p->cpus = 1 + (unsigned)rand_below(&rng, 3);
+    p->threads = 1 + (unsigned)rand_below(&rng, 2);
+    p->stress = 1 + (uint32_t)rand_below(&rng, 12);
+    p->gogc = gogcs[rand_below(&rng, ARRAY_LEN(gogcs))];
+    for (unsigned i = 0; i < p->nplayers; i++) {
+        p->nops[i] = 20 + (unsigned)rand_below(&rng, OPS_MAX - 20);
+        for (unsigned k = 0; k < p->nops[i]; k++)
+            p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng), (uint8_t)rand_next(&rng),
+                (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
+    }
+}
+
+/* ---- a mutator's registers ---- */
+
+static void *volatile *
+reg(struct player *pl, uint8_t i)
+{
+    return &pl->registers[i % REGISTERS];
+}
+
+static struct entry *
+entry_in(struct player *pl, uint8_t i)
+{
+    return oracle_find(pl->world, *reg(pl, i));
+}
+
+/* A slot of the object in the register, or NULL. */
+static void *
+slot_in(struct player *pl, uint8_t r, uint8_t i, struct entry **ret)
+{
+    struct entry *e = entry_in(pl, r);
+
+    *ret = e;
+    if (e == NULL || entry_nslots(e) == 0)
+        return NULL;
+    return entry_slot(e, i % entry_nslots(e));
+}
+
+/* ---- making objects ---- */
+
+static const size_t leaf_bytes[] = { 8, 16, 24, 100, 1000 };
+
+static void
+check_zero(const void *p, size_t bytes)
+{
+    const uint64_t *word = p;
+
+    for (size_t i = 0; i < bytes / 8; i++)
+        if (word[i] != 0)
+            sched_fail("a fresh object at %p has %#llx in word %zu", p,
+                    (unsigned long long)word[i], i);
+}
+
+/* Stores into an object whose address is nowhere yet need no barrier. */
+static void
+initialise(struct player *pl, struct entry *e, const struct op *op)
+{
+    unsigned n = entry_nslots(e);
+
+    for (unsigned i = 0; i < n && i < (op->c & 3u); i++) {
+        uint8_t from = (uint8_t)(op->b + i);
+
+        if (from % REGISTERS == op->a % REGISTERS)
+            continue; /* its own address: then it would be stored somewhere */
+        *(void **)entry_slot(e, i) = entry_encode(e, *reg(pl, from));
+        sim_point();
+    }
+}
+
+static void *
+allocate(struct player *pl, const struct op *op, enum shape shape, size_t *bytes)
+{
+    (void)pl;
+    switch (shape) {
+    case SHAPE_PAIR:
+        *bytes = sizeof(struct pair);
+        return gc_alloc(&pair_type);
+    case SHAPE_ARRAY:
+        *bytes = (1 + op->c % 40u) * WORD;
+        return gc_alloc_array(&gc_pointer_type, *bytes / WORD);
+    case SHAPE_BLOCK:
+        *bytes = sizeof(struct block);
+        return gc_alloc(&block_type);
+    case SHAPE_TRACED:
+        *bytes = sizeof(struct traced);
+        return gc_alloc(&traced_type);
+    default:
+        *bytes = leaf_bytes[op->c % ARRAY_LEN(leaf_bytes)];
+        *bytes = *bytes < 16 ? 16 : *bytes; /* tiny blocks are shared: no number fits */
+        return gc_alloc_bytes(*bytes);
+    }
+}
+
+static void
+do_new(struct player *pl, const struct op *op, bool large)
+{
+    enum shape shape = large ? SHAPE_ARRAY : (enum shape)(op->b % SHAPES);
+    size_t bytes = LARGE_BYTES;
+    void *p = large ? gc_alloc_array(&gc_pointer_type, LARGE_BYTES / WORD)
+                    : allocate(pl, op, shape, &bytes);
+    struct entry *e;
+
+    /* No point between the call's return and the register. */
+    sched_freeze();
+    check_zero(p, bytes);
+    e = oracle_add(pl->world, p, bytes, shape);
+    *reg(pl, op->a) = p;
+    sched_thaw();
+    initialise(pl, e, op);
+    stats.objects++;
+}
+
+/* ---- slots ---- */
+
+static void
+do_write(struct player *pl, const struct op *op, bool clear)
+{
+    struct entry *e;
+    void *slot = slot_in(pl, op->a, op->c, &e);
+
+    if (slot != NULL)
+        gc_write((void **)slot, clear ? NULL : entry_encode(e, *reg(pl, op->b)));
+}
+
+static void
+do_load(struct player *pl, const struct op *op, bool hide)
+{
+    struct entry *e;
+    void *slot = slot_in(pl, op->b, op->c, &e);
+
+    if (slot == NULL)
+        return;
+    *reg(pl, op->a) = entry_load(e, op->c % entry_nslots(e));
+    if (hide)
+        gc_write((void **)slot, NULL);
+}
+
+static void
+do_swap(struct player *pl, const struct op *op)
+{
+    struct entry *e;
+    void *slot = slot_in(pl, op->a, op->c, &e);
+
+    if (slot == NULL || e->shape == SHAPE_TRACED)
+        return;
+    *reg(pl, op->c) = gc_exchange((void **)slot, *reg(pl, op->b));
+}
+
+static void
+do_cas(struct player *pl, const struct op *op)
+{
+    struct entry *e;
+    void *slot = slot_in(pl, op->a, op->c, &e);
+
+    if (slot == NULL || e->shape == SHAPE_TRACED)
+        return;
+    *reg(pl, op->c) = entry_load(e, op->c % entry_nslots(e));
+    /* The object itself may have gone from its register by that. */
+    (void)gc_cas((void **)slot, *reg(pl, op->c), *reg(pl, op->b));
+}
+
+/* Between two arrays, or within one. */
+static void
+do_copy(struct player *pl, const struct op *op)
+{
+    struct entry *to = entry_in(pl, op->a), *from = entry_in(pl, op->b);
+    size_t n;
+
+    if (to == NULL || from == NULL || to->shape != SHAPE_ARRAY || from->shape != SHAPE_ARRAY)
+        return;
+    n = 1 + op->c % min_size(entry_nslots(to), entry_nslots(from));
+    if (op->c & 0x40)
+        gc_clear(&gc_pointer_type, entry_slot(to, 0), n);
+    else if (to == from)
+        gc_move(&gc_pointer_type, entry_slot(to, 0), entry_slot(from, entry_nslots(from) - (unsigned)n), n);
+    else
+        gc_copy(&gc_pointer_type, entry_slot(to, 0), entry_slot(from, 0), n);
+}
+
+static void
+do_interior(struct player *pl, const struct op *op)
+{
+    struct entry *e = entry_in(pl, op->a);
+
+    if (e != NULL)
+        *reg(pl, op->a) = (char *)e->address + op->b % e->bytes / 8 * 8;
+}
+
+/* ---- other roots ---- */
+
+static void
+do_global(struct player *pl, const struct op *op, bool put)
+{
+    void **global = &pl->world->globals[op->b % GLOBALS];
+
+    if (put) {
+        gc_write(global, *reg(pl, op->a));
+        return;
+    }
+    *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
+    if (op->c & 1)
+        gc_write(global, NULL);
+}
+
+static void
+do_handle(struct player *pl, const struct op *op)
+{
+    gc_handle **handle = &pl->handles[op->b % HANDLES];
+
+    if (op->code == OP_HANDLE_NEW && *handle == NULL)
+        *handle = gc_handle_new(*reg(pl, op->a));
+    if (*handle == NULL)
+        return;
+    if (op->code == OP_HANDLE_SET)
+        gc_handle_set(*handle, *reg(pl, op->a));
+    else if (op->code == OP_HANDLE_GET)
+        *reg(pl, op->a) = gc_handle_get(*handle);
+    else if (op->code == OP_HANDLE_FREE) {
+        gc_handle *gone = *handle;
+
+        *handle = NULL;
+        gc_handle_free(gone);
+    }
+}
+
+/* ---- threads ---- */
+
+static void
+do_block(const struct op *op)
+{
+    gc_block_enter();
+    for (unsigned i = 0; i < op->a % 8u; i++) {
+        sim_point();
+        if (op->b & 1)
+            sched_yield_now();
+    }
+    gc_block_leave();
+}
+
+static void
+do_silent(const struct op *op)
+{
+    for (unsigned i = 0; i < op->a; i++)
+        sim_point();
+}
+
+/* While it is detached it has no registers, and moves objects between its handles. */
+static void
+do_detach(struct player *pl, const struct op *op)
+{
+    gc_handle *from = pl->handles[op->a % HANDLES], *to = pl->handles[op->b % HANDLES];
+
+    for (uint8_t r = 0; r < REGISTERS; r++)
+        *reg(pl, r) = NULL;
+    gc_thread_detach();
+    sched_yield_now();
+    if (from != NULL && to != NULL) {
+        gc_handle_set(to, gc_handle_get(from));
+        if (from != to && (op->c & 1))
+            gc_handle_set(from, NULL);
+    }
+    sched_yield_now();
+    if (gc_thread_attach(pl->world->heap) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+}
+
+/* ---- running ---- */
+
+static void
+perform(struct player *pl, const struct op *op)
+{
+    switch ((enum op_code)op->code) {
+    case OP_NEW:
+        do_new(pl, op, false);
+        break;
+    case OP_NEW_LARGE:
+        do_new(pl, op, true);
+        break;
+    case OP_WRITE:
+        do_write(pl, op, false);
+        break;
+    case OP_CLEAR:
+        do_write(pl, op, true);
+        break;
+    case OP_LOAD:
+        do_load(pl, op, false);
+        break;
+    case OP_HIDE:
+        do_load(pl, op, true);
+        break;
+    case OP_SWAP:
+        do_swap(pl, op);
+        break;
+    case OP_CAS:
+        do_cas(pl, op);
+        break;
+    case OP_COPY:
+        do_copy(pl, op);
+        break;
+    case OP_MOVE_REGISTER:
+        *reg(pl, op->a) = *reg(pl, op->b);
+        break;
+    case OP_INTERIOR:
+        do_interior(pl, op);
+        break;
+    case OP_DROP:
+        *reg(pl, op->a) = NULL;
+        break;
+    case OP_GLOBAL_PUT:
+    case OP_GLOBAL_TAKE:
+        do_global(pl, op, op->code == OP_GLOBAL_PUT);
+        break;
+    case OP_HANDLE_NEW:
+    case OP_HANDLE_SET:
+    case OP_HANDLE_GET:
+    case OP_HANDLE_FREE:
+        do_handle(pl, op);
+        break;
+    case OP_SAFEPOINT:
+        gc_safepoint();
+        break;
+    case OP_BLOCK:
+        do_block(op);
+        break;
+    case OP_SILENT:
+        do_silent(op);
+        break;
+    case OP_DETACH:
+        do_detach(pl, op);
+        break;
+    case OP_COLLECT:
+        gc_collect(NULL);
+        break;
+    case OP_GOGC:
+        (void)gc_set_gogc(NULL, op->a);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Old frames must not hold what the host has dropped. */
+static __attribute__((noinline)) void
+wipe_stack(void)
+{
+    volatile char dead[3000];
+
+    for (size_t i = 0; i < sizeof dead; i++)
+        dead[i] = 0;
+}
+
+static __attribute__((noinline)) void
+step(struct player *pl, const struct op *op)
+{
+    sched_note(op_name((enum op_code)op->code), op->a, op->b);
+    perform(pl, op);
+    for (uint8_t r = 0; r < REGISTERS; r++)
+        (void)entry_in(pl, r);
+    stats.ops++;
+}
+
+static void *
+player_main(void *arg)
+{
+    struct player *pl = arg;
+    const struct program *p = pl->world->program;
+    void *volatile registers[REGISTERS] = { NULL };
+
+    if (gc_thread_attach(pl->world->heap) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+    pl->registers = registers;
+    for (unsigned k = 0; k < p->nops[pl->index]; k++) {
+        if (p->ops[pl->index][k].code == OP_NONE)
+            continue;
+        step(pl, &p->ops[pl->index][k]);
+        wipe_stack();
+        if (k % 16 == 0) {
+            (void)oracle_walk(pl->world);
+            stats.walks++;
+        }
+    }
+    pl->registers = NULL;
+    gc_thread_detach();
+    return NULL;
+}
+
+/* ---- a run's frame ---- */
+
+static void
+create_heap(struct world *w)
+{
+    const struct program *p = w->program;
+    gc_options opt;
+
+    gc_options_default(&opt);
+    opt.gogc = p->gogc;
+    opt.heap_min = (size_t)64 << 10;
+    opt.reserve = (size_t)64 << 20;
+    opt.threads = p->threads;
+    opt.debug_tiny = 1;
+    opt.debug_stress = p->stress;
+    opt.debug_clobberfree = 1;
+    opt.debug_chaos = 1;
+    if (gc_heap_create(&opt, &w->heap) != GC_OK)
+        sched_fail("gc_heap_create: %s", gc_last_error());
+}
+
+static uint64_t
+objects_in(struct world *w)
+{
+    gc_stats s;
+
+    gc_stats_read(w->heap, &s);
+    return s.heap_objects;
+}
+
+static void
+count(struct world *w)
+{
+    gc_stats s;
+
+    gc_stats_read(w->heap, &s);
+    stats.cycles += s.num_gc;
+    stats.handshakes += aword_load_relaxed(&w->heap->counters.handshakes);
+    stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
+}
+
+/* With no mutator and no root left, nothing may be left after two cycles. */
+static void
+check_garbage(struct world *w)
+{
+    gc_collect(w->heap);
+    gc_collect(w->heap);
+    (void)oracle_walk(w);
+    if (gc_verify(w->heap) != GC_OK)
+        sched_fail("verify: %s", gc_last_error());
+    for (unsigned i = 0; i < w->program->nplayers; i++)
+        for (unsigned k = 0; k < HANDLES; k++) {
+            gc_handle_free(w->players[i].handles[k]);
+            w->players[i].handles[k] = NULL;
+        }
+    if (gc_thread_attach(w->heap) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+    gc_root_remove(w->globals);
+    gc_thread_detach();
+    gc_collect(w->heap);
+    gc_collect(w->heap);
+    if (objects_in(w) != 0)
+        sched_fail("%llu objects are left of an empty graph",
+                (unsigned long long)objects_in(w));
+}
+
+static void *
+world_main(void *arg)
+{
+    struct world *w = arg;
+    pthread_t threads[PLAYERS_MAX];
+
+    create_heap(w);
+    if (gc_thread_attach(w->heap) != GC_OK || gc_root_add(w->globals, sizeof w->globals) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+    gc_thread_detach();
+    for (unsigned i = 0; i < w->program->nplayers; i++) {
+        w->players[i].world = w;
+        w->players[i].index = i;
+        (void)gcrt_os_thread_start(&w->heap->os, &threads[i], player_main, &w->players[i]);
+    }
+    for (unsigned i = 0; i < w->program->nplayers; i++)
+        gcrt_os_thread_join(threads[i]);
+    check_garbage(w);
+    count(w);
+    if (gc_heap_destroy(w->heap) != GC_OK)
+        sched_fail("destroy: %s", gc_last_error());
+    if (sim_os_mapped() != 0)
+        sched_fail("%llu bytes are left mapped", (unsigned long long)sim_os_mapped());
+    return NULL;
+}
+
+void
+world_run(const struct program *p, uint64_t schedule, uint64_t step_max)
+{
+    static struct world w;
+
+    memset(&w, 0, sizeof w);
+    w.program = p;
+    sim_os_reset(p->cpus);
+    oracle_reset(&w);
+    sched_run(schedule, step_max, world_main, &w);
+}

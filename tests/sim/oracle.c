@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Purpose: know every object that the simulated host has made, and check that each one the
+ * host can reach is still itself.
+ * Place: host.c adds objects and asks; it looks into the heap through internal headers only
+ * to see whether a slot is allocated.
+ * Invariants: the truth about edges is the heap itself: a walk follows real slots from the
+ * real roots.  An object that is reached must be allocated, carry its number, and be
+ * followed by nothing that was made in its place.  An address is handed out again only if
+ * a walk finds that nobody reaches the object that was there.
+ * Concurrency: the scheduler is frozen while the oracle looks.
+ * Cost: a walk visits what is alive, some tens of objects.
+ */
+#include "fibers.h"
+#include "world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TABLE ((size_t)1 << 14) /* addresses that a run may use */
+
+static struct {
+    struct entry entries[TABLE];
+    struct entry *queue[TABLE];
+    size_t used[TABLE], nused;
+    uint64_t next_id;
+} oracle;
+
+void
+oracle_reset(struct world *w)
+{
+    (void)w;
+    for (size_t i = 0; i < oracle.nused; i++)
+        memset(&oracle.entries[oracle.used[i]], 0, sizeof(oracle.entries[0]));
+    oracle.nused = 0;
+    oracle.next_id = 1;
+}
+
+/* The entry of an object's first byte, or the free place for it. */
+static struct entry *
+place_of(uintptr_t address)
+{
+    size_t i = (size_t)((address * 0x9e3779b97f4a7c15u) >> 50);
+
+    while (oracle.entries[i].address != 0 && oracle.entries[i].address != address)
+        i = (i + 1) % TABLE;
+    return &oracle.entries[i];
+}
+
+/* ---- shapes ---- */
+
+unsigned
+entry_nslots(const struct entry *e)
+{
+    switch ((enum shape)e->shape) {
+    case SHAPE_PAIR:
+        return 2;
+    case SHAPE_ARRAY:
+        return (unsigned)min_size(e->bytes / WORD, SLOTS_MAX);
+    case SHAPE_BLOCK:
+        return 5;
+    case SHAPE_TRACED:
+        return 3;
+    default:
+        return 0;
+    }
+}
+
+static unsigned
+first_slot(const struct entry *e)
+{
+    return e->shape == SHAPE_ARRAY ? 0 : 1;
+}
+
+/* A long array's slots are at its end: that is where a scan comes last. */
+void *
+entry_slot(const struct entry *e, unsigned i)
+{
+    uintptr_t at = e->address + (first_slot(e) + i) * WORD;
+
+    if (e->shape == SHAPE_ARRAY)
+        at = e->address + e->bytes - (entry_nslots(e) - i) * WORD;
+    return (void *)at;
+}
+
+void *
+entry_load(const struct entry *e, unsigned i)
+{
+    uintptr_t word = *(volatile uintptr_t *)entry_slot(e, i);
+
+    return (void *)(e->shape == SHAPE_TRACED ? word & ~(uintptr_t)1 : word);
+}
+
+void *
+entry_encode(const struct entry *e, void *p)
+{
+    return e->shape == SHAPE_TRACED && p != NULL ? (char *)p + 1 : p;
+}
+
+/* ---- checks ---- */
+
+static void
+check_allocated(struct world *w, const struct entry *e)
+{
+    const struct mheap *h = &w->heap->mheap;
+    struct mspan *s = mheap_span_of(h, e->address);
+    size_t i;
+
+    if (s == NULL)
+        sched_fail("object %llu at %#lx is lost: its pages are free",
+                (unsigned long long)e->id, (unsigned long)e->address);
+    i = span_object_index(h, s, e->address);
+    if (i >= s->nelems || span_object(h, s, i) != e->address)
+        sched_fail("object %llu at %#lx is lost: its span is another's",
+                (unsigned long long)e->id, (unsigned long)e->address);
+    if (!span_is_allocated(s, i))
+        sched_fail("object %llu at %#lx is lost: its slot is free", (unsigned long long)e->id,
+                (unsigned long)e->address);
+}
+
+static void
+check_entry(struct world *w, const struct entry *e)
+{
+    check_allocated(w, e);
+    if (e->shape != SHAPE_ARRAY && *(volatile uint64_t *)e->address != e->id)
+        sched_fail("object %llu at %#lx is altered: its number is %#llx",
+                (unsigned long long)e->id, (unsigned long)e->address,
+                *(volatile unsigned long long *)e->address);
+}
+
+/* The entry of whatever word points to or into; NULL for NULL. */
+static struct entry *
+find(struct world *w, uintptr_t word)
+{
+    const struct mheap *h = &w->heap->mheap;
+    struct mspan *s;
+    struct entry *e;
+    size_t i;
+
+    if (word == 0)
+        return NULL;
+    s = mheap_span_of(h, word);
+    if (s == NULL)
+        sched_fail("a reachable object at %#lx is lost: its pages are free",
+                (unsigned long)word);
+    i = span_object_index(h, s, word);
+    e = i < s->nelems ? place_of(span_object(h, s, i)) : NULL;
+    if (e == NULL || e->address == 0)
+        sched_fail("a reachable object at %#lx is lost: no object was ever made there",
+                (unsigned long)word);
+    return e;
+}
+
+struct entry *
+oracle_find(struct world *w, const void *p)
+{
+    struct entry *e;
+
+    if (p == NULL)
+        return NULL;
+    sched_freeze();
+    e = find(w, (uintptr_t)p);
+    check_entry(w, e);
+    e->dead = false;
+    sched_thaw();
+    return e;
+}
+
+/* ---- walking ---- */
+
+static size_t
+reach(struct world *w, uintptr_t word, size_t n)
+{
+    struct entry *e = find(w, word);
+
+    if (e == NULL || e->reached)
+        return n;
+    e->reached = true;
+    check_entry(w, e);
+    oracle.queue[n] = e;
+    return n + 1;
+}
+
+static size_t
+reach_roots(struct world *w)
+{
+    size_t n = 0;
+
+    for (unsigned i = 0; i < w->program->nplayers; i++) {
+        struct player *pl = &w->players[i];
+
+        for (unsigned r = 0; pl->registers != NULL && r < REGISTERS; r++)
+            n = reach(w, (uintptr_t)pl->registers[r], n);
+        for (unsigned k = 0; k < HANDLES; k++)
+            if (pl->handles[k] != NULL)
+                n = reach(w, (uintptr_t)gc_handle_get(pl->handles[k]), n);
+    }
+    for (unsigned g = 0; g < GLOBALS; g++)
+        n = reach(w, (uintptr_t)__atomic_load_n(&w->globals[g], __ATOMIC_RELAXED), n);
+    return n;
+}
+
+size_t
+oracle_walk(struct world *w)
+{
+    size_t n;
+
+    sched_freeze();
+    for (size_t i = 0; i < oracle.nused; i++)
+        oracle.entries[oracle.used[i]].reached = false;
+    n = reach_roots(w);
+    for (size_t at = 0; at < n; at++)
+        for (unsigned i = 0; i < entry_nslots(oracle.queue[at]); i++)
+            n = reach(w, (uintptr_t)entry_load(oracle.queue[at], i), n);
+    for (size_t i = 0; i < oracle.nused; i++) {
+        struct entry *e = &oracle.entries[oracle.used[i]];
+
+        e->dead = !e->reached;
+    }
+    sched_thaw();
+    return n;
+}
+
+struct entry *
+oracle_add(struct world *w, void *p, size_t bytes, enum shape shape)
+{
+    struct entry *e = place_of((uintptr_t)p);
+
+    if (e->address != 0 && !e->dead) {
+        (void)oracle_walk(w);
+        if (!e->dead)
+            sched_fail("object %llu at %#lx is lost: another one is made in its place",
+                    (unsigned long long)e->id, (unsigned long)e->address);
+    }
+    if (e->address == 0) {
+        if (oracle.nused == TABLE / 2)
+            sched_fail("the oracle's table is full");
+        oracle.used[oracle.nused++] = (size_t)(e - oracle.entries);
+    }
+    *e = (struct entry){ .address = (uintptr_t)p, .bytes = bytes, .shape = (uint8_t)shape,
+        .id = oracle.next_id++ };
+    if (shape != SHAPE_ARRAY)
+        *(uint64_t *)e->address = e->id;
+    return e;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operating system of the simulation: os.h for fibers.
+ *
+ * Purpose: memory at fixed addresses, threads, waits and signals through the scheduler,
+ * virtual clocks.
+ * Place: instead of alloc/os/os_linux.c.
+ * Invariants: a run sees the same addresses and the same zeroes whatever ran before it.
+ * Memory that is not committed cannot be told from memory that is (nothing is protected):
+ * the real os is tested for that elsewhere.
+ * Cost: a bump allocator; a reset drops the pages that a run has touched.
+ */
+#define _GNU_SOURCE
+
+#include "sim_os.h"
+
+#include "fibers.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ARENA_BASE  0x160000000000u
+#define ARENA_BYTES ((size_t)8 << 30)
+
+static struct {
+    char *base;
+    size_t used;
+    uint64_t mapped; /* bytes of all mappings that have not been undone */
+    unsigned cpus;
+    uint64_t faults;
+} arena;
+
+void
+sim_os_reset(unsigned cpus)
+{
+    if (arena.base == NULL) {
+        arena.base = mmap((void *)ARENA_BASE, ARENA_BYTES, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | MAP_NORESERVE, -1, 0);
+        if (arena.base == MAP_FAILED)
+            sched_fail("no memory for the arena");
+    }
+    CHECK(madvise(arena.base, arena.used, MADV_DONTNEED) == 0);
+    arena.used = 0;
+    arena.mapped = 0;
+    arena.cpus = cpus;
+}
+
+uint64_t
+sim_os_mapped(void)
+{
+    return arena.mapped;
+}
+
+/* ---- faults ---- */
+
+static bool
+fault_here(struct os *os)
+{
+    return aword_add_relaxed(&os->calls, 1) + 1 == os->fail_at;
+}
+
+const char *
+gcrt_os_chaos_name(enum chaos_place place)
+{
+#define NAME(name) #name,
+    static const char *const names[] = { CHAOS_PLACES(NAME) };
+#undef NAME
+
+    return names[place];
+}
+
+static uint64_t chaos_hits[CHAOS_PLACE_COUNT];
+
+uint64_t
+sim_os_chaos_hits(enum chaos_place place)
+{
+    return chaos_hits[place];
+}
+
+/* At a named place others run more often than elsewhere, and sometimes for long. */
+void
+gcrt_os_chaos(struct os *os, enum chaos_place place)
+{
+    uint64_t dice = sched_dice(64);
+
+    (void)os;
+    chaos_hits[place]++;
+    if (dice == 0)
+        (void)sched_wait(WAIT_TIME, os, sched_now() + sched_dice(200000));
+    else if (dice < 24)
+        sched_yield_now();
+}
+
+/* ---- memory ---- */
+
+static void *
+take(size_t bytes)
+{
+    char *p = arena.base + arena.used;
+
+    bytes = align_up(bytes, PAGE_SIZE);
+    if (bytes > ARENA_BYTES - arena.used)
+        return NULL;
+    arena.used += bytes;
+    arena.mapped += bytes;
+    return p;
+}
+
+void *
+gcrt_os_reserve(struct os *os, size_t bytes)
+{
+    void *p = fault_here(os) ? NULL : take(bytes);
+
+    if (p != NULL)
+        aword_add_relaxed(&os->reserved, bytes);
+    return p;
+}
+
+bool
+gcrt_os_commit(struct os *os, void *start, size_t bytes)
+{
+    (void)start;
+    if (fault_here(os))
+        return false;
+    aword_add_relaxed(&os->committed, bytes);
+    return true;
+}
+
+bool
+gcrt_os_decommit(struct os *os, void *start, size_t bytes)
+{
+    if (fault_here(os))
+        return false;
+    memset(start, 0, bytes);
+    aword_add_relaxed(&os->committed, (uint64_t)0 - bytes);
+    return true;
+}
+
+void *
+gcrt_os_map(struct os *os, size_t bytes)
+{
+    void *p = fault_here(os) ? NULL : take(bytes);
+
+    if (p != NULL) {
+        aword_add_relaxed(&os->reserved, bytes);
+        aword_add_relaxed(&os->committed, bytes);
+    }
+    return p;
+}
+
+void
+gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed)
+{
+    (void)start;
+    arena.mapped -= align_up(reserved, PAGE_SIZE);
+    aword_add_relaxed(&os->reserved, (uint64_t)0 - reserved);
+    aword_add_relaxed(&os->committed, (uint64_t)0 - committed);
+}
+
+bool
+gcrt_os_is_mapped(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)arena.base < arena.used;
+}
+
+size_t
+gcrt_os_page_size(void)
+{
+    return 4096;
+}
+
+uint64_t
+gcrt_os_ram_bytes(void)
+{
+    return (uint64_t)1 << 30;
+}
+
+unsigned
+gcrt_os_cpus(void)
+{
+    return arena.cpus;
+}
+
+/* ---- time and waiting ---- */
+
+uint64_t
+gcrt_os_now_ns(void)
+{
+    return sched_now();
+}
+
+uint64_t
+gcrt_os_thread_cpu_ns(void)
+{
+    (void)sched_now();
+    return sched_self()->steps * 20;
+}
+
+uint64_t
+gcrt_os_epoch_ns(void)
+{
+    return sched_now();
+}
+
+static uint64_t
+deadline_in(uint64_t ns)
+{
+    uint64_t now = sched_now();
+
+    return ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+}
+
+void
+gcrt_os_wait(ahalf *word, unsigned seen, uint64_t timeout_ns)
+{
+    if (ahalf_load_relaxed(word) != seen || sched_dice(64) == 0)
+        return;
+    (void)sched_wait(WAIT_WORD, word, deadline_in(timeout_ns));
+}
+
+void
+gcrt_os_wake(ahalf *word, int nthreads)
+{
+    sim_point();
+    sched_wake(WAIT_WORD, word, (unsigned)nthreads);
+}
+
+void
+gcrt_os_sleep_ns(uint64_t ns)
+{
+    (void)sched_wait(WAIT_TIME, &arena, deadline_in(ns));
+}
+
+void
+gcrt_os_yield(void)
+{
+    sched_yield_now();
+}
+
+/* ---- threads ---- */
+
+bool
+gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
+{
+    if (fault_here(os))
+        return false;
+    *ret = (pthread_t)sched_id(sched_start(run, arg));
+    sim_point();
+    return true;
+}
+
+void
+gcrt_os_thread_join(pthread_t thread)
+{
+    struct fiber *f = sched_fiber((unsigned)thread);
+
+    while (f->wait != WAIT_OVER)
+        (void)sched_wait(WAIT_FIBER, f, UINT64_MAX);
+}
+
+int
+gcrt_os_thread_id(void)
+{
+    return (int)sched_id(sched_self()) + 1;
+}
+
+int
+gcrt_os_cancel_defer(void)
+{
+    return 0;
+}
+
+void
+gcrt_os_cancel_restore(int type)
+{
+    (void)type;
+}
+
+bool
+gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
+{
+    *lo = (uintptr_t)sched_self()->stack;
+    *hi = *lo + FIBER_STACK;
+    return true;
+}
+
+/* ---- signals ---- */
+
+bool
+gcrt_os_signal_install(int signal, void (*handler)(int))
+{
+    sched_set_handler(handler, signal);
+    return true;
+}
+
+int
+gcrt_os_signal_default(void)
+{
+    return SIGURG;
+}
+
+bool
+gcrt_os_signal_send(int tid, int signal)
+{
+    struct fiber *f = sched_fiber((unsigned)tid - 1);
+
+    (void)signal;
+    if (f == NULL || f->wait == WAIT_OVER)
+        return false;
+    sched_signal(f);
+    return true;
+}

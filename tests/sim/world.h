@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_SIM_WORLD_H
+#define GCRT_SIM_WORLD_H
+
+/*
+ * The simulated host: a few mutators that run programs of random operations over one heap,
+ * and an oracle that knows every object.
+ *
+ * A mutator's only pointers are in its registers, an array in its first frame, and in frames
+ * of the library: what the collector finds on a stack is what the host really holds.
+ */
+
+#include "gc/heap.h"
+
+#include <gcrt/gcrt.h>
+
+#define PLAYERS_MAX 4
+#define OPS_MAX     400
+#define REGISTERS   5
+#define GLOBALS     4
+#define HANDLES     4
+#define SLOTS_MAX   6
+
+enum op_code {
+    OP_NONE, /* struck by the shrinker */
+    OP_NEW,
+    OP_NEW_LARGE,
+    OP_WRITE,
+    OP_CLEAR,
+    OP_LOAD,
+    OP_HIDE, /* load, then clear the slot: only the register is left */
+    OP_SWAP,
+    OP_CAS,
+    OP_COPY,
+    OP_MOVE_REGISTER,
+    OP_INTERIOR,
+    OP_DROP,
+    OP_GLOBAL_PUT,
+    OP_GLOBAL_TAKE,
+    OP_HANDLE_NEW,
+    OP_HANDLE_SET,
+    OP_HANDLE_GET,
+    OP_HANDLE_FREE,
+    OP_SAFEPOINT,
+    OP_BLOCK,
+    OP_SILENT, /* computes: points pass, none of them a safepoint */
+    OP_DETACH,
+    OP_COLLECT,
+    OP_GOGC,
+    OP_CODES
+};
+
+/* An operation with all its choices; what they mean depends on the state it meets. */
+struct op {
+    uint8_t code;
+    uint8_t a, b, c;
+};
+
+struct program {
+    unsigned nplayers, cpus, threads;
+    uint32_t stress;
+    int64_t gogc;
+    unsigned nops[PLAYERS_MAX];
+    struct op ops[PLAYERS_MAX][OPS_MAX];
+};
+
+/* One mutator. */
+struct player {
+    struct world *world;
+    unsigned index;
+    void *volatile *registers; /* REGISTERS words on its stack; NULL before and after */
+    gc_handle *handles[HANDLES];
+    bool attached;
+};
+
+struct world {
+    const struct program *program;
+    gc_heap *heap;
+    struct player players[PLAYERS_MAX];
+    void *globals[GLOBALS]; /* registered as roots */
+    const gc_type *traced;
+};
+
+struct world_stats {
+    uint64_t ops, objects, walks, cycles, handshakes, checks, barrier_words;
+};
+
+/* Draws a program from the seed. */
+void program_draw(struct program *p, uint64_t seed);
+/* Runs it under the schedule; ends the process if anything is wrong. */
+void world_run(const struct program *p, uint64_t schedule, uint64_t step_max);
+const struct world_stats *world_statistics(void);
+const char *op_name(enum op_code code);
+
+/* ---- objects, as the oracle knows them ---- */
+
+enum shape { SHAPE_PAIR, SHAPE_ARRAY, SHAPE_BLOCK, SHAPE_TRACED, SHAPE_LEAF, SHAPES };
+
+struct pair {
+    uint64_t id;
+    void *slot[2];
+};
+
+/* Conservative: what is in it, nobody says. */
+struct block {
+    uint64_t id;
+    void *slot[5];
+};
+
+struct traced {
+    uint64_t id;
+    uintptr_t slot[3]; /* pointers with their lowest bit set */
+};
+
+struct entry {
+    uintptr_t address;
+    size_t bytes;
+    uint64_t id;
+    uint8_t shape;
+    bool dead;    /* a walk has not reached it */
+    bool reached; /* scratch of a walk */
+};
+
+void oracle_reset(struct world *w);
+/* A new object gets its number; fails if an object that somebody reaches lies there. */
+struct entry *oracle_add(struct world *w, void *p, size_t bytes, enum shape shape);
+/* The object that p points to or into, which must live; NULL for NULL. */
+struct entry *oracle_find(struct world *w, const void *p);
+/* Walks all that the host reaches and checks each object; how many there are. */
+size_t oracle_walk(struct world *w);
+/* Words of an object that may hold pointers. */
+unsigned entry_nslots(const struct entry *e);
+void *entry_slot(const struct entry *e, unsigned i);
+void *entry_load(const struct entry *e, unsigned i);
+/* A pointer as the slot stores it. */
+void *entry_encode(const struct entry *e, void *p);
+
+#endif
