@@ -91,6 +91,7 @@ init_memory(struct gc_heap *heap)
                 reserve_bytes(&heap->options)))
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
+    heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;
     if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,
                 heap->options.debug_tiny != 0))
         return GC_OK;

@@ -18,8 +18,6 @@
 #include <string.h>
 
 #define TABLE_MIN 64u
-/* Longest run, so that zeroing it stays a small step and a pause inside it short. */
-#define RUN_BYTES_MAX ((size_t)16 << 10)
 /* The shared counter is touched once per so many bytes. */
 #define SETTLE_BYTES ((uint64_t)32 << 10)
 
@@ -166,7 +164,7 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mspan *s)
     if (from >= s->nelems)
         return 0;
     to = span_next_used(s, from);
-    to = min_size(to, from + max_size(RUN_BYTES_MAX / run->size, 1));
+    to = min_size(to, from + max_size(mc->heap->run_bytes / run->size, 1));
     return install_run(mc, run, s, from, to);
 }
 

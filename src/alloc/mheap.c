@@ -35,6 +35,7 @@ reserve(struct mheap *h, size_t bytes)
     h->reservation_bytes = total;
     h->base = align_up((uintptr_t)h->reservation, GROW_MIN);
     h->npages_max = pages;
+    h->run_bytes = RUN_BYTES_MAX;
     h->spans = (struct mspan *)(h->base + bytes);
     return true;
 }

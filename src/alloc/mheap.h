@@ -14,6 +14,9 @@
 #include "alloc/persist.h"
 
 #define MHEAP_CENTRALS_MAX 8192
+/* Longest run: zeroing it stays a small step, and a pause inside it short. */
+#define RUN_BYTES_MAX      (16u << 10)
+#define RUN_BYTES_TINY     64u
 
 struct mheap {
     /* const after init */
@@ -27,6 +30,7 @@ struct mheap {
     void *pagealloc_block;    /* owned */
     size_t pagealloc_bytes;
     bool clobber;             /* overwrite dead objects */
+    uint32_t run_bytes;       /* longest run; RUN_BYTES_MAX but in tiny mode */
 
     /* read by every marker and barrier, changed when the heap grows */
     aword limit CACHE_ALIGNED; /* atomic: bytes from base that are grown; pairs: heap.grow */

@@ -187,6 +187,7 @@ publish(struct gc_heap *heap, enum action action)
     RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node) {
         ahalf_store_release(&m->request, epoch); /* pairs: handshake.ask */
         __atomic_store_n(&m->self->poll, 1, __ATOMIC_RELAXED);
+        chaos_point(&heap->os, CHAOS_REQUEST);
     }
     gcrt_lock_release(&r->lock);
     return epoch;

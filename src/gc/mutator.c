@@ -371,7 +371,7 @@ copy_window(struct gcrt_mutator *m, uintptr_t sp)
 
     m->nwindow = (uint32_t)min_size(there, WINDOW_WORDS);
     for (uint32_t i = 0; i < m->nwindow; i++)
-        m->window[i] = RACY_READ(sp + i * WORD);
+        m->window[i] = STACK_READ(sp + i * WORD);
 }
 
 void

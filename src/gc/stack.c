@@ -40,7 +40,7 @@ collect_range(struct collector *c, uintptr_t from, uintptr_t to)
     uintptr_t limit = aword_load_acquire(&h->limit) + 1; /* pairs: heap.grow */
 
     for (; from < to; from += WORD) {
-        uintptr_t word = RACY_READ(from);
+        uintptr_t word = STACK_READ(from);
 
         if (word - base <= limit)
             collect_word(c, word);

@@ -51,33 +51,72 @@ const char *
 op_name(enum op_code code)
 {
     static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
-        "load", "hide", "swap", "cas", "copy", "move_register", "interior", "drop",
+        "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
         "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
         "safepoint", "block", "silent", "detach", "collect", "gogc" };
 
     return names[code];
 }
 
-/* In a hundred and some: how often each operation is drawn. */
+/* How often each operation is drawn, before a program's own taste. */
 static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
-    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4,
+    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4,
     [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5, [OP_GLOBAL_PUT] = 8,
     [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3, [OP_HANDLE_GET] = 3,
-    [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 5, [OP_SILENT] = 4,
-    [OP_DETACH] = 3, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
+    [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3, [OP_SILENT] = 2,
+    [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
+
+/*
+ * A program has a taste: it does without about half of the operations and likes some of the
+ * others.  ("Swarm testing", Groce et al., ISSTA 2012: programs that use everything a little
+ * rarely do one thing often enough.)
+ */
+static void
+draw_taste(uint64_t *rng, unsigned *taste)
+{
+    for (unsigned i = 0; i < OP_CODES; i++)
+        taste[i] = rand_below(rng, 2) ? 0 : weights[i] * (1 + (unsigned)rand_below(rng, 6));
+    taste[OP_NEW] += 20;
+    taste[OP_DROP] += 2;
+    if (rand_below(rng, 4) != 0)
+        taste[OP_NEW_LARGE] = 0; /* thousands of points each */
+}
+
+/* A few mutators fight over one global: the programs that the barrier's proof is about. */
+static void
+draw_duel(struct program *p, uint64_t *rng, unsigned *taste)
+{
+    static const enum chaos_place places[] = { CHAOS_REQUEST, CHAOS_BARRIER_STORE,
+        CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER, CHAOS_MARK_PUSH, CHAOS_TERMINATE };
+
+    static const uint8_t fighting[] = { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_LOAD,
+        OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP, OP_SAFEPOINT };
+
+    for (unsigned i = 0; i < OP_CODES; i++)
+        taste[i] = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(fighting); i++)
+        taste[fighting[i]] = 1 + (unsigned)rand_below(rng, 8);
+    for (unsigned i = 0; i < 2; i++)
+        p->favourites[i] = places[rand_below(rng, ARRAY_LEN(places))];
+    p->nplayers = 2;
+    p->nregisters = 2;
+    p->nglobals = 1;
+    p->nshapes = 1;
+    p->stress = 1 + p->stress % 6;
+}
 
 static enum op_code
-draw_code(uint64_t *rng)
+draw_code(uint64_t *rng, const unsigned *taste)
 {
     unsigned sum = 0, dice;
 
     for (unsigned i = 0; i < OP_CODES; i++)
-        sum += weights[i];
+        sum += taste[i];
     dice = (unsigned)rand_below(rng, sum);
     for (unsigned i = 0; i < OP_CODES; i++) {
-        if (dice < weights[i])
+        if (dice < taste[i])
             return (enum op_code)i;
-        dice -= weights[i];
+        dice -= taste[i];
     }
     return OP_NONE;
 }
@@ -86,18 +125,28 @@ void
 program_draw(struct program *p, uint64_t seed)
 {
     static const int64_t gogcs[] = { 0, 5, 50, 100, 1000 };
+    unsigned taste[OP_CODES];
     uint64_t rng = seed;
 
     memset(p, 0, sizeof *p);
     p->nplayers = 1 + (unsigned)rand_below(&rng, 3);
     p->cpus = 1 + (unsigned)rand_below(&rng, 3);
     p->threads = 1 + (unsigned)rand_below(&rng, 2);
-    p->stress = 1 + (uint32_t)rand_below(&rng, 12);
+    p->stress = 1 + (uint32_t)rand_below(&rng, 30);
+    p->nregisters = 2 + (unsigned)rand_below(&rng, REGISTERS - 1);
+    p->nglobals = 1 + (unsigned)rand_below(&rng, GLOBALS);
     p->gogc = gogcs[rand_below(&rng, ARRAY_LEN(gogcs))];
+    p->nshapes = 1 + (unsigned)rand_below(&rng, SHAPES);
+    p->junk = rand_below(&rng, 4) == 0;
+    draw_taste(&rng, taste);
+    for (unsigned i = 0; i < 2; i++)
+        p->favourites[i] = (enum chaos_place)rand_below(&rng, CHAOS_PLACE_COUNT);
+    if (rand_below(&rng, 2))
+        draw_duel(p, &rng, taste);
     for (unsigned i = 0; i < p->nplayers; i++) {
         p->nops[i] = 20 + (unsigned)rand_below(&rng, OPS_MAX - 20);
         for (unsigned k = 0; k < p->nops[i]; k++)
-            p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng), (uint8_t)rand_next(&rng),
+            p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
 }
@@ -107,7 +156,7 @@ program_draw(struct program *p, uint64_t seed)
 static void *volatile *
 reg(struct player *pl, uint8_t i)
 {
-    return &pl->registers[i % REGISTERS];
+    return &pl->registers[i % pl->world->program->nregisters];
 }
 
 static struct entry *
@@ -152,7 +201,7 @@ initialise(struct player *pl, struct entry *e, const struct op *op)
     for (unsigned i = 0; i < n && i < (op->c & 3u); i++) {
         uint8_t from = (uint8_t)(op->b + i);
 
-        if (from % REGISTERS == op->a % REGISTERS)
+        if (reg(pl, from) == reg(pl, op->a))
             continue; /* its own address: then it would be stored somewhere */
         *(void **)entry_slot(e, i) = entry_encode(e, *reg(pl, from));
         sim_point();
@@ -186,7 +235,7 @@ allocate(struct player *pl, const struct op *op, enum shape shape, size_t *bytes
 static void
 do_new(struct player *pl, const struct op *op, bool large)
 {
-    enum shape shape = large ? SHAPE_ARRAY : (enum shape)(op->b % SHAPES);
+    enum shape shape = large ? SHAPE_ARRAY : (enum shape)(op->b % pl->world->program->nshapes);
     size_t bytes = LARGE_BYTES;
     void *p = large ? gc_alloc_array(&gc_pointer_type, LARGE_BYTES / WORD)
                     : allocate(pl, op, shape, &bytes);
@@ -264,9 +313,27 @@ do_copy(struct player *pl, const struct op *op)
     if (op->c & 0x40)
         gc_clear(&gc_pointer_type, entry_slot(to, 0), n);
     else if (to == from)
-        gc_move(&gc_pointer_type, entry_slot(to, 0), entry_slot(from, entry_nslots(from) - (unsigned)n), n);
+        gc_move(&gc_pointer_type, entry_slot(to, 0),
+                entry_slot(from, entry_nslots(from) - (unsigned)n), n);
     else
         gc_copy(&gc_pointer_type, entry_slot(to, 0), entry_slot(from, 0), n);
+}
+
+/* A pointer goes to a place that others use, is forgotten, and taken back later. */
+static void
+do_lend(struct player *pl, const struct op *op)
+{
+    void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
+
+    gc_write(global, *reg(pl, op->a));
+    *reg(pl, op->a) = NULL;
+    for (unsigned i = op->c % 8; i > 0; i--) {
+        gc_safepoint();
+        sched_yield_now();
+    }
+    *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
+    if (op->c & 8)
+        gc_write(global, *reg(pl, op->c));
 }
 
 static void
@@ -283,7 +350,7 @@ do_interior(struct player *pl, const struct op *op)
 static void
 do_global(struct player *pl, const struct op *op, bool put)
 {
-    void **global = &pl->world->globals[op->b % GLOBALS];
+    void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
     if (put) {
         gc_write(global, *reg(pl, op->a));
@@ -380,6 +447,9 @@ perform(struct player *pl, const struct op *op)
     case OP_HIDE:
         do_load(pl, op, true);
         break;
+    case OP_LEND:
+        do_lend(pl, op);
+        break;
     case OP_SWAP:
         do_swap(pl, op);
         break;
@@ -396,6 +466,8 @@ perform(struct player *pl, const struct op *op)
         do_interior(pl, op);
         break;
     case OP_DROP:
+        if (pl->world->program->junk)
+            pl->registers[REGISTERS] = *reg(pl, op->a);
         *reg(pl, op->a) = NULL;
         break;
     case OP_GLOBAL_PUT:
@@ -446,7 +518,7 @@ step(struct player *pl, const struct op *op)
 {
     sched_note(op_name((enum op_code)op->code), op->a, op->b);
     perform(pl, op);
-    for (uint8_t r = 0; r < REGISTERS; r++)
+    for (uint8_t r = 0; r < pl->world->program->nregisters; r++)
         (void)entry_in(pl, r);
     stats.ops++;
 }
@@ -456,7 +528,7 @@ player_main(void *arg)
 {
     struct player *pl = arg;
     const struct program *p = pl->world->program;
-    void *volatile registers[REGISTERS] = { NULL };
+    void *volatile registers[REGISTERS + 1] = { NULL }; /* the last one is junk */
 
     if (gc_thread_attach(pl->world->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
@@ -514,6 +586,8 @@ count(struct world *w)
     gc_stats_read(w->heap, &s);
     stats.cycles += s.num_gc;
     stats.handshakes += aword_load_relaxed(&w->heap->counters.handshakes);
+    for (unsigned i = 0; i < TIMEHIST_BUCKETS; i++)
+        stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
 }
 
@@ -575,7 +649,7 @@ world_run(const struct program *p, uint64_t schedule, uint64_t step_max)
 
     memset(&w, 0, sizeof w);
     w.program = p;
-    sim_os_reset(p->cpus);
+    sim_os_reset(p->cpus, p->favourites);
     oracle_reset(&w);
     sched_run(schedule, step_max, world_main, &w);
 }

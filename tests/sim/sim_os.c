@@ -29,11 +29,11 @@ static struct {
     size_t used;
     uint64_t mapped; /* bytes of all mappings that have not been undone */
     unsigned cpus;
-    uint64_t faults;
+    enum chaos_place favourites[2]; /* the chaos places where a run likes to stop */
 } arena;
 
 void
-sim_os_reset(unsigned cpus)
+sim_os_reset(unsigned cpus, const enum chaos_place *favourites)
 {
     if (arena.base == NULL) {
         arena.base = mmap((void *)ARENA_BASE, ARENA_BYTES, PROT_READ | PROT_WRITE,
@@ -45,6 +45,8 @@ sim_os_reset(unsigned cpus)
     arena.used = 0;
     arena.mapped = 0;
     arena.cpus = cpus;
+    arena.favourites[0] = favourites[0];
+    arena.favourites[1] = favourites[1];
 }
 
 uint64_t
@@ -79,17 +81,20 @@ sim_os_chaos_hits(enum chaos_place place)
     return chaos_hits[place];
 }
 
-/* At a named place others run more often than elsewhere, and sometimes for long. */
+/*
+ * At a named place others run more often than elsewhere.  At its favourite ones a run often
+ * stops for long: long enough for others to go through whole handshakes.
+ */
 void
 gcrt_os_chaos(struct os *os, enum chaos_place place)
 {
-    uint64_t dice = sched_dice(64);
+    bool liked = place == arena.favourites[0] || place == arena.favourites[1];
+    uint64_t dice = sched_dice(64), park = liked ? 24 : 1;
 
-    (void)os;
     chaos_hits[place]++;
-    if (dice == 0)
-        (void)sched_wait(WAIT_TIME, os, sched_now() + sched_dice(200000));
-    else if (dice < 24)
+    if (dice < park)
+        (void)sched_wait(WAIT_TIME, os, sched_now() + sched_dice(1000) * sched_dice(1000));
+    else if (dice < 32)
         sched_yield_now();
 }
 

@@ -6,8 +6,8 @@
 
 #include "alloc/os/os.h"
 
-/* Forgets all memory; the machine has so many CPUs. */
-void sim_os_reset(unsigned cpus);
+/* Forgets all memory; the machine has so many CPUs; threads like to stop at two places. */
+void sim_os_reset(unsigned cpus, const enum chaos_place *favourites);
 /* Bytes that are mapped; 0 once every heap is destroyed. */
 uint64_t sim_os_mapped(void);
 /* How often a named place was passed, by all runs of the process. */

@@ -29,6 +29,7 @@ enum op_code {
     OP_CLEAR,
     OP_LOAD,
     OP_HIDE, /* load, then clear the slot: only the register is left */
+    OP_LEND, /* store, forget, take back */
     OP_SWAP,
     OP_CAS,
     OP_COPY,
@@ -58,8 +59,11 @@ struct op {
 
 struct program {
     unsigned nplayers, cpus, threads;
+    unsigned nregisters, nglobals, nshapes; /* few: mutators meet more often */
+    enum chaos_place favourites[2]; /* where its threads like to stop */
     uint32_t stress;
     int64_t gogc;
+    bool junk; /* a dropped pointer stays on the stack, where nobody means it */
     unsigned nops[PLAYERS_MAX];
     struct op ops[PLAYERS_MAX][OPS_MAX];
 };
@@ -68,7 +72,7 @@ struct program {
 struct player {
     struct world *world;
     unsigned index;
-    void *volatile *registers; /* REGISTERS words on its stack; NULL before and after */
+    void *volatile *registers; /* on its stack, and a word of junk; NULL before and after */
     gc_handle *handles[HANDLES];
     bool attached;
 };
@@ -82,7 +86,7 @@ struct world {
 };
 
 struct world_stats {
-    uint64_t ops, objects, walks, cycles, handshakes, checks, barrier_words;
+    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists;
 };
 
 /* Draws a program from the seed. */

@@ -44,6 +44,8 @@
 # define RACY_READER
 #endif
 #define RACY_READ(p) (sim_point(), *(const volatile uintptr_t *)(p))
+/* The same for a stack that nobody writes meanwhile: no place for others to run. */
+#define STACK_READ(p) (*(const volatile uintptr_t *)(p))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of_(ptr, type, member) \

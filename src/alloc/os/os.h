@@ -29,6 +29,7 @@
     X(BARRIER_FLUSH)  /* the buffer is full */                                            \
     X(MARK_PUSH)      /* between the mark bit and the push */                             \
     X(MARK_DRY)       /* a marker has found no more work */                               \
+    X(REQUEST)        /* a handshake is asked of one mutator, not yet of the next */      \
     X(ACTION_BEFORE)  /* a handshake is seen, not yet acted on */                         \
     X(ACTION_AFTER)   /* acted on, not yet acknowledged */                                \
     X(SIGNAL_ENTRY)   /* the handler has decided to act */                                \
