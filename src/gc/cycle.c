@@ -22,6 +22,7 @@
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/verify.h"
+#include "gc/wbcheck.h"
 #include "gc/worker.h"
 
 /* How often the assist ratio is brought up to date while marking. */
@@ -286,6 +287,7 @@ end_marking(struct cycle *cy)
     set_phase(heap, PHASE_ENDING);
     gcrt_assist_set_ratio(heap, 0, 0);
     gcrt_verify_marked(heap);
+    gcrt_wbcheck_cycle(heap, true);
     ahalf_store_full(&heap->marking.open, 0);
     gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
@@ -414,6 +416,7 @@ run_cycle(struct gc_heap *heap, bool forced)
 
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_idle(heap);
+    gcrt_wbcheck_cycle(heap, false);
     start_cycle(&cy);
     mark_to_the_end(&cy);
     cy.end_mark_ns = gcrt_os_now_ns();
