@@ -359,7 +359,7 @@ fill_report(struct cycle *cy)
 
     r->cycle = aword_load_relaxed(&heap->cycles.started);
     r->since_start_ns = cy->start_ns - n->start_ns;
-    r->nps = heap->ps.count;
+    r->nps = __atomic_load_n(&heap->ps.count, __ATOMIC_RELAXED);
     r->start_wall_ns = cy->mark_ns - cy->start_ns;
     r->mark_wall_ns = cy->end_mark_ns - cy->mark_ns;
     r->end_wall_ns = cy->end_ns - cy->end_mark_ns;

@@ -61,7 +61,7 @@ struct ps {
     struct lock lock; /* RANK_P */
     struct p *all;    /* lock: added; read racily by statistics (pairs: p.publish) */
     struct p *idle;   /* lock: most recently released first; their caches are empty */
-    uint32_t count;
+    uint32_t count;   /* lock: added; read racily by reports */
 };
 
 struct handshake {

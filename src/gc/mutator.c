@@ -50,7 +50,7 @@ publish_p(struct gc_heap *heap, struct p *p)
     gcrt_lock_acquire(&heap->ps.lock);
     p->next_all = heap->ps.all;
     __atomic_store_n(&heap->ps.all, p, __ATOMIC_RELEASE); /* pairs: p.publish */
-    heap->ps.count++;
+    __atomic_store_n(&heap->ps.count, heap->ps.count + 1, __ATOMIC_RELAXED);
     gcrt_lock_release(&heap->ps.lock);
 }
 
