@@ -132,15 +132,25 @@ gc_impl_write_slow(void *slot, const void *value)
     critical_leave();
 }
 
-void
-gc_impl_write_release(void *slot, const void *value)
+/* The barrier is on, or the store is watched. */
+static NOINLINE void
+release_slow(void *slot, const void *value)
 {
-    critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
         gcrt_barrier_shade(gc_impl_self.mutator, slot_load(slot), (uintptr_t)value);
     watch_begin(slot, WORD);
     slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
     watch_end(slot, WORD);
+}
+
+void
+gc_impl_write_release(void *slot, const void *value)
+{
+    critical_enter();
+    if (LIKELY(gc_impl_self.barrier == BARRIER_OFF))
+        slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    else
+        release_slow(slot, value);
     critical_leave();
 }
 
