@@ -21,6 +21,9 @@
 
 /* ---- allocation ---- */
 
+/* Where the host called the public function that says this. */
+#define SITE __builtin_return_address(0)
+
 /* Is it a type at all?  Whether it makes sense is looked at once, when its kind is made. */
 static void
 check_type(const char *caller, const gc_type *type)
@@ -62,9 +65,10 @@ allocate(const char *caller, bool try, const struct request *req)
 }
 
 static void *
-allocate_one(const char *caller, bool try, const gc_type *type)
+allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
 {
-    struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true };
+    struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true,
+        .site = site };
 
     return allocate(caller, try, &req);
 }
@@ -87,9 +91,9 @@ total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, 
 }
 
 static void *
-allocate_array(const char *caller, bool try, const gc_type *elem, size_t n)
+allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, const void *site)
 {
-    struct request req = { .type = elem, .zero = true };
+    struct request req = { .type = elem, .zero = true, .site = site };
 
     check_type(caller, elem);
     if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
@@ -101,9 +105,9 @@ allocate_array(const char *caller, bool try, const gc_type *elem, size_t n)
 }
 
 static void *
-allocate_flex(const char *caller, bool try, const gc_type *type, size_t n)
+allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const void *site)
 {
-    struct request req = { .type = type, .zero = true };
+    struct request req = { .type = type, .zero = true, .site = site };
 
     check_type(caller, type);
     if (type->form != GC_FORM_FLEX)
@@ -136,38 +140,38 @@ void *
 gc_impl_alloc(const gc_type *type)
 {
     check_single("gc_alloc", type);
-    return allocate_one("gc_alloc", false, type);
+    return allocate_one("gc_alloc", false, type, SITE);
 }
 
 void *
 gc_try_alloc(const gc_type *type)
 {
     check_single("gc_try_alloc", type);
-    return allocate_one("gc_try_alloc", true, type);
+    return allocate_one("gc_try_alloc", true, type, SITE);
 }
 
 void *
 gc_alloc_array(const gc_type *elem, size_t n)
 {
-    return allocate_array("gc_alloc_array", false, elem, n);
+    return allocate_array("gc_alloc_array", false, elem, n, SITE);
 }
 
 void *
 gc_try_alloc_array(const gc_type *elem, size_t n)
 {
-    return allocate_array("gc_try_alloc_array", true, elem, n);
+    return allocate_array("gc_try_alloc_array", true, elem, n, SITE);
 }
 
 void *
 gc_alloc_flex(const gc_type *type, size_t n)
 {
-    return allocate_flex("gc_alloc_flex", false, type, n);
+    return allocate_flex("gc_alloc_flex", false, type, n, SITE);
 }
 
 void *
 gc_try_alloc_flex(const gc_type *type, size_t n)
 {
-    return allocate_flex("gc_try_alloc_flex", true, type, n);
+    return allocate_flex("gc_try_alloc_flex", true, type, n, SITE);
 }
 
 void *

@@ -101,6 +101,7 @@ static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = 
 static void set_stress(gc_options *opt, uint64_t v) { opt->debug_stress = (uint32_t)v; }
 static void set_chaos(gc_options *opt, uint64_t v) { opt->debug_chaos = v; }
 static void set_tiny(gc_options *opt, uint64_t v) { opt->debug_tiny = (int)v; }
+static void set_wbcheck(gc_options *opt, uint64_t v) { opt->debug_wbcheck = (int)v; }
 static void set_failat(gc_options *opt, uint64_t v) { opt->debug_failat = v; }
 
 static const struct knob *
@@ -114,6 +115,7 @@ find_knob(const char *name, size_t len)
         { "chaos", UINT64_MAX, set_chaos },
         { "tiny", 1, set_tiny },
         { "failat", UINT64_MAX, set_failat },
+        { "wbcheck", 1, set_wbcheck },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
@@ -133,7 +135,8 @@ parse_debug(gc_options *opt, const char *text)
 
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, verify, clobberfree, stress, chaos, tiny, failat");
+                    "knobs among gctrace, verify, clobberfree, stress, chaos, tiny, failat, "
+                    "wbcheck");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",

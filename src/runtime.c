@@ -16,6 +16,7 @@
 #include "gc/kind.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
+#include "gc/wbcheck.h"
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
 #include "options.h"
@@ -93,8 +94,13 @@ init_memory(struct gc_heap *heap)
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
     heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;
     if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,
-                heap->options.debug_tiny != 0))
-        return GC_OK;
+                heap->options.debug_tiny != 0)) {
+        if (gcrt_wbcheck_init(heap))
+            return GC_OK;
+        gcrt_work_finish(&heap->work, &heap->os);
+        gcrt_mheap_finish(&heap->mheap);
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for wbcheck");
+    }
     gcrt_mheap_finish(&heap->mheap);
     return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for mark work");
 }
@@ -109,6 +115,7 @@ init_heap(struct gc_heap *heap)
     if (status == GC_OK) {
         status = init_collector(heap);
         if (status != GC_OK) {
+            gcrt_wbcheck_finish(heap);
             gcrt_work_finish(&heap->work, &heap->os);
             gcrt_mheap_finish(&heap->mheap);
         }
@@ -221,6 +228,7 @@ gc_heap_destroy(gc_heap *heap)
         gcrt_os_yield(); /* a thread is in the last lines of its detaching */
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
+    gcrt_wbcheck_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

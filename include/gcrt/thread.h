@@ -65,7 +65,7 @@ struct gc_impl_run {
 
 struct gc_impl_thread {
     volatile uint32_t critical; /* owner: non-zero where no handshake may run here */
-    volatile uint32_t barrier;  /* 0 off, 1 shade old and new, 2 shade old */
+    volatile uint32_t barrier;  /* 0 off, 1 shade old and new, 2 shade old; +4 wbcheck */
     volatile uint32_t poll;     /* non-zero: a handshake wants an answer */
     uint32_t run_mask;          /* runs has run_mask + 1 entries */
     struct gc_impl_run *runs;   /* hash table of allocation runs, never NULL */

@@ -58,7 +58,7 @@ struct gc_type {
     const gc_type *elem;    /* GC_FORM_FLEX: the tail's element type */
     uint32_t tail;          /* GC_FORM_FLEX: offset of the tail */
     uint32_t magic;         /* GC_IMPL_TYPE_MAGIC */
-    void *reserved1;
+    const char *names;      /* the fields' names, "left, right", for reports, or NULL */
 } __attribute__((aligned(64)));
 
 GC_IMPL_ASSERT(sizeof(struct gc_type) == 64, "a type is one cache line");
@@ -77,7 +77,7 @@ GC_API extern const gc_type gc_byte_type;
         GC_FORM_FIELDS, 0,                                                                  \
         (uint16_t)(sizeof(name_##_gc_fields) / sizeof(gc_field)),                           \
         0 GC_IMPL_MAP(GC_IMPL_MASK, T, __VA_ARGS__), name_##_gc_fields, 0, 0, 0,            \
-        GC_IMPL_TYPE_MAGIC, 0 }
+        GC_IMPL_TYPE_MAGIC, #__VA_ARGS__ }
 
 /* GC_TYPE_NOSCAN(name, T): objects without pointers; the collector never reads them. */
 #define GC_TYPE_NOSCAN(name_, T)                                                            \
@@ -106,7 +106,7 @@ GC_API extern const gc_type gc_byte_type;
     static const gc_type name_ __attribute__((unused)) = { #T, (uint32_t)sizeof(T),         \
         GC_FORM_FLEX, 0, (uint16_t)(sizeof(name_##_gc_fields) / sizeof(gc_field)),          \
         0 GC_IMPL_MAP(GC_IMPL_MASK, T, __VA_ARGS__), name_##_gc_fields, 0, &(elem_),        \
-        (uint32_t)offsetof(T, tail_), GC_IMPL_TYPE_MAGIC, 0 }
+        (uint32_t)offsetof(T, tail_), GC_IMPL_TYPE_MAGIC, #__VA_ARGS__ }
 #define GC_TYPE_FLEX_PLAIN(name_, T, tail_, elem_)                                          \
     static const gc_type name_ __attribute__((unused)) = { #T, (uint32_t)sizeof(T),         \
         GC_FORM_FLEX, 0, 0, 0, 0, 0, &(elem_), (uint32_t)offsetof(T, tail_),                \

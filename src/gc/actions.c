@@ -17,18 +17,12 @@
 #include "gc/barrier.h"
 #include "gc/stack.h"
 
-static void
-set_barrier(struct gcrt_mutator *m, uint32_t barrier)
-{
-    __atomic_store_n(&m->self->barrier, barrier, __ATOMIC_RELAXED);
-}
-
 /* H1.  Newborns stay white until the own scan. */
 static void
 action_barrier_on(struct gcrt_mutator *m)
 {
     m->credit = 0;
-    set_barrier(m, BARRIER_HYBRID);
+    barrier_set(m, BARRIER_HYBRID);
 }
 
 /* H3. */
@@ -38,7 +32,7 @@ action_scan(struct gcrt_mutator *m, uintptr_t sp)
     aword_add_relaxed(&m->heap->marking.stack_work, gcrt_stack_collect(m, sp));
     if (m->p != NULL)
         gcrt_mcache_blacken(&m->p->cache, m->heap->registry.black_gen);
-    set_barrier(m, BARRIER_DELETION);
+    barrier_set(m, BARRIER_DELETION);
 }
 
 /* H4.  Says whether anything grey was still private to m (I-ragged-done). */
@@ -58,7 +52,7 @@ action_barrier_off(struct gcrt_mutator *m)
 {
     m->nbarrier = 0; /* marking is complete: whatever is buffered is marked */
     (void)gcrt_marker_flush(&m->marker);
-    set_barrier(m, BARRIER_OFF);
+    barrier_set(m, BARRIER_OFF);
 }
 
 /* H6. */

@@ -22,9 +22,12 @@
  * Concurrency: the buffer is the mutator's own.  Shading only queues, so a barrier costs no
  * miss; a full buffer is marked in one go with prefetching, or, before marking is open,
  * handed over unresolved (stack.c says why).
+ * Under wbcheck=1 every store comes here and is made together with its shadow (wbcheck.c).
  * Cost: off, one load and a branch, inline; on, a call and two appends.
  */
 #include "gc/barrier.h"
+
+#include "gc/wbcheck.h"
 
 #include <gcrt/barrier.h>
 
@@ -93,11 +96,26 @@ void
 gcrt_barrier_shade(struct gcrt_mutator *m, uintptr_t old, uintptr_t new_)
 {
     buffer_word(m, old);
-    if (m->self->barrier == BARRIER_HYBRID)
+    if (barrier_state(m->self) == BARRIER_HYBRID)
         buffer_word(m, new_);
 }
 
 /* ---- stores ---- */
+
+/* wbcheck=1: in between slot and shadow change together. */
+static inline void
+watch_begin(const void *slot, size_t bytes)
+{
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED))
+        gcrt_wbcheck_begin(gc_impl_self.mutator, slot, bytes);
+}
+
+static inline void
+watch_end(const void *slot, size_t bytes)
+{
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED))
+        gcrt_wbcheck_end(gc_impl_self.mutator, slot, bytes);
+}
 
 void
 gc_impl_write_slow(void *slot, const void *value)
@@ -105,28 +123,47 @@ gc_impl_write_slow(void *slot, const void *value)
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
     critical_enter();
-    if (gc_impl_self.barrier != BARRIER_OFF)
+    if (barrier_state(&gc_impl_self) != BARRIER_OFF)
         gcrt_barrier_shade(m, slot_load(slot), (uintptr_t)value);
     chaos_point(&m->heap->os, CHAOS_BARRIER_STORE);
+    watch_begin(slot, WORD);
     slot_store_relaxed(slot, (uintptr_t)value);
+    watch_end(slot, WORD);
     critical_leave();
+}
+
+/* The barrier is on, or the store is watched. */
+static NOINLINE void
+release_slow(void *slot, const void *value)
+{
+    if (barrier_state(&gc_impl_self) != BARRIER_OFF)
+        gcrt_barrier_shade(gc_impl_self.mutator, slot_load(slot), (uintptr_t)value);
+    watch_begin(slot, WORD);
+    slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    watch_end(slot, WORD);
 }
 
 void
 gc_impl_write_release(void *slot, const void *value)
 {
     critical_enter();
-    if (gc_impl_self.barrier != BARRIER_OFF)
-        gcrt_barrier_shade(gc_impl_self.mutator, slot_load(slot), (uintptr_t)value);
-    slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    if (LIKELY(gc_impl_self.barrier == BARRIER_OFF))
+        slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    else
+        release_slow(slot, value);
     critical_leave();
 }
 
 static bool
 slot_cas(void *slot, uintptr_t expected, uintptr_t value)
 {
-    return __atomic_compare_exchange_n((uintptr_t *)slot, &expected, value, false,
+    bool done;
+
+    watch_begin(slot, WORD);
+    done = __atomic_compare_exchange_n((uintptr_t *)slot, &expected, value, false,
             __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    watch_end(slot, WORD);
+    return done;
 }
 
 /* The value that is replaced must be the one that was shaded, hence a loop. */
@@ -138,7 +175,7 @@ gc_impl_exchange(void *slot, const void *value)
     critical_enter();
     do {
         old = slot_load(slot);
-        if (gc_impl_self.barrier != BARRIER_OFF)
+        if (barrier_state(&gc_impl_self) != BARRIER_OFF)
             gcrt_barrier_shade(gc_impl_self.mutator, old, (uintptr_t)value);
     } while (!slot_cas(slot, old, (uintptr_t)value));
     critical_leave();
@@ -151,7 +188,7 @@ gc_impl_cas(void *slot, const void *expected, const void *value)
     bool done;
 
     critical_enter();
-    if (gc_impl_self.barrier != BARRIER_OFF)
+    if (barrier_state(&gc_impl_self) != BARRIER_OFF)
         gcrt_barrier_shade(gc_impl_self.mutator, (uintptr_t)expected, (uintptr_t)value);
     done = slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
     critical_leave();
@@ -173,10 +210,10 @@ shade_bulk(const char *dst, const char *src, size_t bytes)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
-    if (gc_impl_self.barrier == BARRIER_OFF)
+    if (barrier_state(&gc_impl_self) == BARRIER_OFF)
         return;
     gcrt_barrier_shade_range(m, dst, bytes);
-    if (src != NULL && gc_impl_self.barrier == BARRIER_HYBRID)
+    if (src != NULL && barrier_state(&gc_impl_self) == BARRIER_HYBRID)
         gcrt_barrier_shade_range(m, src, bytes);
 }
 
@@ -186,11 +223,13 @@ step(char *dst, const char *src, size_t bytes, bool backwards)
 {
     critical_enter();
     shade_bulk(dst, src, bytes);
+    watch_begin(dst, bytes);
     for (size_t i = 0; i < bytes; i += WORD) {
         size_t at = backwards ? bytes - WORD - i : i;
 
         slot_store_relaxed(dst + at, src == NULL ? 0 : slot_load(src + at));
     }
+    watch_end(dst, bytes);
     critical_leave();
 }
 
@@ -276,6 +315,8 @@ gcrt_barrier_root_store(struct gc_heap *heap, void *slot, uintptr_t value)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
+    if (UNLIKELY(heap->wbcheck != NULL))
+        gcrt_wbcheck_publish(heap, value);
     if (m != NULL && m->heap == heap && m->block_depth == 0)
         gc_impl_write_release(slot, (const void *)value);
     else

@@ -6,7 +6,30 @@
 
 #include "gc/mutator.h"
 
-enum { BARRIER_OFF = 0, BARRIER_HYBRID = 1, BARRIER_DELETION = 2 };
+/*
+ * A thread's barrier word: one of the first three, and BARRIER_WATCHED beside it all the
+ * time under wbcheck=1, so that every store comes through the slow half.
+ */
+enum {
+    BARRIER_OFF = 0,
+    BARRIER_HYBRID = 1,
+    BARRIER_DELETION = 2,
+    BARRIER_STATE = 3,
+    BARRIER_WATCHED = 4
+};
+
+static inline uint32_t
+barrier_state(const struct gc_impl_thread *self)
+{
+    return self->barrier & BARRIER_STATE;
+}
+
+static inline void
+barrier_set(struct gcrt_mutator *m, uint32_t state)
+{
+    __atomic_store_n(&m->self->barrier,
+            state | (m->heap->wbcheck != NULL ? BARRIER_WATCHED : 0), __ATOMIC_RELAXED);
+}
 
 /* Shades what the store makes unreachable and, before m's own scan, what it publishes. */
 void gcrt_barrier_shade(struct gcrt_mutator *m, uintptr_t old, uintptr_t new_);

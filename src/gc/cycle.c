@@ -22,6 +22,7 @@
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/verify.h"
+#include "gc/wbcheck.h"
 #include "gc/worker.h"
 
 /* How often the assist ratio is brought up to date while marking. */
@@ -286,6 +287,7 @@ end_marking(struct cycle *cy)
     set_phase(heap, PHASE_ENDING);
     gcrt_assist_set_ratio(heap, 0, 0);
     gcrt_verify_marked(heap);
+    gcrt_wbcheck_cycle(heap, true);
     ahalf_store_full(&heap->marking.open, 0);
     gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
@@ -357,7 +359,7 @@ fill_report(struct cycle *cy)
 
     r->cycle = aword_load_relaxed(&heap->cycles.started);
     r->since_start_ns = cy->start_ns - n->start_ns;
-    r->nps = heap->ps.count;
+    r->nps = __atomic_load_n(&heap->ps.count, __ATOMIC_RELAXED);
     r->start_wall_ns = cy->mark_ns - cy->start_ns;
     r->mark_wall_ns = cy->end_mark_ns - cy->mark_ns;
     r->end_wall_ns = cy->end_ns - cy->end_mark_ns;
@@ -414,6 +416,7 @@ run_cycle(struct gc_heap *heap, bool forced)
 
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_idle(heap);
+    gcrt_wbcheck_cycle(heap, false);
     start_cycle(&cy);
     mark_to_the_end(&cy);
     cy.end_mark_ns = gcrt_os_now_ns();

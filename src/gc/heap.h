@@ -61,7 +61,7 @@ struct ps {
     struct lock lock; /* RANK_P */
     struct p *all;    /* lock: added; read racily by statistics (pairs: p.publish) */
     struct p *idle;   /* lock: most recently released first; their caches are empty */
-    uint32_t count;
+    uint32_t count;   /* lock: added; read racily by reports */
 };
 
 struct handshake {
@@ -160,6 +160,7 @@ struct gc_heap {
     struct marking marking;
     struct cycles cycles;
     struct counters counters;
+    struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */
     /* const: called by the coordinator after each cycle, outside every lock; may be NULL */
     void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);

@@ -18,6 +18,7 @@
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
 
@@ -250,5 +251,9 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     if (UNLIKELY(m->over_goal))
         gcrt_throttle(m);
     p = try_once(m, req);
-    return LIKELY(p != NULL) ? p : retry(m, req);
+    if (UNLIKELY(p == NULL))
+        p = retry(m, req);
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL)
+        return gcrt_wbcheck_born(m, p, req->site) ? p : NULL;
+    return p;
 }

@@ -12,6 +12,7 @@ struct request {
     size_t bytes;        /* of the whole object, >= 1 */
     bool single;         /* one element of a type that is not flexible */
     bool zero;           /* memory without pointers must be zeroed, too */
+    const void *site;    /* return address of the host's call, for wbcheck */
 };
 
 /* NULL without memory, after a collection and the host's oom handler did not help. */

@@ -207,6 +207,10 @@ gc_trace(gc_tracer *tracer, const void *obj)
 {
     struct marker *mk = &tracer->marker;
 
+    if (UNLIKELY(mk->report != NULL)) {
+        mk->report(mk, (uintptr_t)obj);
+        return;
+    }
     make_room(mk, 1);
     mk->nbatch = append(mk, mk->nbatch, (uintptr_t)obj);
 }

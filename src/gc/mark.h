@@ -23,6 +23,8 @@ struct marker {
     struct workqueue queue; /* owner */
     uint64_t marked;       /* owner: bytes marked, not yet in heap->marking */
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
+    /* const: NULL, or who gets what trace functions report instead of the batch */
+    void (*report)(struct marker *mk, uintptr_t word);
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
 };

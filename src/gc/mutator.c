@@ -50,7 +50,7 @@ publish_p(struct gc_heap *heap, struct p *p)
     gcrt_lock_acquire(&heap->ps.lock);
     p->next_all = heap->ps.all;
     __atomic_store_n(&heap->ps.all, p, __ATOMIC_RELEASE); /* pairs: p.publish */
-    heap->ps.count++;
+    __atomic_store_n(&heap->ps.count, heap->ps.count + 1, __ATOMIC_RELAXED);
     gcrt_lock_release(&heap->ps.lock);
 }
 
@@ -81,6 +81,8 @@ gcrt_p_release(struct gc_heap *heap, struct p *p)
 void
 gcrt_mutator_show_runs(struct gcrt_mutator *m)
 {
+    if (UNLIKELY(m->heap->wbcheck != NULL))
+        return; /* every allocation takes the slow path */
     m->self->runs = m->p->cache.table->runs;
     m->self->run_mask = m->p->cache.table->mask;
 }
@@ -194,7 +196,7 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     epoch = ahalf_load_relaxed(&heap->handshake.epoch);
     ahalf_store_relaxed(&m->request, epoch);
     ahalf_store_relaxed(&m->answered, epoch);
-    __atomic_store_n(&m->self->barrier, r->barrier, __ATOMIC_RELAXED);
+    barrier_set(m, r->barrier);
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     if (r->black)
         gcrt_mcache_blacken(&m->p->cache, r->black_gen);
@@ -270,7 +272,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
      * that is not black yet would make its objects black too early (I-own-snapshot).  All
      * spans go back before H6 can be complete without us, so the sweep finds them.
      */
-    gcrt_mcache_flush(&p->cache, gc_impl_self.barrier != BARRIER_OFF);
+    gcrt_mcache_flush(&p->cache, barrier_state(&gc_impl_self) != BARRIER_OFF);
     ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os, CHAOS_DETACH);
     delist(m); /* the record may be another thread's from here on */

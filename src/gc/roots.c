@@ -15,6 +15,7 @@
 
 #include "gc/barrier.h"
 #include "gc/error.h"
+#include "gc/wbcheck.h"
 
 #include <gcrt/roots.h>
 
@@ -147,7 +148,7 @@ overlaps_locked(const struct roots *roots, uintptr_t start, uintptr_t end)
 static void
 shade_range(struct gcrt_mutator *m, uintptr_t start, size_t bytes)
 {
-    if (m->self->barrier != BARRIER_OFF)
+    if (barrier_state(m->self) != BARRIER_OFF)
         gcrt_barrier_shade_range(m, (const void *)start, bytes);
 }
 
@@ -192,6 +193,7 @@ gc_root_add(void *start, size_t bytes)
         free(r);
         return gcrt_error(GC_ERR_INVAL, "gc_root_add: the range overlaps a registered one");
     }
+    gcrt_wbcheck_root_add(m->heap, (uintptr_t)start, bytes);
     return GC_OK;
 }
 
@@ -218,6 +220,7 @@ gc_root_remove(void *start)
     struct gcrt_mutator *m = gcrt_mutator_self("gc_root_remove");
     struct root_range *r;
 
+    gcrt_wbcheck_root_remove(m->heap, (uintptr_t)start);
     critical_enter();
     r = unlink_range(&m->heap->roots, (uintptr_t)start);
     if (r == NULL)

@@ -317,3 +317,10 @@ gcrt_os_signal_send(int tid, int signal)
     sched_signal(f);
     return true;
 }
+
+bool
+gcrt_os_symbol(const void *address, char *text, size_t n)
+{
+    (void)address, (void)text, (void)n;
+    return false;
+}

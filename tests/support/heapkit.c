@@ -25,6 +25,7 @@ t_options(gc_options *opt)
     opt->debug_stress = (uint32_t)t_arg("stress", 0);
     opt->debug_chaos = (uint64_t)t_arg("chaos", 0);
     opt->debug_tiny = (int)t_arg("tiny", 0);
+    opt->debug_wbcheck = (int)t_arg("wbcheck", 0);
 }
 
 void

@@ -47,7 +47,7 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
         && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
-        && a->debug_failat == b->debug_failat;
+        && a->debug_failat == b->debug_failat && a->debug_wbcheck == b->debug_wbcheck;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -99,6 +99,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect(opt.debug_gctrace == 0 && opt.debug_verify == 0 && opt.debug_clobberfree == 0);
     cr_expect(opt.debug_stress == 0 && opt.debug_chaos == 0 && opt.debug_tiny == 0);
     cr_expect_eq(opt.debug_failat, 0);
+    cr_expect_eq(opt.debug_wbcheck, 0);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -216,6 +217,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_failat = 12345;
     expect_parsed("GCRT_DEBUG", "failat=12345", &want);
+    want = defaults();
+    want.debug_wbcheck = 1;
+    expect_parsed("GCRT_DEBUG", "wbcheck=1", &want);
 }
 
 Test(options, debug_knobs_can_be_combined_in_any_order)
@@ -228,10 +232,13 @@ Test(options, debug_knobs_can_be_combined_in_any_order)
     want.debug_stress = 10;
     want.debug_chaos = 7;
     want.debug_failat = 3;
+    want.debug_wbcheck = 1;
     expect_parsed("GCRT_DEBUG",
-            "gctrace=1,verify=2,clobberfree=1,stress=10,chaos=7,tiny=1,failat=3", &want);
+            "gctrace=1,verify=2,clobberfree=1,stress=10,chaos=7,tiny=1,failat=3,wbcheck=1",
+            &want);
     expect_parsed("GCRT_DEBUG",
-            "failat=3,tiny=1,chaos=7,stress=10,clobberfree=1,verify=2,gctrace=1", &want);
+            "wbcheck=1,failat=3,tiny=1,chaos=7,stress=10,clobberfree=1,verify=2,gctrace=1",
+            &want);
     want = defaults();
     want.debug_verify = 1;
     expect_parsed("GCRT_DEBUG", "verify=2,verify=1", &want); /* the last one counts */
@@ -241,6 +248,7 @@ Test(options, anything_else_is_no_debug_knob)
 {
     static const char *const others[] = { "gctrace", "gctrace=", "=1", "=", ",", "gctrace=1,",
         ",gctrace=1", "gctrace=1,,tiny=1", "gctrace=2", "tiny=2", "verify=3", "clobberfree=2",
+        "wbcheck=2",
         "stress=4294967296", "chaos=18446744073709551616", "failat=-1", "gctrace=on",
         "gctrace=1;tiny=1", "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1",
         "gctrac=1", "gctracee=1", "unknown=1", "gctrace=1=1", "verify=1,unknown=1",

@@ -21,7 +21,8 @@ enum lock_rank {
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_HEAP,      /* pages */
-    RANK_PERSIST    /* metadata bump allocator */
+    RANK_PERSIST,   /* metadata bump allocator */
+    RANK_WBCHECK    /* wbcheck=1: stores together with their shadow */
 };
 
 struct lock {

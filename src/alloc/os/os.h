@@ -122,4 +122,10 @@ int gcrt_os_signal_default(void);
 /* True if a signal was sent to the thread of this process. */
 bool gcrt_os_signal_send(int tid, int signal);
 
+/*
+ * Writes where an address of code or static data lies, "file+0x1234 (symbol+0x12)".  False
+ * if it is in no loaded file.
+ */
+bool gcrt_os_symbol(const void *address, char *text, size_t n);
+
 #endif

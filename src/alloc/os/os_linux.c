@@ -14,10 +14,13 @@
 
 #include "alloc/base/rand.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -310,4 +313,25 @@ bool
 gcrt_os_signal_send(int tid, int signal)
 {
     return syscall(SYS_tgkill, getpid(), tid, signal) == 0;
+}
+
+/* ---- names ---- */
+
+/* A symbol is known by name only if the file exports it. */
+bool
+gcrt_os_symbol(const void *address, char *text, size_t n)
+{
+    Dl_info info;
+    const char *file;
+    int used;
+
+    if (dladdr(address, &info) == 0 || info.dli_fname == NULL)
+        return false;
+    file = strrchr(info.dli_fname, '/');
+    used = snprintf(text, n, "%s+%#lx", file == NULL ? info.dli_fname : file + 1,
+            (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_fbase));
+    if (info.dli_sname != NULL && used > 0 && (size_t)used < n)
+        (void)snprintf(text + used, n - (size_t)used, " (%s+%#lx)", info.dli_sname,
+                (unsigned long)((uintptr_t)address - (uintptr_t)info.dli_saddr));
+    return true;
 }
