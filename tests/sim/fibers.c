@@ -485,6 +485,21 @@ sched_print_trace(uint64_t lines)
     }
 }
 
+/* Who waits for what. */
+static void
+print_fibers(void)
+{
+    static const char *const names[] = { "runs", "word", "lock", "thread", "time", "over" };
+
+    for (unsigned i = 0; i < sim.nfibers; i++) {
+        const struct fiber *f = &sim.fibers[i];
+
+        fprintf(stderr, "  thread %u: %s %p, until %llu (now %llu), %llu steps, critical %u\n",
+                i, names[f->wait], f->object, (unsigned long long)f->deadline,
+                (unsigned long long)sim.now, (unsigned long long)f->steps, f->words.critical);
+    }
+}
+
 void
 sched_fail(const char *format, ...)
 {
@@ -496,5 +511,6 @@ sched_fail(const char *format, ...)
     vfprintf(stderr, format, args);
     va_end(args);
     fprintf(stderr, " (step %llu, thread %u)\n", (unsigned long long)sim.steps, sim.current);
+    print_fibers();
     abort();
 }

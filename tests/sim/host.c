@@ -60,8 +60,8 @@ op_name(enum op_code code)
 
 /* How often each operation is drawn, before a program's own taste. */
 static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
-    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4,
-    [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5, [OP_GLOBAL_PUT] = 8,
+    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10,
+    [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5, [OP_GLOBAL_PUT] = 8,
     [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3, [OP_HANDLE_GET] = 3,
     [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3, [OP_SILENT] = 2,
     [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
