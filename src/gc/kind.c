@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define TABLE_BUCKETS 512
+#define TABLE_BYTES   ((size_t)64 << 10) /* more than liburcu takes for so many */
 
 /* ---- the types that everybody needs ---- */
 
@@ -30,11 +31,25 @@ const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
 const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
     .magic = GC_IMPL_TYPE_MAGIC };
 
+/*
+ * liburcu aborts the process when malloc refuses it a table.  So ask malloc first for more
+ * than that; what happens between the question and liburcu's own stays its.
+ */
+static bool
+has_table_memory(struct gc_heap *heap)
+{
+    void *probe = gcrt_os_fault(&heap->os) ? NULL : malloc(TABLE_BYTES);
+
+    free(probe);
+    return probe != NULL;
+}
+
 bool
 gcrt_kinds_init(struct gc_heap *heap)
 {
     gcrt_lock_init(&heap->kinds.lock, RANK_KIND);
-    heap->kinds.table = cds_lfht_new(TABLE_BUCKETS, TABLE_BUCKETS, TABLE_BUCKETS, 0, NULL);
+    if (has_table_memory(heap))
+        heap->kinds.table = cds_lfht_new(TABLE_BUCKETS, TABLE_BUCKETS, TABLE_BUCKETS, 0, NULL);
     if (heap->kinds.table == NULL)
         gcrt_lock_finish(&heap->kinds.lock);
     return heap->kinds.table != NULL;
@@ -238,8 +253,10 @@ static struct kind *
 make_kind_locked(
         struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
 {
-    struct kind *kind = gcrt_persist_alloc(&heap->persist, sizeof(*kind));
+    struct kind *kind = NULL;
 
+    if (!mheap_is_full(&heap->mheap)) /* first: what persist gives is never freed */
+        kind = gcrt_persist_alloc(&heap->persist, sizeof(*kind));
     if (kind == NULL)
         return NULL;
     kind->key = key;
@@ -250,8 +267,7 @@ make_kind_locked(
     kind->central.sizeclass = (uint8_t)sizeclass;
     kind->central.noscan = kind->layout.how == SCAN_NONE;
     kind->central.checked = kind->layout.how == SCAN_TRACE;
-    if (!gcrt_mheap_register(&heap->mheap, &kind->central))
-        return NULL;
+    CHECK(gcrt_mheap_register(&heap->mheap, &kind->central)); /* under RANK_KIND, not full */
     RCU_RELEASE(kind);
     rcu_read_lock();
     cds_lfht_add(heap->kinds.table, hash_key(key), &kind->node);
