@@ -19,6 +19,7 @@
 
 #define TABLE_BUCKETS 512
 #define TABLE_BYTES   ((size_t)64 << 10) /* more than liburcu takes for so many */
+#define READER_BYTES  ((size_t)64 << 10) /* more than it takes for some hundred threads */
 
 /* ---- the types that everybody needs ---- */
 
@@ -32,8 +33,9 @@ const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN
     .magic = GC_IMPL_TYPE_MAGIC };
 
 /*
- * liburcu aborts the process when malloc refuses it a table.  So ask malloc first for more
- * than that; what happens between the question and liburcu's own stays its.
+ * liburcu aborts the process when it is refused memory for a table (from malloc) or for a
+ * thread's first reading (mapped).  So ask first for more than that; what happens between
+ * the question and liburcu's own stays its.
  */
 static bool
 has_table_memory(struct gc_heap *heap)
@@ -42,6 +44,19 @@ has_table_memory(struct gc_heap *heap)
 
     free(probe);
     return probe != NULL;
+}
+
+bool
+gcrt_kinds_have_reader(struct gc_heap *heap)
+{
+    void *probe = gcrt_os_map(&heap->os, READER_BYTES);
+
+    if (probe == NULL)
+        return false;
+    gcrt_os_unmap(&heap->os, probe, READER_BYTES, READER_BYTES);
+    rcu_read_lock();
+    rcu_read_unlock();
+    return true;
 }
 
 bool

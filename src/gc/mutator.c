@@ -19,6 +19,7 @@
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
+#include "gc/kind.h"
 
 #include <string.h>
 
@@ -146,7 +147,7 @@ new_record(struct gc_heap *heap)
     gcrt_lock_release(&r->lock);
     if (m != NULL)
         memset(m, 0, sizeof(*m));
-    else
+    else if (gcrt_kinds_have_reader(heap)) /* more threads than ever before */
         m = gcrt_persist_alloc(&heap->persist, sizeof(*m));
     return m;
 }
