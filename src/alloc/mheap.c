@@ -17,6 +17,8 @@
  */
 #include "alloc/mheap.h"
 
+#include "alloc/base/tools.h"
+
 #define GROW_MIN ((size_t)4 << 20)
 #define GROW_MAX ((size_t)64 << 20)
 #define RESERVE_MIN ((size_t)64 << 20)
@@ -56,6 +58,7 @@ unreserve(struct mheap *h)
 {
     size_t grown = aword_load_relaxed(&h->grown);
 
+    unpoison(h->base, grown); /* it may become somebody else's memory */
     gcrt_os_unmap(h->os, h->reservation, h->reservation_bytes,
             grown + h->ndescribed * sizeof(struct mspan));
 }
@@ -126,6 +129,7 @@ grow_by_locked(struct mheap *h, size_t bytes)
         return false;
     if (!gcrt_os_commit(h->os, (void *)(h->base + limit), bytes))
         return false;
+    poison(h->base + limit, bytes);
     gcrt_pagealloc_grow(&h->pages, first, n);
     aword_add_relaxed(&h->grown, bytes);
     aword_add_relaxed(&h->released, bytes);
@@ -347,6 +351,7 @@ gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsign
     (void)init_bits(h, s, CLASS_LARGE);
     s->alloc.large.npages = npages;
     s->alloc.large.bytes = align_up(bytes, WORD);
+    unpoison(span_start(h, s), s->alloc.large.bytes);
     describe(s, c, 1, zero, sweepgen);
     ahalf_store_relaxed(&s->freeindex, 1); /* its one object is allocated */
     link_interior(s, npages);
@@ -360,6 +365,7 @@ gcrt_mheap_free(struct mheap *h, struct mspan *s)
 {
     size_t npages = span_npages(s);
 
+    poison(span_start(h, s), npages << PAGE_SHIFT);
     unlink_pages(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
