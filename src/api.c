@@ -16,6 +16,7 @@
 #include <gcrt/gcrt.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,6 +85,7 @@ total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, 
             || bytes > PTRDIFF_MAX) {
         if (!try)
             gcrt_fatal("%s: %zu elements of %zu bytes overflow", caller, n, elem);
+        (void)gcrt_error(GC_ERR_LIMIT, "%s: %zu elements of %zu bytes overflow", caller, n, elem);
         return false;
     }
     *ret = max_size(bytes, 1);
@@ -340,6 +342,7 @@ struct birth {
     pthread_cond_t settled;
     bool done;
     gc_status status;
+    char why[256]; /* gc_last_error() of the child, whose own is gone with it */
     void *(*run)(void *);
     gc_heap *heap;
     gc_handle *arg;
@@ -365,6 +368,7 @@ thread_main(void *arg)
     void *value, *result;
 
     if (status != GC_OK) {
+        (void)snprintf(b->why, sizeof(b->why), "%s", gc_last_error());
         settle_birth(b, status);
         return NULL;
     }
@@ -420,7 +424,7 @@ gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(voi
     b.arg = gc_handle_new(arg);
     if (b.arg == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_pthread_create: no memory for a handle");
-    error = pthread_create(ret, attr, thread_main, &b);
+    error = gcrt_os_thread_create(&b.heap->os, ret, attr, thread_main, &b);
     if (error != 0) {
         status = status_of_create(error);
     } else {
@@ -433,6 +437,8 @@ gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(voi
         pthread_setcancelstate(cancel, NULL);
         if (status != GC_OK && is_joinable(attr))
             pthread_join(*ret, NULL);
+        if (status != GC_OK)
+            (void)gcrt_error(status, "gc_pthread_create: %s", b.why);
     }
     gc_handle_free(b.arg);
     return status;

@@ -103,6 +103,7 @@ static void set_chaos(gc_options *opt, uint64_t v) { opt->debug_chaos = v; }
 static void set_tiny(gc_options *opt, uint64_t v) { opt->debug_tiny = (int)v; }
 static void set_wbcheck(gc_options *opt, uint64_t v) { opt->debug_wbcheck = (int)v; }
 static void set_failat(gc_options *opt, uint64_t v) { opt->debug_failat = v; }
+static void set_failfrom(gc_options *opt, uint64_t v) { opt->debug_failfrom = v; }
 
 static const struct knob *
 find_knob(const char *name, size_t len)
@@ -115,6 +116,7 @@ find_knob(const char *name, size_t len)
         { "chaos", UINT64_MAX, set_chaos },
         { "tiny", 1, set_tiny },
         { "failat", UINT64_MAX, set_failat },
+        { "failfrom", UINT64_MAX, set_failfrom },
         { "wbcheck", 1, set_wbcheck },
     };
 
@@ -136,7 +138,7 @@ parse_debug(gc_options *opt, const char *text)
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
                     "knobs among gctrace, verify, clobberfree, stress, chaos, tiny, failat, "
-                    "wbcheck");
+                    "failfrom, wbcheck");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",

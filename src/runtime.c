@@ -23,6 +23,7 @@
 
 #include <gcrt/gcrt.h>
 
+#include <errno.h>
 #include <string.h>
 
 #define RESERVE_DEFAULT_MIN ((size_t)64 << 30)
@@ -66,10 +67,23 @@ init_settings(struct gc_heap *heap, const gc_options *opt)
         heap->on_cycle = say_cycle;
 }
 
+static gc_status
+init_threads(struct gc_heap *heap)
+{
+    if (!gcrt_workers_init(heap))
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for marking threads");
+    if (!gcrt_cycles_init(heap))
+        return gcrt_error(GC_ERR_THREAD, "gc_heap_create: the system refuses a thread for the "
+                "collector");
+    return GC_OK;
+}
+
 /* Layer by layer; each step undoes those before it when it fails. */
 static gc_status
 init_collector(struct gc_heap *heap)
 {
+    gc_status status;
+
     if (!gcrt_kinds_init(heap))
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the type registry");
     if (!gcrt_registry_init(heap)) {
@@ -77,12 +91,13 @@ init_collector(struct gc_heap *heap)
         return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
     }
     gcrt_roots_init(heap);
-    if (gcrt_workers_init(heap) && gcrt_cycles_init(heap))
+    status = init_threads(heap);
+    if (status == GC_OK)
         return GC_OK;
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
-    return gcrt_error(GC_ERR_THREAD, "gc_heap_create: no collector thread");
+    return status;
 }
 
 static gc_status
@@ -144,7 +159,8 @@ init_heap_critical(struct gc_heap *heap)
 static struct gc_heap *
 map_heap(const gc_options *opt)
 {
-    struct os os = { .fail_at = opt->debug_failat, .chaos = opt->debug_chaos };
+    struct os os = { .fail_at = opt->debug_failat, .fail_from = opt->debug_failfrom,
+        .chaos = opt->debug_chaos };
     struct gc_heap *heap = gcrt_os_map(&os, sizeof(*heap));
 
     if (heap != NULL)
@@ -152,12 +168,41 @@ map_heap(const gc_options *opt)
     return heap;
 }
 
-static void
+/* The last step of a heap's end: the bytes of address space that the system has kept. */
+static size_t
 unmap_heap(struct gc_heap *heap)
 {
     struct os os = heap->os;
 
     gcrt_os_unmap(&os, heap, sizeof(*heap), sizeof(*heap));
+    return aword_load_relaxed(&os.refused);
+}
+
+/* A failed construction whose memory could not be given back either says both. */
+static gc_status
+discard_heap(struct gc_heap *heap, gc_status status)
+{
+    size_t kept = unmap_heap(heap);
+
+    if (kept != 0)
+        gcrt_error_append("; %zu bytes stay mapped", kept);
+    return status;
+}
+
+static gc_status
+install_signal(struct gc_heap *heap)
+{
+    int signal = heap->handshake.signal;
+    int error = gcrt_os_signal_install(&heap->os, signal, gcrt_handshake_signal);
+
+    if (error == 0)
+        return GC_OK;
+    if (error == EBUSY)
+        return gcrt_error(
+                GC_ERR_THREAD, "gc_heap_create: signal %d has another handler", signal);
+    return gcrt_error(GC_ERR_THREAD,
+            "gc_heap_create: the system refuses a handler for signal %d: %s", signal,
+            strerror(error));
 }
 
 gc_status
@@ -181,15 +226,11 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap's record");
     init_settings(heap, opt);
-    if (!gcrt_os_signal_install(heap->handshake.signal, gcrt_handshake_signal))
-        status = gcrt_error(GC_ERR_THREAD, "gc_heap_create: signal %d has another handler",
-                heap->handshake.signal);
-    else
+    status = install_signal(heap);
+    if (status == GC_OK)
         status = init_heap_critical(heap);
-    if (status != GC_OK) {
-        unmap_heap(heap);
-        return status;
-    }
+    if (status != GC_OK)
+        return discard_heap(heap, status);
     heap->magic = GC_HEAP_MAGIC;
     *ret = heap;
     return GC_OK;
@@ -211,19 +252,10 @@ close_heap(struct gc_heap *heap)
     return empty;
 }
 
-gc_status
-gc_heap_destroy(gc_heap *heap)
+/* Takes down a heap without threads; the bytes of address space that the system has kept. */
+static size_t
+end_heap(struct gc_heap *heap)
 {
-    if (heap == NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
-    if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
-            || heap->magic != GC_HEAP_MAGIC)
-        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
-    if (!close_heap(heap))
-        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
-                heap->registry.count);
-    if (heap == gcrt_heap_default())
-        gcrt_heap_set_default(NULL);
     while (ahalf_load_acquire(&heap->registry.leaving) != 0) /* pairs: registry.left */
         gcrt_os_yield(); /* a thread is in the last lines of its detaching */
     gcrt_cycles_finish(heap);
@@ -235,7 +267,28 @@ gc_heap_destroy(gc_heap *heap)
     gcrt_work_finish(&heap->work, &heap->os);
     gcrt_mheap_finish(&heap->mheap);
     gcrt_persist_finish(&heap->persist);
-    unmap_heap(heap);
+    return unmap_heap(heap);
+}
+
+gc_status
+gc_heap_destroy(gc_heap *heap)
+{
+    size_t kept;
+
+    if (heap == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
+    if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
+            || heap->magic != GC_HEAP_MAGIC)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
+    if (!close_heap(heap))
+        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
+                heap->registry.count);
+    if (heap == gcrt_heap_default())
+        gcrt_heap_set_default(NULL);
+    kept = end_heap(heap);
+    if (kept != 0)
+        return gcrt_error(GC_ERR_NOMEM,
+                "gc_heap_destroy: the heap has ended, but %zu bytes stay mapped", kept);
     return GC_OK;
 }
 
@@ -256,7 +309,10 @@ gc_init(const gc_options *opt)
         return status;
     status = gc_thread_attach(heap);
     if (status != GC_OK) {
-        CHECK(gc_heap_destroy(heap) == GC_OK);
+        size_t kept = end_heap(heap);
+
+        if (kept != 0)
+            gcrt_error_append("; %zu bytes stay mapped", kept);
         return status;
     }
     gcrt_heap_set_default(heap);
@@ -273,6 +329,6 @@ gc_shutdown(void)
         return;
     if (m != NULL && m->heap == heap)
         gc_thread_detach();
-    if (gc_heap_destroy(heap) != GC_OK)
+    if (gc_heap_destroy(heap) == GC_ERR_BUSY)
         gcrt_fatal("gc_shutdown: %s", gc_last_error());
 }

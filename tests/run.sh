@@ -11,7 +11,8 @@
 #   gcc      gcc, release: unit, api, stress, race, oom, examples
 #   clang    clang, release: the same
 #   verify   gcc, debug assertions compiled in: the same
-#   asan     gcc, AddressSanitizer and UndefinedBehaviorSanitizer: the same
+#   asan     gcc, AddressSanitizer, which is told of dead objects, and
+#            UndefinedBehaviorSanitizer: the same
 #   tsan     gcc, ThreadSanitizer: race and stress
 #   lint     the sources' rules, on the gcc row's build
 #   model    the Spin model and its mutants
@@ -59,7 +60,8 @@ build_row()
             -Dverify=true ;;
     asan)
         CC=gcc CXX=g++ configure build/asan $STRICT -Dbuildtype=debugoptimized \
-            -Ddefault_library=static -Db_sanitize=address,undefined ;;
+            -Ddefault_library=static -Db_sanitize=address,undefined \
+            -Dasan_poison=true ;;
     tsan)
         CC=gcc CXX=g++ configure build/tsan $STRICT -Dbuildtype=debugoptimized \
             -Ddefault_library=static -Db_sanitize=thread ;;

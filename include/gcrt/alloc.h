@@ -11,8 +11,9 @@ GC_IMPL_BEGIN
  * All functions here are for attached threads that are inside; from another thread they
  * are a fatal error.  Objects come zeroed (except _uninit) and aligned as Go's size
  * classes are: 8 bytes, 16 from 32 bytes on, and so on.  Out of memory goes to the heap's
- * oom handler; gc_try_ forms return NULL then, the others do not return.  A size that
- * overflows is out of memory for gc_try_ forms and fatal for the others.
+ * oom handler; gc_try_ forms return NULL then, and gc_last_error() says why; the others do
+ * not return.  A size that overflows is out of memory for gc_try_ forms and fatal for the
+ * others.
  */
 
 /* One object of the type.  Use the macro-like inline gc_alloc; this is its slow half. */

@@ -47,7 +47,8 @@ typedef struct gc_options {
     uint32_t debug_stress;  /* N: a cycle every N slow-path allocations; 0: off */
     uint64_t debug_chaos;   /* seed: yields and sleeps at named points; 0: off */
     int debug_tiny;         /* 1: two-entry barrier buffers, tiny work buffers */
-    uint64_t debug_failat;  /* N: the N-th OS memory or thread call fails; 0: off */
+    uint64_t debug_failat;  /* N: the N-th call to the system that can fail fails; 0: off */
+    uint64_t debug_failfrom; /* N: that one and all later ones; 0: off */
     int debug_wbcheck;      /* 1: a store without gc_write is a fatal line that names it */
 } gc_options;
 
@@ -57,9 +58,9 @@ GC_API void gc_options_default(gc_options *opt);
 /*
  * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_THREADS,
  * GCRT_DEBUG ("gctrace=1,verify=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,failat=N,
- * wbcheck=1"); plain GOGC where GCRT_GOGC is absent.  A malformed value is GC_ERR_ENV, named by
- * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment
- * is ignored.
+ * failfrom=N,wbcheck=1"); plain GOGC where GCRT_GOGC is absent.  A malformed value is
+ * GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID
+ * program the environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

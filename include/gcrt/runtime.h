@@ -31,7 +31,9 @@ GC_API GC_MUST_CHECK gc_status gc_heap_create(const gc_options *opt, gc_heap **r
 
 /*
  * Ends a heap with all its objects, threads and memory.  GC_ERR_BUSY while threads are
- * attached to it, GC_ERR_INVAL for NULL or a thing that is no heap.
+ * attached to it, GC_ERR_INVAL for NULL or a thing that is no heap.  GC_ERR_NOMEM: the heap
+ * has ended, but the system, at its limit of mappings, has kept some of its address space
+ * mapped (without contents).
  */
 GC_API GC_MUST_CHECK gc_status gc_heap_destroy(gc_heap *heap);
 

@@ -15,6 +15,8 @@
  */
 #include "alloc/mcache.h"
 
+#include "alloc/base/tools.h"
+
 #include <string.h>
 
 #define TABLE_MIN 64u
@@ -144,6 +146,7 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
     bool black = mc->black && ahalf_load_relaxed(&s->sweepgen) == mc->black_gen;
 
     chaos_point(mc->heap->os, CHAOS_REFILL);
+    unpoison(start, bytes);
     if (s->needzero)
         memset((void *)start, 0, bytes);
     if (black)
@@ -205,6 +208,7 @@ return_rest(struct mcache *mc, struct gc_impl_run *run, struct mspan *s)
 
     if (rest == 0)
         return;
+    poison((uintptr_t)run->next, rest);
     ahalf_store_release(&s->freeindex, ahalf_load_relaxed(&s->freeindex) - (unsigned)nslots);
     aword_add_owner(&mc->slots[s->sizeclass], (uint64_t)0 - nslots);
     if (!s->noscan)

@@ -17,6 +17,8 @@
  */
 #include "alloc/mheap.h"
 
+#include "alloc/base/tools.h"
+
 #define GROW_MIN ((size_t)4 << 20)
 #define GROW_MAX ((size_t)64 << 20)
 #define RESERVE_MIN ((size_t)64 << 20)
@@ -56,8 +58,9 @@ unreserve(struct mheap *h)
 {
     size_t grown = aword_load_relaxed(&h->grown);
 
+    unpoison(h->base, grown); /* it may become somebody else's memory */
     gcrt_os_unmap(h->os, h->reservation, h->reservation_bytes,
-            grown + (grown >> PAGE_SHIFT) * sizeof(struct mspan));
+            grown + h->ndescribed * sizeof(struct mspan));
 }
 
 bool
@@ -92,7 +95,7 @@ gcrt_mheap_register(struct mheap *h, struct mcentral *c)
 {
     unsigned n = ahalf_load_relaxed(&h->ncentrals);
 
-    if (n == MHEAP_CENTRALS_MAX)
+    if (mheap_is_full(h))
         return false;
     c->index = (uint16_t)n;
     h->centrals[n] = c;
@@ -102,7 +105,42 @@ gcrt_mheap_register(struct mheap *h, struct mcentral *c)
 
 /* ---- pages ---- */
 
-/* Makes room for npages more in one piece at the end of the grown range. */
+/* Makes the descriptors of the first npages ready; they stay so, whatever fails later. */
+static bool
+describe_pages_locked(struct mheap *h, size_t npages)
+{
+    size_t more = npages - h->ndescribed;
+
+    if (npages <= h->ndescribed)
+        return true;
+    if (!gcrt_os_commit(h->os, &h->spans[h->ndescribed], more * sizeof(struct mspan)))
+        return false;
+    h->ndescribed = npages;
+    return true;
+}
+
+static bool
+grow_by_locked(struct mheap *h, size_t bytes)
+{
+    size_t limit = aword_load_relaxed(&h->limit);
+    size_t first = limit >> PAGE_SHIFT, n = bytes >> PAGE_SHIFT;
+
+    if (!describe_pages_locked(h, first + n))
+        return false;
+    if (!gcrt_os_commit(h->os, (void *)(h->base + limit), bytes))
+        return false;
+    poison(h->base + limit, bytes);
+    gcrt_pagealloc_grow(&h->pages, first, n);
+    aword_add_relaxed(&h->grown, bytes);
+    aword_add_relaxed(&h->released, bytes);
+    aword_store_release(&h->limit, limit + bytes); /* pairs: heap.grow */
+    return true;
+}
+
+/*
+ * Makes room for npages more in one piece at the end of the grown range: a whole step, or
+ * what is asked for if the OS refuses so much.
+ */
 static bool
 grow_locked(struct mheap *h, size_t npages)
 {
@@ -111,22 +149,11 @@ grow_locked(struct mheap *h, size_t npages)
     size_t step = align_down(min_size(max_size(limit / 8, GROW_MIN), GROW_MAX), GROW_MIN);
     size_t room = (h->npages_max << PAGE_SHIFT) - limit;
     size_t bytes = min_size(max_size(want, step), room);
-    size_t first = limit >> PAGE_SHIFT, n = bytes >> PAGE_SHIFT;
 
     gcrt_lock_assert_held(&h->lock);
     if (want > room)
         return false;
-    if (!gcrt_os_commit(h->os, &h->spans[first], n * sizeof(struct mspan)))
-        return false;
-    if (!gcrt_os_commit(h->os, (void *)(h->base + limit), bytes)) {
-        (void)gcrt_os_decommit(h->os, &h->spans[first], n * sizeof(struct mspan));
-        return false;
-    }
-    gcrt_pagealloc_grow(&h->pages, first, n);
-    aword_add_relaxed(&h->grown, bytes);
-    aword_add_relaxed(&h->released, bytes);
-    aword_store_release(&h->limit, limit + bytes); /* pairs: heap.grow */
-    return true;
+    return grow_by_locked(h, bytes) || (bytes > want && grow_by_locked(h, want));
 }
 
 static void
@@ -324,6 +351,7 @@ gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsign
     (void)init_bits(h, s, CLASS_LARGE);
     s->alloc.large.npages = npages;
     s->alloc.large.bytes = align_up(bytes, WORD);
+    unpoison(span_start(h, s), s->alloc.large.bytes);
     describe(s, c, 1, zero, sweepgen);
     ahalf_store_relaxed(&s->freeindex, 1); /* its one object is allocated */
     link_interior(s, npages);
@@ -337,6 +365,7 @@ gcrt_mheap_free(struct mheap *h, struct mspan *s)
 {
     size_t npages = span_npages(s);
 
+    poison(span_start(h, s), npages << PAGE_SHIFT);
     unlink_pages(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))

@@ -38,6 +38,7 @@ struct mheap {
     /* lock: heap */
     struct lock lock CACHE_ALIGNED;
     struct pagealloc pages;
+    size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
     aword *free_sides;        /* side blocks without a span; linked, metadata memory */
 
     /* sweep (mcentral.h) */
@@ -65,6 +66,13 @@ bool gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist,
         size_t reserve_bytes);
 /* Gives everything back; no span may be used afterwards. */
 void gcrt_mheap_finish(struct mheap *h);
+
+/* No central can be registered any more. */
+static inline bool
+mheap_is_full(const struct mheap *h)
+{
+    return ahalf_load_relaxed(&h->ncentrals) == MHEAP_CENTRALS_MAX;
+}
 
 /* Gives c an index and makes sweeps see it.  RANK_KIND held by the caller.  False: full. */
 bool gcrt_mheap_register(struct mheap *h, struct mcentral *c);

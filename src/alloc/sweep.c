@@ -14,6 +14,8 @@
  */
 #include "alloc/sweep.h"
 
+#include "alloc/base/tools.h"
+
 #define CLOBBER 0xdeadbeefdeadbeefu
 
 /* Bits of word w that are allocated slots. */
@@ -26,15 +28,24 @@ allocated_word(const aword *allocs, size_t w, size_t freeindex)
 }
 
 static void
-clobber_slots(struct mheap *h, struct mspan *s, size_t w, uint64_t dead)
+clobber(uintptr_t object, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += WORD)
+        *(uintptr_t *)(object + i) = CLOBBER; /* nobody else may look at it any more */
+}
+
+/* What debug builds and options do to slots that have just died. */
+static void
+bury_slots(struct mheap *h, struct mspan *s, size_t w, uint64_t dead)
 {
     size_t bytes = span_elem_bytes(s);
 
     for (; dead != 0; dead &= dead - 1) {
         uintptr_t object = span_object(h, s, w * 64 + bit_lowest(dead));
 
-        for (size_t i = 0; i < bytes; i += WORD)
-            *(uintptr_t *)(object + i) = CLOBBER; /* nobody else may look at it any more */
+        if (h->clobber)
+            clobber(object, bytes);
+        poison(object, bytes);
     }
 }
 
@@ -66,8 +77,8 @@ gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
 
         live += bit_count(is);
         freed += bit_count(was) - bit_count(is);
-        if (UNLIKELY(h->clobber) && was != is)
-            clobber_slots(h, s, w, was & ~is);
+        if (UNLIKELY(h->clobber || GCRT_POISON) && was != is)
+            bury_slots(h, s, w, was & ~is);
         aword_store_relaxed(&allocs[w], is);
         aword_store_relaxed(&marks[w], 0);
     }

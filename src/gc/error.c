@@ -11,6 +11,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static __thread char gcrt_last_error[256];
 
@@ -23,6 +24,17 @@ gcrt_error(gc_status code, const char *format, ...)
     vsnprintf(gcrt_last_error, sizeof(gcrt_last_error), format, args);
     va_end(args);
     return code;
+}
+
+void
+gcrt_error_append(const char *format, ...)
+{
+    size_t len = strlen(gcrt_last_error);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(gcrt_last_error + len, sizeof(gcrt_last_error) - len, format, args);
+    va_end(args);
 }
 
 const char *

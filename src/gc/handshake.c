@@ -26,6 +26,11 @@
 
 /* A silent thread is signalled again after so long, in case it was critical. */
 #define RETRY_NS ((uint64_t)500 * 1000)
+/*
+ * With less stack than this below it the handler leaves the answer for later: a host may
+ * survive its own stack's overflow (by siglongjmp), but not one in the middle of an action.
+ */
+#define HANDLER_ROOM 4096
 /* A handshake that takes so long is reported, once. */
 #define STALL_NS ((uint64_t)10 * 1000000000)
 
@@ -123,7 +128,7 @@ gcrt_handshake_signal(int signal)
     if (m == NULL || gc_impl_self.critical || m->block_depth != 0
             || __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) == 0)
         return;
-    if (sp < m->stack_lo || sp >= m->stack_hi)
+    if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
         return;
     cancel = gcrt_os_cancel_defer();
     gc_impl_self.critical = 1;

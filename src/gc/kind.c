@@ -18,6 +18,8 @@
 #include <string.h>
 
 #define TABLE_BUCKETS 512
+#define TABLE_BYTES   ((size_t)64 << 10) /* more than liburcu takes for so many */
+#define READER_BYTES  ((size_t)64 << 10) /* more than it takes for some hundred threads */
 
 /* ---- the types that everybody needs ---- */
 
@@ -30,11 +32,39 @@ const gc_type gc_pointer_type = { .name = "void *", .size = sizeof(void *),
 const gc_type gc_byte_type = { .name = "char", .size = 1, .form = GC_FORM_NOSCAN,
     .magic = GC_IMPL_TYPE_MAGIC };
 
+/*
+ * liburcu aborts the process when it is refused memory for a table (from malloc) or for a
+ * thread's first reading (mapped).  So ask first for more than that; what happens between
+ * the question and liburcu's own stays its.
+ */
+static bool
+has_table_memory(struct gc_heap *heap)
+{
+    void *probe = gcrt_os_fault(&heap->os) ? NULL : malloc(TABLE_BYTES);
+
+    free(probe);
+    return probe != NULL;
+}
+
+bool
+gcrt_kinds_have_reader(struct gc_heap *heap)
+{
+    void *probe = gcrt_os_map(&heap->os, READER_BYTES);
+
+    if (probe == NULL)
+        return false;
+    gcrt_os_unmap(&heap->os, probe, READER_BYTES, READER_BYTES);
+    rcu_read_lock();
+    rcu_read_unlock();
+    return true;
+}
+
 bool
 gcrt_kinds_init(struct gc_heap *heap)
 {
     gcrt_lock_init(&heap->kinds.lock, RANK_KIND);
-    heap->kinds.table = cds_lfht_new(TABLE_BUCKETS, TABLE_BUCKETS, TABLE_BUCKETS, 0, NULL);
+    if (has_table_memory(heap))
+        heap->kinds.table = cds_lfht_new(TABLE_BUCKETS, TABLE_BUCKETS, TABLE_BUCKETS, 0, NULL);
     if (heap->kinds.table == NULL)
         gcrt_lock_finish(&heap->kinds.lock);
     return heap->kinds.table != NULL;
@@ -238,8 +268,10 @@ static struct kind *
 make_kind_locked(
         struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
 {
-    struct kind *kind = gcrt_persist_alloc(&heap->persist, sizeof(*kind));
+    struct kind *kind = NULL;
 
+    if (!mheap_is_full(&heap->mheap)) /* first: what persist gives is never freed */
+        kind = gcrt_persist_alloc(&heap->persist, sizeof(*kind));
     if (kind == NULL)
         return NULL;
     kind->key = key;
@@ -250,8 +282,7 @@ make_kind_locked(
     kind->central.sizeclass = (uint8_t)sizeclass;
     kind->central.noscan = kind->layout.how == SCAN_NONE;
     kind->central.checked = kind->layout.how == SCAN_TRACE;
-    if (!gcrt_mheap_register(&heap->mheap, &kind->central))
-        return NULL;
+    CHECK(gcrt_mheap_register(&heap->mheap, &kind->central)); /* under RANK_KIND, not full */
     RCU_RELEASE(kind);
     rcu_read_lock();
     cds_lfht_add(heap->kinds.table, hash_key(key), &kind->node);

@@ -43,6 +43,8 @@ struct kind {
 
 bool gcrt_kinds_init(struct gc_heap *heap);
 void gcrt_kinds_finish(struct gc_heap *heap);
+/* Is there memory for one more thread that looks up kinds?  Makes the caller such a one. */
+bool gcrt_kinds_have_reader(struct gc_heap *heap);
 
 /* NULL if the type is well formed, else what is wrong with it. */
 const char *gcrt_type_complaint(const gc_type *type);

@@ -18,6 +18,7 @@
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/error.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
@@ -225,6 +226,19 @@ try_once(struct gcrt_mutator *m, const struct request *req)
     return p;
 }
 
+/* gc_last_error() after the NULL of a gc_try_ form. */
+static COLD void
+say_why(struct gcrt_mutator *m, const struct request *req)
+{
+    if (mheap_is_full(&m->heap->mheap))
+        (void)gcrt_error(GC_ERR_LIMIT,
+                "no memory for %zu bytes of type %s; the heap has %d kinds of type and size class, "
+                "and no room for more", req->bytes, req->type->name, MHEAP_CENTRALS_MAX);
+    else
+        (void)gcrt_error(GC_ERR_NOMEM, "no memory for %zu bytes of type %s", req->bytes,
+                req->type->name);
+}
+
 /* Collects, tries, asks the host to let go of something, and so on until it refuses. */
 static COLD void *
 retry(struct gcrt_mutator *m, const struct request *req)
@@ -237,8 +251,10 @@ retry(struct gcrt_mutator *m, const struct request *req)
         p = try_once(m, req);
         if (p != NULL)
             return p;
-        if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg))
+        if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg)) {
+            say_why(m, req);
             return NULL;
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
+#include "gc/kind.h"
 
 #include <string.h>
 
@@ -117,7 +118,7 @@ gcrt_registry_init(struct gc_heap *heap)
 {
     struct registry *r = &heap->registry;
 
-    if (pthread_key_create(&r->exit_key, detach_at_exit) != 0)
+    if (!gcrt_os_key_create(&heap->os, &r->exit_key, detach_at_exit))
         return false;
     gcrt_lock_init(&r->lock, RANK_REGISTRY);
     gcrt_lock_init(&heap->ps.lock, RANK_P);
@@ -146,7 +147,7 @@ new_record(struct gc_heap *heap)
     gcrt_lock_release(&r->lock);
     if (m != NULL)
         memset(m, 0, sizeof(*m));
-    else
+    else if (gcrt_kinds_have_reader(heap)) /* more threads than ever before */
         m = gcrt_persist_alloc(&heap->persist, sizeof(*m));
     return m;
 }
@@ -166,14 +167,18 @@ drop_record(struct gc_heap *heap, struct gcrt_mutator *m)
 static gc_status
 prepare(struct gc_heap *heap, struct gcrt_mutator *m)
 {
+    int error;
+
     m->heap = heap;
     m->self = &gc_impl_self;
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
     m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
     ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
-    if (!gcrt_os_stack_bounds(&m->stack_lo, &m->stack_hi))
-        return gcrt_error(GC_ERR_THREAD, "gc_thread_attach: stack bounds are unknown");
+    error = gcrt_os_stack_bounds(&heap->os, &m->stack_lo, &m->stack_hi);
+    if (error != 0)
+        return gcrt_error(GC_ERR_THREAD, "gc_thread_attach: the stack's bounds are unknown: %s",
+                strerror(error));
     m->p = gcrt_p_acquire(heap);
     if (m->p == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for a P");
@@ -223,7 +228,7 @@ gcrt_mutator_attach(struct gc_heap *heap)
         drop_record(heap, m);
         return status;
     }
-    if (pthread_setspecific(heap->registry.exit_key, m) != 0) {
+    if (!gcrt_os_key_set(&heap->os, heap->registry.exit_key, m)) {
         gcrt_p_release(heap, m->p);
         drop_record(heap, m);
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for thread-specific data");

@@ -185,7 +185,7 @@ gc_root_add(void *start, size_t bytes)
     if (m == NULL)
         return gcrt_error(GC_ERR_DETACHED, "gc_root_add: the thread is not attached");
     (void)gcrt_mutator_self("gc_root_add");
-    r = malloc(sizeof(*r));
+    r = gcrt_os_fault(&m->heap->os) ? NULL : malloc(sizeof(*r));
     if (r == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_root_add: out of memory");
     *r = (struct root_range){ .start = (uintptr_t)start, .end = (uintptr_t)start + bytes };
@@ -275,6 +275,8 @@ gc_handle_new(void *obj)
     critical_leave();
     if (handle != NULL)
         gcrt_barrier_root_store(m->heap, &handle->object, (uintptr_t)obj);
+    else
+        (void)gcrt_error(GC_ERR_NOMEM, "gc_handle_new: out of memory");
     return handle;
 }
 

@@ -13,6 +13,8 @@
  */
 #include "gc/stack.h"
 
+#include "alloc/base/tools.h"
+
 struct collector {
     struct gc_heap *heap;
     struct workbuf *buffer;
@@ -43,7 +45,7 @@ collect_range(struct collector *c, uintptr_t from, uintptr_t to)
         uintptr_t word = STACK_READ(from);
 
         if (word - base <= limit)
-            collect_word(c, word);
+            collect_word(c, as_initialised(word));
     }
 }
 

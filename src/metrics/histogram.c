@@ -12,6 +12,8 @@
  */
 #include "metrics/histogram.h"
 
+#include "gc/error.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -135,12 +137,17 @@ gc_histogram_create(const char *name)
     gc_histogram *hist;
     double *bounds;
 
-    if (n == 0)
+    if (n == 0) {
+        (void)gcrt_error(GC_ERR_NOTFOUND, "gc_histogram_create: %s is no histogram",
+                name == NULL ? "NULL" : name);
         return NULL;
+    }
     /* One block: the struct, n counts, n + 1 bounds; all of them 8-byte words. */
     hist = calloc(1, sizeof(*hist) + n * sizeof(uint64_t) + (n + 1) * sizeof(double));
-    if (hist == NULL)
+    if (hist == NULL) {
+        (void)gcrt_error(GC_ERR_NOMEM, "gc_histogram_create: no memory for %zu buckets", n);
         return NULL;
+    }
     hist->nbuckets = n;
     hist->counts = (uint64_t *)(void *)(hist + 1);
     bounds = (double *)(void *)(hist->counts + n);

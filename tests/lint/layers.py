@@ -62,6 +62,9 @@ def check_system(report, path, line, layer, name):
     elif name.startswith("urcu"):
         if path != "src/alloc/base/rcu.h" and path != "src/alloc/base/rcu.c":
             report.add(path, line, "only base/rcu.h includes liburcu")
+    elif name.startswith(("sanitizer/", "valgrind/")):
+        if path != "src/alloc/base/tools.h":
+            report.add(path, line, "only base/tools.h includes the tools' headers")
     elif layer == "public":
         if name not in PUBLIC_LIBC:
             report.add(path, line, f"public header includes <{name}>")

@@ -16,6 +16,7 @@
 
 #include "fibers.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,10 +58,12 @@ sim_os_mapped(void)
 
 /* ---- faults ---- */
 
-static bool
-fault_here(struct os *os)
+bool
+gcrt_os_fault(struct os *os)
 {
-    return aword_add_relaxed(&os->calls, 1) + 1 == os->fail_at;
+    uint64_t n = aword_add_relaxed(&os->calls, 1) + 1;
+
+    return n == os->fail_at || (os->fail_from != 0 && n >= os->fail_from);
 }
 
 const char *
@@ -116,7 +119,7 @@ take(size_t bytes)
 void *
 gcrt_os_reserve(struct os *os, size_t bytes)
 {
-    void *p = fault_here(os) ? NULL : take(bytes);
+    void *p = gcrt_os_fault(os) ? NULL : take(bytes);
 
     if (p != NULL)
         aword_add_relaxed(&os->reserved, bytes);
@@ -127,7 +130,7 @@ bool
 gcrt_os_commit(struct os *os, void *start, size_t bytes)
 {
     (void)start;
-    if (fault_here(os))
+    if (gcrt_os_fault(os))
         return false;
     aword_add_relaxed(&os->committed, bytes);
     return true;
@@ -136,7 +139,7 @@ gcrt_os_commit(struct os *os, void *start, size_t bytes)
 bool
 gcrt_os_decommit(struct os *os, void *start, size_t bytes)
 {
-    if (fault_here(os))
+    if (gcrt_os_fault(os))
         return false;
     memset(start, 0, bytes);
     aword_add_relaxed(&os->committed, (uint64_t)0 - bytes);
@@ -146,7 +149,7 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {
-    void *p = fault_here(os) ? NULL : take(bytes);
+    void *p = gcrt_os_fault(os) ? NULL : take(bytes);
 
     if (p != NULL) {
         aword_add_relaxed(&os->reserved, bytes);
@@ -246,14 +249,34 @@ gcrt_os_yield(void)
 
 /* ---- threads ---- */
 
+int
+gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
+        void *(*run)(void *), void *arg)
+{
+    (void)attr;
+    if (gcrt_os_fault(os))
+        return EAGAIN;
+    *ret = (pthread_t)sched_id(sched_start(run, arg));
+    sim_point();
+    return 0;
+}
+
 bool
 gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
 {
-    if (fault_here(os))
-        return false;
-    *ret = (pthread_t)sched_id(sched_start(run, arg));
-    sim_point();
-    return true;
+    return gcrt_os_thread_create(os, ret, NULL, run, arg) == 0;
+}
+
+bool
+gcrt_os_key_create(struct os *os, pthread_key_t *ret, void (*destroy)(void *))
+{
+    return !gcrt_os_fault(os) && pthread_key_create(ret, destroy) == 0;
+}
+
+bool
+gcrt_os_key_set(struct os *os, pthread_key_t key, const void *value)
+{
+    return !gcrt_os_fault(os) && pthread_setspecific(key, value) == 0;
 }
 
 void
@@ -283,21 +306,25 @@ gcrt_os_cancel_restore(int type)
     (void)type;
 }
 
-bool
-gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
+int
+gcrt_os_stack_bounds(struct os *os, uintptr_t *lo, uintptr_t *hi)
 {
+    if (gcrt_os_fault(os))
+        return ENOMEM;
     *lo = (uintptr_t)sched_self()->stack;
     *hi = *lo + FIBER_STACK;
-    return true;
+    return 0;
 }
 
 /* ---- signals ---- */
 
-bool
-gcrt_os_signal_install(int signal, void (*handler)(int))
+int
+gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int))
 {
+    if (gcrt_os_fault(os))
+        return EINVAL;
     sched_set_handler(handler, signal);
-    return true;
+    return 0;
 }
 
 int

@@ -450,7 +450,7 @@ Test(kind, beyond_the_limit_there_is_no_kind_but_the_others_go_on)
     static const gc_field field = { 0, 8 };
     gc_type_spec spec = { .size = 40, .form = GC_FORM_FIELDS, .fields = &field, .nfields = 1 };
     const gc_type *type;
-    size_t made = 0;
+    size_t made = 0, bytes;
     void *p;
 
     for (;;) {
@@ -461,7 +461,11 @@ Test(kind, beyond_the_limit_there_is_no_kind_but_the_others_go_on)
     }
     cr_expect_eq(ahalf_load_relaxed(&heap->mheap.ncentrals), MHEAP_CENTRALS_MAX);
     cr_expect_gt(made, MHEAP_CENTRALS_MAX - 10);
-    cr_expect_null(gc_try_alloc(type), "a new kind is refused");
+    bytes = aword_load_relaxed(&heap->persist.total);
+    for (int i = 0; i < 10; i++)
+        cr_expect_null(gc_try_alloc(type), "a new kind is refused");
+    cr_expect_eq(aword_load_relaxed(&heap->persist.total), bytes, "a refusal takes nothing");
+    cr_expect_not_null(strstr(gc_last_error(), "8192 kinds"), "%s", gc_last_error());
     p = gc_try_alloc(kind_at(heap, MHEAP_CENTRALS_MAX - 1)->type);
     cr_expect_not_null(p, "an old one is not");
     gc_collect(heap);

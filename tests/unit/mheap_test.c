@@ -353,19 +353,58 @@ Test(mheap, a_refused_reservation_is_tried_again_with_half)
     cr_assert_eq(aword_load_relaxed(&os.reserved), 0);
 }
 
-/* Growing needs two commits; without one of them nothing has changed. */
+/* What is committed but for descriptors, which stay ready when the growth fails later. */
+static size_t
+committed_beside_descriptors(void)
+{
+    return aword_load_relaxed(&b.os.committed) - b.heap.ndescribed * sizeof(struct mspan);
+}
+
+/* Growing needs two commits; without one of them the heap has not changed. */
 static void
 expect_refusal_at(uint64_t nth)
 {
-    size_t committed = aword_load_relaxed(&b.os.committed);
+    size_t committed = committed_beside_descriptors();
     size_t limit = aword_load_relaxed(&b.heap.limit);
 
     b.os.fail_at = aword_load_relaxed(&b.os.calls) + nth;
     cr_assert_null(gcrt_mheap_alloc_large(
             &b.heap, &b.scan[0], (size_t)9 << 20, bare_sweepgen(&b)));
-    cr_assert_eq(aword_load_relaxed(&b.os.committed), committed);
+    cr_assert_eq(committed_beside_descriptors(), committed);
     cr_assert_eq(aword_load_relaxed(&b.heap.limit), limit);
     expect_sound();
+}
+
+Test(mheap, a_step_that_is_too_large_for_the_system_is_tried_smaller)
+{
+    size_t limit;
+
+    bare_init(&b, (size_t)1 << 30);
+    cr_assert_not_null(gcrt_mheap_alloc_large(
+            &b.heap, &b.scan[0], (size_t)256 << 20, bare_sweepgen(&b)));
+    limit = aword_load_relaxed(&b.heap.limit);
+    b.os.fail_at = aword_load_relaxed(&b.os.calls) + 2; /* 32 MiB of pages */
+    cr_assert_not_null(gcrt_mheap_alloc_large(
+            &b.heap, &b.scan[0], (size_t)1 << 20, bare_sweepgen(&b)));
+    cr_assert_eq(aword_load_relaxed(&b.heap.limit), limit + ((size_t)4 << 20));
+    bare_finish(&b);
+}
+
+Test(mheap, what_cannot_be_unmapped_is_counted)
+{
+    struct os os = { 0 };
+    void *p = gcrt_os_map(&os, 1 << 20);
+
+    cr_assert_not_null(p);
+    *(char *)p = 1;
+    os.fail_from = 1;
+    gcrt_os_unmap(&os, p, 1 << 20, 1 << 20);
+    cr_assert_eq(aword_load_relaxed(&os.refused), 1 << 20);
+    cr_assert_eq(aword_load_relaxed(&os.reserved), 0);
+    cr_assert_eq(*(char *)p, 0, "its contents are dropped");
+    os.fail_from = 0;
+    gcrt_os_unmap(&os, p, 1 << 20, 1 << 20);
+    cr_assert_eq(aword_load_relaxed(&os.refused), 1 << 20);
 }
 
 Test(mheap, growth_without_memory_changes_nothing)

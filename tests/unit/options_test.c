@@ -47,7 +47,8 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
         && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
-        && a->debug_failat == b->debug_failat && a->debug_wbcheck == b->debug_wbcheck;
+        && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
+        && a->debug_wbcheck == b->debug_wbcheck;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -100,6 +101,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect(opt.debug_stress == 0 && opt.debug_chaos == 0 && opt.debug_tiny == 0);
     cr_expect_eq(opt.debug_failat, 0);
     cr_expect_eq(opt.debug_wbcheck, 0);
+    cr_expect_eq(opt.debug_failfrom, 0);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -220,6 +222,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_wbcheck = 1;
     expect_parsed("GCRT_DEBUG", "wbcheck=1", &want);
+    want = defaults();
+    want.debug_failfrom = 12345;
+    expect_parsed("GCRT_DEBUG", "failfrom=12345", &want);
 }
 
 Test(options, debug_knobs_can_be_combined_in_any_order)

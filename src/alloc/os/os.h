@@ -13,7 +13,9 @@
  * and os_unmap goes back to none.  os_map is reserve and commit in one, for metadata.
  *
  * struct os counts what one heap mapped and injects faults into it: with fail_at = N the
- * N-th call that can fail does fail.
+ * N-th call that can fail does fail, with fail_from = N that one and all later ones.
+ * Functions that take a struct os are the calls that can fail.  The others cannot, have a
+ * fall-back, or report to nobody.
  */
 
 #include "alloc/base/atomic.h"
@@ -50,13 +52,15 @@ enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
 #undef CHAOS_PLACE_
 
 struct os {
-    aword calls;      /* atomic: fallible calls so far */
-    uint64_t fail_at; /* const: 0, or the number of the call that fails */
-    uint64_t chaos;   /* const: 0, or the seed of chaos points */
-    aword chaos_step; /* atomic: chaos points passed */
+    aword calls;        /* atomic: fallible calls so far */
+    uint64_t fail_at;   /* const: 0, or the number of the call that fails */
+    uint64_t fail_from; /* const: 0, or the number of the first call of those that fail */
+    uint64_t chaos;     /* const: 0, or the seed of chaos points */
+    aword chaos_step;   /* atomic: chaos points passed */
     aword chaos_hits[CHAOS_PLACE_COUNT]; /* atomic: and each of them */
-    aword reserved;   /* atomic: bytes of address space */
-    aword committed;  /* atomic: bytes made ready and not decommitted or unmapped */
+    aword reserved;     /* atomic: bytes of address space */
+    aword committed;    /* atomic: bytes made ready and not decommitted or unmapped */
+    aword refused;      /* atomic: bytes of address space that could not be unmapped */
 };
 
 /*
@@ -74,17 +78,29 @@ chaos_point(struct os *os, enum chaos_place place)
         gcrt_os_chaos(os, place);
 }
 
+/*
+ * Counts one fallible call; true if a fault is injected there.  For what can fail in other
+ * libraries; the functions below ask for themselves.
+ */
+bool gcrt_os_fault(struct os *os);
+
 /* All return NULL or false on failure and have then changed nothing. */
 void *gcrt_os_reserve(struct os *os, size_t bytes);
 bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
+/*
+ * May be refused too: to take a piece out of a mapping that the kernel has merged with its
+ * neighbour needs one mapping more.  Then the contents are dropped, and the address space
+ * stays and counts as refused.
+ */
 void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed);
 
 /* Is the address in memory that the process has mapped?  A system call. */
 bool gcrt_os_is_mapped(const void *p);
 
 size_t gcrt_os_page_size(void);
+/* 0 if it is not known. */
 uint64_t gcrt_os_ram_bytes(void);
 /* CPUs that the process may run on, at least 1. */
 unsigned gcrt_os_cpus(void);
@@ -100,11 +116,17 @@ void gcrt_os_wake(ahalf *word, int nthreads);
 void gcrt_os_sleep_ns(uint64_t ns);
 void gcrt_os_yield(void);
 
+/* pthread_create: 0 or an errno. */
+int gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
+        void *(*run)(void *), void *arg);
 /* A joinable thread with all signals blocked.  False if the OS refuses. */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 /* Waits for its end. */
 void gcrt_os_thread_join(pthread_t thread);
 int gcrt_os_thread_id(void);
+/* Thread-specific data: false if there is no key, or no memory for the value. */
+bool gcrt_os_key_create(struct os *os, pthread_key_t *ret, void (*destroy)(void *));
+bool gcrt_os_key_set(struct os *os, pthread_key_t key, const void *value);
 /*
  * For signal handlers: glibc's cancellation points run with asynchronous cancellation, so a
  * handler that interrupts one could be cancelled in its middle.  Returns what to restore;
@@ -113,11 +135,11 @@ int gcrt_os_thread_id(void);
  */
 int gcrt_os_cancel_defer(void);
 void gcrt_os_cancel_restore(int type);
-/* Bounds of the calling thread's stack: [*lo, *hi). */
-bool gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi);
+/* Bounds of the calling thread's stack: [*lo, *hi).  0 or an errno. */
+int gcrt_os_stack_bounds(struct os *os, uintptr_t *lo, uintptr_t *hi);
 
-/* Process-wide; false if somebody else's handler is there already. */
-bool gcrt_os_signal_install(int signal, void (*handler)(int));
+/* Process-wide.  0, EBUSY if somebody else's handler is there already, or another errno. */
+int gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);
 /* True if a signal was sent to the thread of this process. */
 bool gcrt_os_signal_send(int tid, int signal);

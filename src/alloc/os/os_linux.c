@@ -5,7 +5,7 @@
  * Purpose: implement os.h.
  * Place: called by alloc and gc; calls libc and the kernel only.
  * Invariants: reserved memory is PROT_NONE and counted in os->reserved; ready memory is
- * counted in os->committed too.  Every fallible call passes os_may_fail exactly once.
+ * counted in os->committed too.  Every fallible call passes gcrt_os_fault exactly once.
  * Concurrency: stateless but for the counters, which are relaxed sums.
  * Cost: system calls; nothing here is on a fast path.
  */
@@ -28,13 +28,12 @@
 
 /* ---- faults ---- */
 
-/* True if this call is the one that was asked to fail. */
-static bool
-fault_here(struct os *os)
+bool
+gcrt_os_fault(struct os *os)
 {
     uint64_t n = aword_add_relaxed(&os->calls, 1) + 1;
 
-    return UNLIKELY(n == os->fail_at);
+    return UNLIKELY(n == os->fail_at || (os->fail_from != 0 && n >= os->fail_from));
 }
 
 const char *
@@ -74,7 +73,7 @@ map_pages(size_t bytes, int protection)
 void *
 gcrt_os_reserve(struct os *os, size_t bytes)
 {
-    void *p = fault_here(os) ? NULL : map_pages(bytes, PROT_NONE);
+    void *p = gcrt_os_fault(os) ? NULL : map_pages(bytes, PROT_NONE);
 
     if (p != NULL)
         aword_add_relaxed(&os->reserved, bytes);
@@ -84,7 +83,7 @@ gcrt_os_reserve(struct os *os, size_t bytes)
 bool
 gcrt_os_commit(struct os *os, void *start, size_t bytes)
 {
-    if (fault_here(os) || mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0)
+    if (gcrt_os_fault(os) || mprotect(start, bytes, PROT_READ | PROT_WRITE) != 0)
         return false;
     aword_add_relaxed(&os->committed, bytes);
     return true;
@@ -93,7 +92,7 @@ gcrt_os_commit(struct os *os, void *start, size_t bytes)
 bool
 gcrt_os_decommit(struct os *os, void *start, size_t bytes)
 {
-    if (fault_here(os) || madvise(start, bytes, MADV_DONTNEED) != 0)
+    if (gcrt_os_fault(os) || madvise(start, bytes, MADV_DONTNEED) != 0)
         return false;
     aword_add_relaxed(&os->committed, (uint64_t)0 - bytes);
     return true;
@@ -102,7 +101,7 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {
-    void *p = fault_here(os) ? NULL : map_pages(bytes, PROT_READ | PROT_WRITE);
+    void *p = gcrt_os_fault(os) ? NULL : map_pages(bytes, PROT_READ | PROT_WRITE);
 
     if (p != NULL) {
         aword_add_relaxed(&os->reserved, bytes);
@@ -114,7 +113,10 @@ gcrt_os_map(struct os *os, size_t bytes)
 void
 gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed)
 {
-    CHECK(munmap(start, reserved) == 0);
+    if (gcrt_os_fault(os) || munmap(start, reserved) != 0) {
+        (void)madvise(start, reserved, MADV_DONTNEED); /* needs no mapping more */
+        aword_add_relaxed(&os->refused, reserved);
+    }
     aword_add_relaxed(&os->reserved, (uint64_t)0 - reserved);
     aword_add_relaxed(&os->committed, (uint64_t)0 - committed);
 }
@@ -125,7 +127,8 @@ gcrt_os_is_mapped(const void *p)
     uintptr_t page = align_down((uintptr_t)p, gcrt_os_page_size());
     unsigned char resident;
 
-    return mincore((void *)page, 1, &resident) == 0;
+    /* Any other error (EAGAIN) is the kernel's trouble, not the address's. */
+    return mincore((void *)page, 1, &resident) == 0 || errno != ENOMEM;
 }
 
 size_t
@@ -137,7 +140,9 @@ gcrt_os_page_size(void)
 uint64_t
 gcrt_os_ram_bytes(void)
 {
-    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    long pages = sysconf(_SC_PHYS_PAGES);
+
+    return pages < 0 ? 0 : (uint64_t)pages * gcrt_os_page_size();
 }
 
 unsigned
@@ -225,17 +230,22 @@ gcrt_os_yield(void)
 
 /* ---- threads ---- */
 
+int
+gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
+        void *(*run)(void *), void *arg)
+{
+    return gcrt_os_fault(os) ? EAGAIN : pthread_create(ret, attr, run, arg);
+}
+
 bool
 gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
 {
     sigset_t all, saved;
     int error;
 
-    if (fault_here(os))
-        return false;
     sigfillset(&all);
     CHECK(pthread_sigmask(SIG_SETMASK, &all, &saved) == 0);
-    error = pthread_create(ret, NULL, run, arg);
+    error = gcrt_os_thread_create(os, ret, NULL, run, arg);
     CHECK(pthread_sigmask(SIG_SETMASK, &saved, NULL) == 0);
     return error == 0;
 }
@@ -244,6 +254,18 @@ void
 gcrt_os_thread_join(pthread_t thread)
 {
     CHECK(pthread_join(thread, NULL) == 0);
+}
+
+bool
+gcrt_os_key_create(struct os *os, pthread_key_t *ret, void (*destroy)(void *))
+{
+    return !gcrt_os_fault(os) && pthread_key_create(ret, destroy) == 0;
+}
+
+bool
+gcrt_os_key_set(struct os *os, pthread_key_t key, const void *value)
+{
+    return !gcrt_os_fault(os) && pthread_setspecific(key, value) == 0;
 }
 
 int
@@ -267,40 +289,42 @@ gcrt_os_cancel_restore(int type)
     CHECK(pthread_setcanceltype(type, NULL) == 0);
 }
 
-bool
-gcrt_os_stack_bounds(uintptr_t *lo, uintptr_t *hi)
+int
+gcrt_os_stack_bounds(struct os *os, uintptr_t *lo, uintptr_t *hi)
 {
     pthread_attr_t attr;
-    void *start;
-    size_t bytes;
+    void *start = NULL;
+    size_t bytes = 0;
+    int error;
 
-    if (pthread_getattr_np(pthread_self(), &attr) != 0)
-        return false;
-    if (pthread_attr_getstack(&attr, &start, &bytes) != 0) {
-        pthread_attr_destroy(&attr);
-        return false;
-    }
+    /* For the first thread of a process it reads /proc/self/maps. */
+    error = gcrt_os_fault(os) ? ENOMEM : pthread_getattr_np(pthread_self(), &attr);
+    if (error != 0)
+        return error;
+    error = pthread_attr_getstack(&attr, &start, &bytes);
     pthread_attr_destroy(&attr);
     *lo = (uintptr_t)start;
     *hi = (uintptr_t)start + bytes;
-    return true;
+    return error;
 }
 
 /* ---- signals ---- */
 
-bool
-gcrt_os_signal_install(int signal, void (*handler)(int))
+int
+gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int))
 {
     struct sigaction old, act = { .sa_handler = handler, .sa_flags = SA_RESTART };
 
+    if (gcrt_os_fault(os))
+        return EINVAL;
     if (sigaction(signal, NULL, &old) != 0)
-        return false;
+        return errno;
     if (!(old.sa_flags & SA_SIGINFO) && old.sa_handler == handler)
-        return true;
+        return 0;
     if ((old.sa_flags & SA_SIGINFO) || (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN))
-        return false;
+        return EBUSY;
     sigfillset(&act.sa_mask); /* no host handler runs on top of ours */
-    return sigaction(signal, &act, NULL) == 0;
+    return sigaction(signal, &act, NULL) == 0 ? 0 : errno;
 }
 
 int
