@@ -53,18 +53,18 @@ op_name(enum op_code code)
     static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
         "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
         "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
-        "safepoint", "block", "silent", "detach", "collect", "gogc" };
+        "safepoint", "block", "silent", "rest", "detach", "collect", "gogc" };
 
     return names[code];
 }
 
 /* How often each operation is drawn, before a program's own taste. */
 static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
-    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10,
-    [OP_SWAP] = 5, [OP_CAS] = 4, [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5, [OP_GLOBAL_PUT] = 8,
-    [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3, [OP_HANDLE_GET] = 3,
-    [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3, [OP_SILENT] = 2,
-    [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
+    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4,
+    [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5,
+    [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3,
+    [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
+    [OP_SILENT] = 2, [OP_REST] = 4, [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
 
 /*
  * A program has a taste: it does without about half of the operations and likes some of the
@@ -90,17 +90,18 @@ draw_duel(struct program *p, uint64_t *rng, unsigned *taste)
         CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER, CHAOS_MARK_PUSH, CHAOS_TERMINATE };
 
     static const uint8_t fighting[] = { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_LOAD,
-        OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP, OP_SAFEPOINT };
+        OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP, OP_SAFEPOINT, OP_REST };
 
     for (unsigned i = 0; i < OP_CODES; i++)
         taste[i] = 0;
     for (unsigned i = 0; i < ARRAY_LEN(fighting); i++)
         taste[fighting[i]] = 1 + (unsigned)rand_below(rng, 8);
+    taste[OP_REST] += 3;
     for (unsigned i = 0; i < 2; i++)
         p->favourites[i] = places[rand_below(rng, ARRAY_LEN(places))];
     p->nplayers = 2;
-    p->nregisters = 2;
-    p->nglobals = 1;
+    p->nregisters = 2 + p->nregisters % 3;
+    p->nglobals = 1 + p->nglobals % 2;
     p->nshapes = 1;
     p->stress = 1 + p->stress % 6;
 }
@@ -403,6 +404,24 @@ do_silent(const struct op *op)
         sim_point();
 }
 
+/*
+ * A bug's victim must still be reachable when it is swept, and programs forget quickly: so
+ * now and then a mutator keeps what it has to the end of the cycle, and looks at all of it.
+ */
+static void
+do_rest(struct player *pl)
+{
+    struct cycles *c = &pl->world->heap->cycles;
+    unsigned seen = ahalf_load_relaxed(&c->swept);
+
+    for (unsigned i = 0; i < 1000 && ahalf_load_relaxed(&c->swept) == seen
+            && ahalf_load_relaxed(&c->phase) != PHASE_IDLE; i++) {
+        gc_safepoint();
+        sched_yield_now();
+    }
+    (void)oracle_walk(pl->world);
+}
+
 /* While it is detached it has no registers, and moves objects between its handles. */
 static void
 do_detach(struct player *pl, const struct op *op)
@@ -425,27 +444,22 @@ do_detach(struct player *pl, const struct op *op)
 
 /* ---- running ---- */
 
+/* Operations on registers and on the heap. */
 static void
-perform(struct player *pl, const struct op *op)
+perform_on_objects(struct player *pl, const struct op *op)
 {
     switch ((enum op_code)op->code) {
     case OP_NEW:
-        do_new(pl, op, false);
-        break;
     case OP_NEW_LARGE:
-        do_new(pl, op, true);
+        do_new(pl, op, op->code == OP_NEW_LARGE);
         break;
     case OP_WRITE:
-        do_write(pl, op, false);
-        break;
     case OP_CLEAR:
-        do_write(pl, op, true);
+        do_write(pl, op, op->code == OP_CLEAR);
         break;
     case OP_LOAD:
-        do_load(pl, op, false);
-        break;
     case OP_HIDE:
-        do_load(pl, op, true);
+        do_load(pl, op, op->code == OP_HIDE);
         break;
     case OP_LEND:
         do_lend(pl, op);
@@ -470,6 +484,16 @@ perform(struct player *pl, const struct op *op)
             pl->registers[REGISTERS] = *reg(pl, op->a);
         *reg(pl, op->a) = NULL;
         break;
+    default:
+        break;
+    }
+}
+
+/* Operations on other roots, on the thread and on the heap as a whole. */
+static void
+perform_elsewhere(struct player *pl, const struct op *op)
+{
+    switch ((enum op_code)op->code) {
     case OP_GLOBAL_PUT:
     case OP_GLOBAL_TAKE:
         do_global(pl, op, op->code == OP_GLOBAL_PUT);
@@ -488,6 +512,9 @@ perform(struct player *pl, const struct op *op)
         break;
     case OP_SILENT:
         do_silent(op);
+        break;
+    case OP_REST:
+        do_rest(pl);
         break;
     case OP_DETACH:
         do_detach(pl, op);
@@ -517,7 +544,10 @@ static __attribute__((noinline)) void
 step(struct player *pl, const struct op *op)
 {
     sched_note(op_name((enum op_code)op->code), op->a, op->b);
-    perform(pl, op);
+    if (op->code < OP_GLOBAL_PUT)
+        perform_on_objects(pl, op);
+    else
+        perform_elsewhere(pl, op);
     for (uint8_t r = 0; r < pl->world->program->nregisters; r++)
         (void)entry_in(pl, r);
     stats.ops++;

@@ -45,6 +45,7 @@ enum op_code {
     OP_SAFEPOINT,
     OP_BLOCK,
     OP_SILENT, /* computes: points pass, none of them a safepoint */
+    OP_REST,   /* changes nothing until the cycle that runs has swept */
     OP_DETACH,
     OP_COLLECT,
     OP_GOGC,
