@@ -8,12 +8,14 @@
 # row's name runs that row alone. Build folders and logs are under build/. Rows:
 #
 #   quick    gcc, release, warnings are no errors: every suite
-#   gcc      gcc, release: unit, api, stress, race, oom, examples
+#   gcc      gcc, release: unit, api, fuzz, stress, race, oom, examples
 #   clang    clang, release: the same
 #   verify   gcc, debug assertions compiled in: the same
 #   asan     gcc, AddressSanitizer, which is told of dead objects, and
 #            UndefinedBehaviorSanitizer: the same
 #   tsan     gcc, ThreadSanitizer: race and stress
+#   fuzz     clang with libFuzzer and the same sanitizers: each target of tests/fuzz for
+#            FUZZ_SECONDS (8); the other rows run the inputs that are kept
 #   lint     the sources' rules, on the gcc row's build
 #   model    the Spin model and its mutants
 #
@@ -27,7 +29,7 @@ export LC_ALL
 # shellcheck disable=SC3045
 ulimit -c 0 2>/dev/null # tests that must abort leave no core behind
 
-ROWS_CI='gcc clang verify asan tsan lint model'
+ROWS_CI='gcc clang verify asan tsan fuzz lint model'
 passed=0
 failed=0
 skipped=0
@@ -65,6 +67,11 @@ build_row()
     tsan)
         CC=gcc CXX=g++ configure build/tsan $STRICT -Dbuildtype=debugoptimized \
             -Ddefault_library=static -Db_sanitize=thread ;;
+    fuzz)
+        CC=clang CXX=clang++ configure build/fuzz $STRICT -Dbuildtype=debugoptimized \
+            -Ddefault_library=static -Db_sanitize=address,undefined -Db_lundef=false \
+            -Dverify=true -Dexamples=disabled -Dbenchmarks=disabled \
+            -Dc_args=-fsanitize=fuzzer-no-link ;;
     esac || return 1
     folder_of "$1"
     ninja -C "$folder"
@@ -88,6 +95,7 @@ test_row()
     verify) set -- --no-suite lint --no-suite model -t 3 ;;
     asan) set -- --no-suite lint --no-suite model -t 4 ;;
     tsan) set -- --suite race --suite stress -t 5 ;;
+    fuzz) set -- --suite fuzz ;;
     lint) set -- --suite lint ;;
     model) set -- --suite model ;;
     esac
@@ -138,6 +146,8 @@ run_row()
     test_row "$row" >"$log" 2>&1
     status=$?
     [ "$status" = 0 ] || grep -v -e ' OK  ' -e '^ok ' "$log" | tail -n 200
+    # What each fuzz target did, from the log that meson keeps beside its own output.
+    [ "$row" != fuzz ] || grep -h '^fuzz ' build/fuzz/meson-logs/testlog.txt
     judge "$row" "$status" $(($(date +%s) - begin))
 }
 

@@ -142,6 +142,8 @@ flex_complaint(const gc_type *type)
         return "has an element type that is no gc_type";
     if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
         return "has a flexible or traced element type";
+    if (gcrt_type_complaint(elem) != NULL)
+        return "has a malformed element type";
     if (type->tail > type->size)
         return "has its tail beyond its size";
     if (elem->form != GC_FORM_NOSCAN && type->tail % WORD != 0)
@@ -320,12 +322,43 @@ by_offset(const void *a, const void *b)
     return (f->offset > g->offset) - (f->offset < g->offset);
 }
 
-/* The spec as a type in the heap's memory, or NULL. */
-static struct gc_type *
-copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
+/* A sorted copy, so that looking for overlaps is quick; to be freed.  NULL without memory. */
+static gc_field *
+sorted_fields(const gc_type_spec *spec)
 {
-    size_t name_bytes = spec->name == NULL ? 0 : strlen(spec->name) + 1;
-    size_t field_bytes = spec->nfields * sizeof(gc_field);
+    gc_field *sorted = malloc(max_size(spec->nfields, 1) * sizeof(gc_field));
+
+    if (sorted != NULL && spec->nfields != 0) {
+        memcpy(sorted, spec->fields, spec->nfields * sizeof(gc_field));
+        qsort(sorted, spec->nfields, sizeof(gc_field), by_offset);
+    }
+    return sorted;
+}
+
+static struct gc_type
+type_of_spec(const gc_type_spec *spec, const gc_field *sorted)
+{
+    return (struct gc_type){
+        .name = spec->name == NULL ? "anonymous" : spec->name,
+        .size = (uint32_t)spec->size,
+        .form = (uint8_t)spec->form,
+        .nfields = (uint16_t)spec->nfields,
+        .mask = spec->form == GC_FORM_CONSERVATIVE ? ~(uint64_t)0
+                                                   : mask_of(sorted, spec->nfields),
+        .fields = sorted,
+        .trace = spec->trace,
+        .elem = spec->elem,
+        .tail = (uint32_t)spec->tail,
+        .magic = GC_IMPL_TYPE_MAGIC,
+    };
+}
+
+/* The type with its fields and its name in the heap's memory, or NULL. */
+static const gc_type *
+keep_type(struct gc_heap *heap, const gc_type *type)
+{
+    size_t name_bytes = strlen(type->name) + 1;
+    size_t field_bytes = type->nfields * sizeof(gc_field);
     struct gc_type *t;
     char *rest;
 
@@ -335,31 +368,31 @@ copy_spec(struct gc_heap *heap, const gc_type_spec *spec)
     if (t == NULL)
         return NULL;
     rest = (char *)(t + 1);
-    if (field_bytes != 0)
-        {
-        memcpy(rest, spec->fields, field_bytes);
-        qsort(rest, spec->nfields, sizeof(gc_field), by_offset);
-    }
-    if (name_bytes != 0)
-        memcpy(rest + field_bytes, spec->name, name_bytes);
-    t->name = name_bytes == 0 ? "anonymous" : rest + field_bytes;
-    t->fields = (const gc_field *)(void *)rest;
-    t->size = (uint32_t)spec->size;
-    t->form = (uint8_t)spec->form;
-    t->nfields = (uint16_t)spec->nfields;
-    t->mask = spec->form == GC_FORM_CONSERVATIVE ? ~(uint64_t)0
-                                                      : mask_of(t->fields, spec->nfields);
-    t->trace = spec->trace;
-    t->elem = spec->elem;
-    t->tail = (uint32_t)spec->tail;
-    t->magic = GC_IMPL_TYPE_MAGIC;
+    *t = *type;
+    t->fields = memcpy(rest, type->fields, field_bytes);
+    t->name = memcpy(rest + field_bytes, type->name, name_bytes);
     return t;
+}
+
+/* What does not fit into a gc_type, where it would be cut off. */
+static const char *
+spec_complaint(const gc_type_spec *spec)
+{
+    if (spec->size > UINT32_MAX || spec->nfields > UINT16_MAX || spec->tail > UINT32_MAX)
+        return "size, tail or nfields is too large";
+    if ((unsigned)spec->form > GC_FORM_FLEX)
+        return "form is unknown";
+    if (spec->nfields != 0 && spec->fields == NULL)
+        return "fields is NULL but nfields is not 0";
+    return NULL;
 }
 
 gc_status
 gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
 {
-    struct gc_type *t;
+    gc_field *sorted;
+    struct gc_type type;
+    const gc_type *kept;
     const char *complaint;
 
     if (spec == NULL || ret == NULL)
@@ -367,16 +400,20 @@ gc_type_create(gc_heap *heap, const gc_type_spec *spec, const gc_type **ret)
     heap = gcrt_heap_resolve(heap);
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_type_create: there is no heap");
-    if (spec->size > UINT32_MAX || spec->nfields > UINT16_MAX || spec->tail > UINT32_MAX)
-        return gcrt_error(GC_ERR_INVAL, "gc_type_create: size, tail or nfields is too large");
-    if (spec->nfields != 0 && spec->fields == NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_type_create: fields is NULL but nfields is not 0");
-    t = copy_spec(heap, spec);
-    if (t == NULL)
-        return gcrt_error(GC_ERR_NOMEM, "gc_type_create: out of memory");
-    complaint = gcrt_type_complaint(t);
+    complaint = spec_complaint(spec);
     if (complaint != NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_type_create: type %s %s", t->name, complaint);
-    *ret = t;
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: %s", complaint);
+    sorted = sorted_fields(spec);
+    if (sorted == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_type_create: out of memory");
+    type = type_of_spec(spec, sorted);
+    complaint = gcrt_type_complaint(&type);
+    kept = complaint != NULL ? NULL : keep_type(heap, &type);
+    free(sorted);
+    if (complaint != NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_type_create: type %.100s %s", type.name, complaint);
+    if (kept == NULL)
+        return gcrt_error(GC_ERR_NOMEM, "gc_type_create: out of memory");
+    *ret = kept;
     return GC_OK;
 }

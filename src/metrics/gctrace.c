@@ -37,10 +37,13 @@ format_ms(char text[MS_TEXT], uint64_t ns)
         snprintf(text, MS_TEXT, "%" PRIu64, us / 1000);
 }
 
+/* Both are sums of clocks that do not agree to the nanosecond, so part may be the larger. */
 static unsigned
 percent(uint64_t part, uint64_t whole)
 {
-    return whole == 0 ? 0 : (unsigned)((double)part / (double)whole * 100);
+    if (part >= whole)
+        return whole == 0 ? 0 : 100;
+    return (unsigned)((double)part / (double)whole * 100);
 }
 
 static uint64_t

@@ -20,7 +20,7 @@ set -u
 MAIN='gcc libc6-dev meson ninja-build pkg-config libatomic-ops-dev liburcu-dev
     libuv1-dev libhttp-parser-dev'
 TEST="$MAIN g++ binutils python3 libcriterion-dev spin"
-CI="$TEST clang"
+CI="$TEST clang libclang-rt-dev"
 
 fail()
 {

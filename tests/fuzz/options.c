@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Options out of the environment, and options as a struct.
+ *
+ * Oracle: a second parser, written from the comments of include/gcrt/options.h.  What is
+ * accepted must come out as it says; what is refused must leave the struct untouched, bit
+ * by bit, and name the variable.  Then any struct must be taken or refused as the fields'
+ * comments say.
+ */
+#define _GNU_SOURCE /* putenv */
+#include "fuzz.h"
+
+#include <gcrt/gcrt.h>
+
+#include "options.h"
+
+enum {
+    OWN_GOGC,
+    GO_GOGC,
+    THREADS,
+    KNOBS,
+    NVARS
+};
+
+static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG"};
+
+#define TEXT_MAX 300
+
+/* Strings of putenv: no copy is made, so nothing leaks from one input to the next. */
+static char environment[NVARS][16 + TEXT_MAX + 1];
+
+/* ---- the second parser ---- */
+
+/* All of the text is a decimal number of at most `most`. */
+static bool
+number(const char *text, size_t len, uint64_t most, uint64_t *ret)
+{
+    unsigned __int128 value = 0;
+
+    if (len == 0 || strspn(text, "0123456789") < len)
+        return false;
+    for (; len > 0; len--) {
+        value = value * 10 + (unsigned)(*text++ - '0');
+        if (value > UINT64_MAX)
+            return false;
+    }
+    *ret = (uint64_t)value;
+    return value <= most;
+}
+
+static bool
+gogc(const char *text, gc_options *opt)
+{
+    uint64_t n;
+
+    if (!strcmp(text, "off")) {
+        opt->gogc = -1;
+        return true;
+    }
+    if (!number(text, strlen(text), 2147483647, &n))
+        return false;
+    opt->gogc = (int64_t)n;
+    return true;
+}
+
+static bool
+threads(const char *text, gc_options *opt)
+{
+    uint64_t n;
+
+    if (!number(text, strlen(text), 64, &n) || n == 0)
+        return false;
+    opt->threads = (uint32_t)n;
+    return true;
+}
+
+/* "name=number": does it begin with this name, and is the rest such a number? */
+static bool
+knob(const char *item, size_t len, const char *name, uint64_t most, uint64_t *ret)
+{
+    size_t n = strlen(name);
+
+    return len > n && !strncmp(item, name, n) && item[n] == '='
+            && number(item + n + 1, len - n - 1, most, ret);
+}
+
+static bool
+debug_item(const char *item, size_t len, gc_options *opt)
+{
+    uint64_t n;
+
+    if (knob(item, len, "gctrace", 1, &n))
+        opt->debug_gctrace = (int)n;
+    else if (knob(item, len, "verify", 2, &n))
+        opt->debug_verify = (int)n;
+    else if (knob(item, len, "clobberfree", 1, &n))
+        opt->debug_clobberfree = (int)n;
+    else if (knob(item, len, "stress", 4294967295u, &n))
+        opt->debug_stress = (uint32_t)n;
+    else if (knob(item, len, "chaos", UINT64_MAX, &n))
+        opt->debug_chaos = n;
+    else if (knob(item, len, "tiny", 1, &n))
+        opt->debug_tiny = (int)n;
+    else if (knob(item, len, "failat", UINT64_MAX, &n))
+        opt->debug_failat = n;
+    else if (knob(item, len, "failfrom", UINT64_MAX, &n))
+        opt->debug_failfrom = n;
+    else if (knob(item, len, "wbcheck", 1, &n))
+        opt->debug_wbcheck = (int)n;
+    else
+        return false;
+    return true;
+}
+
+static bool
+debug(const char *text, gc_options *opt)
+{
+    const char *comma;
+
+    while ((comma = strchr(text, ',')) != NULL) {
+        if (!debug_item(text, (size_t)(comma - text), opt))
+            return false;
+        text = comma + 1;
+    }
+    return debug_item(text, strlen(text), opt);
+}
+
+/* The variable that is malformed, or NULL. */
+static const char *
+reference(const char *const value[NVARS], gc_options *opt)
+{
+    int which = value[OWN_GOGC] != NULL ? OWN_GOGC : GO_GOGC;
+
+    gc_options_default(opt);
+    if (value[which] != NULL && !gogc(value[which], opt))
+        return names[which];
+    if (value[THREADS] != NULL && !threads(value[THREADS], opt))
+        return names[THREADS];
+    if (value[KNOBS] != NULL && !debug(value[KNOBS], opt))
+        return names[KNOBS];
+    return NULL;
+}
+
+/* ---- the environment ---- */
+
+/* The bytes after two of the fields say nothing. */
+static void
+clear_padding(gc_options *opt)
+{
+    size_t from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
+
+    memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
+    from = offsetof(gc_options, debug_wbcheck) + sizeof(opt->debug_wbcheck);
+    memset((char *)opt + from, 0, sizeof(*opt) - from);
+}
+
+/* Sets or unsets the variable from the input: its text, or NULL if unset or empty. */
+static const char *
+set_variable(int which, struct input *in)
+{
+    char *text = environment[which];
+    size_t len, at;
+
+    unsetenv(names[which]);
+    len = take16(in) % (TEXT_MAX + 2);
+    if (len > TEXT_MAX)
+        return NULL;
+    at = (size_t)sprintf(text, "%s=", names[which]);
+    for (size_t i = 0; i < len && more(in); i++) {
+        char c = (char)take8(in);
+
+        if (c == '\0')
+            break;
+        text[at + i] = c;
+        text[at + i + 1] = '\0';
+    }
+    FUZZ_CHECK(putenv(text) == 0, "putenv");
+    return text[at] == '\0' ? NULL : text + at;
+}
+
+static void
+check_environment(struct input *in)
+{
+    const char *value[NVARS], *culprit;
+    gc_options want, got, before;
+    gc_status status;
+
+    for (int i = 0; i < NVARS; i++)
+        value[i] = set_variable(i, in);
+    memset(&want, 0xa5, sizeof(want));
+    memset(&before, 0xa5, sizeof(before));
+    memset(&got, 0xa5, sizeof(got));
+    culprit = reference(value, &want);
+    status = gc_options_from_env(&got);
+    if (culprit == NULL) {
+        FUZZ_CHECK(status == GC_OK, "refused: %s", gc_last_error());
+        clear_padding(&got);
+        clear_padding(&want);
+        FUZZ_CHECK(memcmp(&got, &want, sizeof(got)) == 0, "read something else");
+        FUZZ_CHECK(
+                gcrt_options_check(&got) == GC_OK, "its own options: %s", gc_last_error());
+    } else {
+        FUZZ_CHECK(status == GC_ERR_ENV, "%s was taken, status %d", culprit, (int)status);
+        FUZZ_CHECK(memcmp(&got, &before, sizeof(got)) == 0, "the struct was touched");
+        FUZZ_CHECK(strncmp(gc_last_error(), culprit, strlen(culprit)) == 0
+                        && gc_last_error()[strlen(culprit)] == '=',
+                "%s is not what it names: %s", culprit, gc_last_error());
+    }
+    for (int i = 0; i < NVARS; i++)
+        unsetenv(names[i]);
+}
+
+/* ---- the struct ---- */
+
+static void
+check_struct(struct input *in)
+{
+    gc_options opt;
+    gc_status status;
+    bool good;
+
+    gc_options_default(&opt);
+    if (take8(in) % 8 == 0)
+        opt.struct_size = (size_t)take_number(in);
+    opt.gogc = (int64_t)take_number(in);
+    opt.heap_min = (size_t)take_number(in);
+    opt.reserve = (size_t)take_number(in);
+    opt.threads = (uint32_t)take_number(in);
+    opt.grace_us = (uint32_t)take_number(in);
+    opt.signal = (int)take_number(in);
+    opt.periodic_ms = (int)take_number(in);
+    opt.debug_verify = (int)take_number(in);
+    good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
+            && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
+            && opt.debug_verify >= 0 && opt.debug_verify <= 2;
+    status = gcrt_options_check(&opt);
+    FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);
+    if (!good) {
+        gc_heap *heap = NULL;
+
+        FUZZ_CHECK(gc_heap_create(&opt, &heap) == GC_ERR_INVAL && heap == NULL, "a heap");
+        FUZZ_CHECK(gc_last_error()[0] != '\0', "nothing is said");
+    }
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, data + size};
+
+    if (take8(&in) % 4 != 0)
+        check_environment(&in);
+    else
+        check_struct(&in);
+    return 0;
+}
