@@ -18,6 +18,7 @@
 #            FUZZ_SECONDS (8); the other rows run the inputs that are kept
 #   lint     the sources' rules, on the gcc row's build
 #   model    the Spin model and its mutants
+#   mutants  planted bugs, each of which a test must find; not part of ci, it takes long
 #
 # The exit status is 0 only if every row was built, ran at least one test, and no test
 # failed. A row that could not be built, or that ran no test, counts as one failure.
@@ -60,6 +61,8 @@ build_row()
     verify)
         CC=gcc CXX=g++ configure build/verify $STRICT -Dbuildtype=debugoptimized \
             -Dverify=true ;;
+    mutants)
+        return 0 ;; # it builds copies of the tree
     asan)
         CC=gcc CXX=g++ configure build/asan $STRICT -Dbuildtype=debugoptimized \
             -Ddefault_library=static -Db_sanitize=address,undefined \
@@ -88,6 +91,10 @@ folder_of()
 # meson's choice of suites, and how much longer than in a release build a test may take.
 test_row()
 {
+    if [ "$1" = mutants ]; then
+        python3 tests/mutants/run.py -j "$(nproc)" --table build/mutants.md
+        return
+    fi
     folder_of "$1"
     case $1 in
     quick) set -- ;;
@@ -155,10 +162,10 @@ set -- "${@:-quick}"
 # shellcheck disable=SC2086
 [ "$*" != ci ] || set -- $ROWS_CI
 for row; do
-    case " quick $ROWS_CI " in
+    case " quick mutants $ROWS_CI " in
     *" $row "*) ;;
     *)
-        echo "run.sh: unknown row '$row'; there are: quick ci $ROWS_CI" >&2
+        echo "run.sh: unknown row '$row'; there are: quick mutants ci $ROWS_CI" >&2
         exit 2
         ;;
     esac

@@ -177,6 +177,22 @@ Test(alloc, zero_elements_and_zero_bytes)
     stop();
 }
 
+/* The tail may begin before the header's end: elements there are part of the type's size. */
+Test(alloc, a_flexible_object_is_never_smaller_than_its_type)
+{
+    const gc_type_spec spec = { .name = "early tail", .size = 400, .form = GC_FORM_FLEX,
+        .elem = &gc_pointer_type, .tail = 8 };
+    const gc_type *type;
+    char *p;
+
+    start();
+    cr_assert_eq(gc_type_create(NULL, &spec, &type), GC_OK, "%s", gc_last_error());
+    p = gc_alloc_flex(type, 1);
+    cr_assert(gc_usable_size(p) >= 400);
+    check_object(p, 400, 1);
+    stop();
+}
+
 Test(alloc, try_forms_give_zeroed_objects)
 {
     struct bag *bag;

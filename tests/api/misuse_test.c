@@ -232,6 +232,24 @@ FATAL(alloc_flex_of_an_overflowing_size, "gc_alloc_flex|overflow|memory|large")
     GC_KEEP_ALIVE(gc_alloc_flex(&bag_type, SIZE_MAX / sizeof(struct pair)));
 }
 
+/* The elements fit into the address space, and the header makes them overflow. */
+FATAL(alloc_flex_whose_header_makes_it_overflow, "gc_alloc_flex|overflow|memory|large")
+{
+    GC_TYPE_FLEX_PLAIN(line_type, struct bag, items, gc_byte_type);
+
+    start();
+    GC_KEEP_ALIVE(gc_alloc_flex(&line_type, SIZE_MAX));
+}
+
+FATAL(copy_of_an_overflowing_size, "gc_copy|overflow")
+{
+    struct pair *pair;
+
+    start();
+    pair = gc_alloc(&pair_type);
+    gc_copy(&pair_type, pair, pair, SIZE_MAX / sizeof(struct pair) + 1);
+}
+
 FATAL(alloc_bytes_of_size_max, "gc_alloc_bytes|overflow|memory|large")
 {
     start();

@@ -675,6 +675,25 @@ Test(handshake, who_is_held_inside_stands_still, .timeout = 30)
     destroy_heap();
 }
 
+/* Holding begins with a handshake; who attaches after it and before the lock is taken waits. */
+Test(handshake, who_attaches_while_others_are_asked_to_hold_waits, .timeout = 30)
+{
+    struct newborn newborn = { 9, false, false };
+    pthread_t child;
+
+    create_heap(100);
+    gcrt_handshake_run(heap, ACTION_HOLD);
+    cr_assert_eq(pthread_create(&child, NULL, be_born, &newborn), 0);
+    sleep_ms(50);
+    cr_expect_eq(heap->registry.count, 0, "nobody comes in");
+    cr_expect_eq(newborn.barrier, 9);
+    gcrt_lock_acquire(&heap->registry.lock);
+    gcrt_release_all(heap);
+    pthread_join(child, NULL);
+    cr_expect_eq(newborn.barrier, BARRIER_OFF);
+    destroy_heap();
+}
+
 /* ---- errno ---- */
 
 static void *

@@ -325,6 +325,18 @@ Test(kind, each_malformed_field_is_found_in_any_order)
             "has overlapping pointer fields");
 }
 
+Test(kind, fields_overlap_also_when_others_stand_between_them)
+{
+    gc_field fields[3] = { { 0, 8 }, { 16, 8 }, { 0, 8 } };
+    gc_type t = { .name = "three fields", .size = 24, .form = GC_FORM_FIELDS, .nfields = 3,
+        .mask = 5, .fields = fields, .magic = GC_IMPL_TYPE_MAGIC };
+
+    expect_complaint(&t, "has overlapping pointer fields");
+    fields[2].offset = 8;
+    t.mask = 7;
+    cr_expect_null(gcrt_type_complaint(&t));
+}
+
 Test(kind, each_malformed_flexible_type_is_told_what_is_wrong)
 {
     gc_type elem = good(), t = flex_type;

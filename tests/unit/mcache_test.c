@@ -484,6 +484,25 @@ Test(mcache, after_sweepgen_has_advanced_no_run_is_black)
     bare_finish(&b);
 }
 
+/* Slots that are left in the cached span belong to the sweep once sweepgen has advanced. */
+Test(mcache, no_run_is_taken_from_a_span_that_waits_for_its_sweep)
+{
+    struct mspan *before;
+    int i;
+
+    init_all();
+    i = add_entry(&b.scan[58]); /* four slots, and each is a run of its own */
+    cr_assert_eq(gcrt_mcache_take_run(&mc, i), gcrt_class_bytes[58]);
+    before = cached(i);
+    set_bit(span_marks(before), 0, true);
+    bare_advance(&b);
+    cr_assert_gt(gcrt_mcache_take_run(&mc, i), 0);
+    cr_assert_eq(ahalf_load_relaxed(&cached(i)->sweepgen), bare_sweepgen(&b) + 3);
+    cr_assert_eq(bit_of(span_marks(before), 0), false, "it was swept first");
+    cr_assert(bit_of(span_allocs(before), 0), "and its first object lives");
+    bare_finish(&b);
+}
+
 Test(mcache, the_tiny_block_is_marked_as_a_whole)
 {
     struct mspan *s;

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Marking on one thread, object by object: which words mark what, what is scanned of each
+ * layout, what a marker leaves behind; and what allocation owes and pays while marking.
+ */
+#include "byhand.h"
+
+#include "gc/assist.h"
+
+struct node {
+    struct node *left;
+    uint64_t plain;
+    struct node *right;
+};
+
+GC_TYPE(node_type, struct node, left, right);
+GC_TYPE_NOSCAN(plain_type, struct node);
+GC_TYPE_CONSERVATIVE(any_type, struct node);
+
+static struct raw_words raw;
+
+static struct marker *
+marker(void)
+{
+    return &self()->marker;
+}
+
+/* Everything that the type's object leads to, and nothing by chance from the stack. */
+static void
+to_marking_without_stack(void)
+{
+    to_marking();
+    take_raw(&raw);
+}
+
+static void
+mark(const void *p)
+{
+    gcrt_mark_word(marker(), (uintptr_t)p);
+}
+
+static void
+drain(void)
+{
+    while (gcrt_mark_drain(marker(), (uint64_t)1 << 20) != 0)
+        continue;
+    cr_assert_eq(marker()->nbatch, 0, "nothing stays in the batch");
+}
+
+/* A white child: made before marking. */
+static void *
+child(void)
+{
+    return gc_alloc(&plain_type);
+}
+
+/* ---- one word ---- */
+
+Test(mark, a_word_marks_the_object_that_it_points_into_and_queues_it)
+{
+    struct node *object, *plain;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    plain = gc_alloc(&plain_type);
+    to_marking_without_stack();
+    mark((char *)object + 17);
+    cr_expect(is_marked(object));
+    cr_expect_eq(marker()->marked, sizeof(struct node));
+    cr_assert_not_null(marker()->queue.cur);
+    cr_expect_eq(marker()->queue.cur->n, 1);
+    mark(object);
+    cr_expect_eq(marker()->queue.cur->n, 1, "once");
+    mark(plain);
+    cr_expect(is_marked(plain));
+    cr_expect_eq(marker()->queue.cur->n, 1, "without pointers there is nothing to scan");
+    end_by_hand();
+}
+
+Test(mark, a_word_that_hits_no_allocated_slot_marks_nothing)
+{
+    struct node *object;
+    struct mspan *s;
+    uintptr_t start;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    s = mheap_span_of(&the_heap->mheap, (uintptr_t)object);
+    handshake(ACTION_FLUSH_CACHE); /* the rest of the run is free again */
+    start = span_start(&the_heap->mheap, s);
+    cr_assert_eq(ahalf_load_relaxed(&s->freeindex), 1);
+    open_by_hand();
+    cr_expect_null(gc_base((void *)(start + 24)));
+    cr_expect_eq(gc_usable_size((void *)(start + 24)), 0);
+    mark((void *)(start + 24));                     /* the first free slot */
+    mark((void *)(start + (size_t)s->nelems * 24)); /* padding: behind the last slot */
+    mark((void *)(start + PAGE_SIZE - 1));
+    mark((void *)(start - 1));
+    mark((void *)(the_heap->mheap.base + aword_load_relaxed(&the_heap->mheap.limit)));
+    for (size_t w = 0; w < SPAN_LINE_WORDS; w++)
+        cr_expect_eq(aword_load_relaxed(&span_marks(s)[w]), 0, "word %zu", w);
+    cr_expect_eq(marker()->marked, 0);
+    end_by_hand();
+}
+
+/* Free slots may be marked by typed words; padding must not be, nor slots of traced types. */
+Test(mark, a_word_behind_the_last_slot_marks_nothing_by_a_scan_either)
+{
+    struct node **any;
+    struct mspan *s;
+
+    begin_by_hand();
+    any = gc_alloc(&any_type);
+    s = mheap_span_of(&the_heap->mheap, (uintptr_t)gc_alloc(&node_type));
+    any[0] = (void *)(span_start(&the_heap->mheap, s) + (size_t)s->nelems * 24);
+    to_marking_without_stack();
+    for (size_t i = 0; i < s->nelems; i++)
+        set_marked((void *)span_object(&the_heap->mheap, s, i), false);
+    mark(any);
+    drain();
+    for (size_t w = 0; w < SPAN_LINE_WORDS; w++)
+        cr_expect_eq(aword_load_relaxed(&span_marks(s)[w]), 0, "word %zu", w);
+    end_by_hand();
+}
+
+static void
+push_raw(const uintptr_t *words, uint32_t n)
+{
+    struct workbuf *b = gcrt_work_take_empty(&the_heap->work);
+
+    memcpy(b->slot, words, n * sizeof(words[0]));
+    b->n = n;
+    gcrt_work_push_raw(&the_heap->work, b);
+}
+
+Test(mark, every_raw_word_is_resolved_and_one_past_the_end_counts)
+{
+    struct node *object[8];
+    uintptr_t words[2];
+    uint64_t used;
+
+    begin_by_hand();
+    for (int i = 0; i < 8; i++)
+        object[i] = gc_alloc(&node_type);
+    to_marking_without_stack();
+    words[0] = (uintptr_t)object[1];
+    words[1] = (uintptr_t)object[3];
+    push_raw(words, 2);
+    used = aword_load_relaxed(&the_heap->work.used);
+    drain();
+    cr_expect(is_marked(object[1]));
+    cr_expect(is_marked(object[3]));
+    cr_expect_not(is_marked(object[5]));
+    words[0] = (uintptr_t)(object[5] + 1);
+    for (int i = 0; i < 50; i++) {
+        push_raw(words, 1);
+        drain();
+    }
+    cr_expect(is_marked(object[5]), "one past its end");
+    cr_expect_lt(aword_load_relaxed(&the_heap->work.used), used + 10, "buffers are used again");
+    end_by_hand();
+}
+
+/* ---- layouts ---- */
+
+struct wide {
+    struct node *first;
+    uint64_t plain[70];
+    struct node *last;
+};
+
+struct flex {
+    struct node *head;
+    struct node *tail[];
+};
+
+GC_TYPE(wide_type, struct wide, first, last);
+GC_TYPE_FLEX(flex_type, struct flex, tail, gc_pointer_type, head);
+
+/* A slot of the object at `at` that must be traced. */
+static void
+expect_traced(void *object, size_t at, const char *what)
+{
+    void *leaf = child();
+
+    *(void **)((char *)object + at) = leaf;
+    to_marking_without_stack();
+    /* Their slots may have been marked in free runs by the cycle before: none was swept. */
+    set_marked(object, false);
+    set_marked(leaf, false);
+    mark(object);
+    drain();
+    cr_expect(is_marked(leaf), "%s: the word at %zu is not traced", what, at);
+    *(void **)((char *)object + at) = NULL;
+    handshake(ACTION_BARRIER_OFF);
+    ahalf_store_full(&the_heap->marking.open, 0);
+    handshake(ACTION_FLUSH_CACHE);
+    set_marked(object, false);
+    set_marked(leaf, false);
+}
+
+Test(mark, every_pointer_of_every_layout_is_traced, .timeout = 60)
+{
+    const size_t large = 300000; /* three pieces */
+    void *p;
+
+    begin_by_hand();
+    p = gc_alloc(&node_type);
+    expect_traced(p, 0, "one");
+    expect_traced(p, 16, "one");
+    p = gc_alloc(&wide_type);
+    expect_traced(p, 0, "fields");
+    expect_traced(p, offsetof(struct wide, last), "fields");
+    p = gc_alloc(&any_type);
+    expect_traced(p, 0, "any");
+    expect_traced(p, 16, "any");
+    p = gc_alloc_array(&node_type, 14); /* a class of 352 bytes: the last ends below it */
+    expect_traced(p, 0, "array");
+    expect_traced(p, 13 * 24 + 16, "array");
+    p = gc_alloc_array(&node_type, 16); /* 384 bytes: the last ends with its slot */
+    expect_traced(p, 15 * 24 + 16, "full array");
+    p = gc_alloc_flex(&flex_type, 15);
+    expect_traced(p, 0, "flex");
+    expect_traced(p, 8, "flex");
+    expect_traced(p, 15 * 8, "flex");
+    p = gc_alloc_array(&gc_pointer_type, large / 8);
+    for (size_t at = 0; at < large; at = at < OBLET_BYTES ? at + OBLET_BYTES - 8 : at + 8192)
+        expect_traced(p, at, "large");
+    expect_traced(p, OBLET_BYTES, "large");
+    expect_traced(p, large - 8, "large");
+    p = gc_alloc_flex(&flex_type, large / 8);
+    expect_traced(p, 0, "large flex");
+    expect_traced(p, OBLET_BYTES, "large flex");
+    expect_traced(p, large, "large flex");
+    end_by_hand();
+}
+
+Test(mark, a_large_object_is_not_scanned_until_it_is_ready)
+{
+    void **p, *leaf;
+    struct mspan *s;
+
+    begin_by_hand();
+    p = gc_alloc_array(&gc_pointer_type, 20000);
+    leaf = p[7] = child();
+    s = mheap_span_of(&the_heap->mheap, (uintptr_t)p);
+    cr_assert_eq(ahalf_load_relaxed(&s->ready), 1);
+    to_marking_without_stack();
+    ahalf_store_relaxed(&s->ready, 0);
+    mark(p);
+    drain();
+    cr_expect_not(is_marked(leaf));
+    cr_expect(is_marked(p));
+    end_by_hand();
+}
+
+/* ---- traced types ---- */
+
+static size_t traced, traced_bytes;
+
+static void
+trace_node(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    const struct node *node = obj;
+
+    traced++;
+    traced_bytes = bytes;
+    gc_trace(tracer, node->left);
+}
+
+struct big_traced {
+    struct node *left;
+    char rest[300000 - 8];
+};
+
+GC_TYPE_TRACED(traced_type, struct node, trace_node);
+GC_TYPE_TRACED(big_traced_type, struct big_traced, trace_node);
+
+Test(mark, a_trace_function_sees_whole_objects_and_nothing_else)
+{
+    struct node **any, *object;
+    struct big_traced *big;
+    void *leaf;
+
+    begin_by_hand();
+    any = gc_alloc(&any_type);
+    big = gc_alloc(&big_traced_type);
+    leaf = child();
+    big->left = leaf;
+    object = gc_alloc(&traced_type);
+    any[0] = object + 1; /* a free slot of the traced type's span */
+    handshake(ACTION_FLUSH_CACHE);
+    open_by_hand();
+    mark(any);
+    drain();
+    cr_expect_eq(traced, 0, "a free slot is no object");
+    any[0] = object;
+    set_marked(any, false);
+    mark(any);
+    drain();
+    cr_expect_eq(traced, 1);
+    mark(big);
+    drain();
+    cr_expect_eq(traced, 2, "it is one object, however large");
+    cr_expect_eq(traced_bytes, sizeof(*big));
+    cr_expect(is_marked(leaf));
+    end_by_hand();
+}
+
+/* ---- what a marker leaves ---- */
+
+/* An array whose words all point to other objects: more than the batch has room for. */
+Test(mark, many_words_at_once_are_all_marked)
+{
+    enum { N = 4000 };
+    void **array, **leaf;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, N);
+    leaf = gc_alloc_array(&gc_pointer_type, N);
+    for (int i = 0; i < N; i++)
+        leaf[i] = array[i] = child();
+    to_marking_without_stack();
+    set_marked(array, false);
+    mark(array);
+    drain();
+    for (int i = 0; i < N; i++)
+        cr_assert(is_marked(leaf[i]), "leaf %d", i);
+    cr_expect_eq(marker()->heap, the_heap, "nothing was written behind the batch");
+    end_by_hand();
+}
+
+Test(mark, a_step_that_is_over_leaves_no_word_behind)
+{
+    void **array, *leaf;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 10);
+    array[0] = leaf = child();
+    to_marking_without_stack();
+    mark(array);
+    (void)gcrt_mark_drain(marker(), 1); /* one object is more than enough */
+    cr_expect_eq(marker()->nbatch, 0);
+    cr_expect(is_marked(leaf));
+    end_by_hand();
+}
+
+Test(mark, marking_objects_without_pointers_is_work_too)
+{
+    void **array;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 100);
+    for (int i = 0; i < 100; i++)
+        array[i] = child();
+    to_marking_without_stack();
+    mark(array);
+    cr_expect_geq(gcrt_mark_drain(marker(), (uint64_t)1 << 30), 100 * sizeof(struct node));
+    end_by_hand();
+}
+
+Test(mark, a_flush_says_whether_anything_was_marked_or_scanned)
+{
+    struct node *object;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    object->left = NULL;
+    to_marking_without_stack();
+    ahalf_store_full(&the_heap->handshake.flushed, 0);
+    cr_expect_not(gcrt_marker_flush(marker()));
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 0);
+    mark(object);
+    cr_expect(gcrt_marker_flush(marker()));
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 1, "marked");
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.marked_bytes), sizeof(*object));
+    ahalf_store_full(&the_heap->handshake.flushed, 0);
+    drain(); /* scans it and finds nothing */
+    cr_expect_eq(marker()->marked, 0);
+    cr_expect_not(gcrt_marker_flush(marker()));
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 1, "only scanned");
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), sizeof(*object));
+    (void)gcrt_marker_flush(marker());
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), sizeof(*object), "once");
+    end_by_hand();
+}
+
+/* ---- who allocates while marking ---- */
+
+Test(mark, a_large_object_is_black_only_in_the_cycle_that_will_sweep_it)
+{
+    begin_by_hand();
+    cr_expect_not(is_marked(gc_alloc_bytes(100000)), "white between cycles");
+    to_marking();
+    cr_expect(is_marked(gc_alloc_bytes(100000)), "black while marking");
+    ahalf_store_full(&the_heap->mheap.sweepgen, ahalf_load_relaxed(&the_heap->mheap.sweepgen) + 2);
+    cr_expect_not(is_marked(gc_alloc_bytes(100000)), "white once sweepgen has advanced");
+    end_by_hand();
+}
+
+Test(mark, allocation_makes_debt_and_starts_a_cycle_at_the_trigger)
+{
+    int64_t before;
+
+    begin_by_hand();
+    use(gc_alloc_bytes(100000));
+    before = self()->credit;
+    use(gc_alloc_bytes(100000));
+    cr_expect_eq(self()->credit, before - (int64_t)align_up(100000, PAGE_SIZE));
+    cr_expect_eq(aword_load_relaxed(&the_heap->cycles.started), 0);
+    aword_store_relaxed(&the_heap->cycles.trigger, 1);
+    use(gc_alloc_bytes(100000));
+    for (int i = 0; i < 10000 && aword_load_relaxed(&the_heap->cycles.started) == 0; i++) {
+        gc_safepoint();
+        gcrt_os_sleep_ns(1000000);
+    }
+    cr_expect_eq(aword_load_relaxed(&the_heap->cycles.started), 1);
+    gc_collect(the_heap); /* and until it is over */
+    end_by_hand();
+}
+
+static void
+owe(int64_t bytes)
+{
+    self()->credit = -bytes;
+    critical_enter();
+    gcrt_assist(self());
+    critical_leave();
+}
+
+Test(mark, debt_is_paid_by_credit_first_and_then_by_work)
+{
+    void **array;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 30000);
+    to_marking_without_stack();
+    gcrt_assist_set_ratio(the_heap, 1, 1);
+    aword_store_relaxed(&the_heap->marking.credit, 1000000);
+    set_marked(array, false);
+    mark(array);
+    (void)gcrt_marker_flush(marker());
+    owe(100000);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), 900000);
+    cr_expect_geq(self()->credit, 0);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), 0, "others had worked");
+    aword_store_relaxed(&the_heap->marking.credit, 0);
+    owe(100000);
+    cr_expect_geq(self()->credit, 0);
+    cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 90000);
+    cr_expect_null(marker()->queue.cur, "what it found is there for others");
+    end_by_hand();
+}
+
+Test(mark, nobody_assists_when_marking_is_closed)
+{
+    struct node *object;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    handshake(ACTION_BARRIER_ON);
+    handshake(ACTION_SCAN);
+    gcrt_assist_set_ratio(the_heap, 1, 1);
+    owe(100000);
+    cr_expect_not(is_marked(object));
+    end_by_hand();
+}
