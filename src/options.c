@@ -97,6 +97,7 @@ struct knob {
 
 static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
 static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
+static void set_checkmark(gc_options *opt, uint64_t v) { opt->debug_checkmark = (int)v; }
 static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = (int)v; }
 static void set_stress(gc_options *opt, uint64_t v) { opt->debug_stress = (uint32_t)v; }
 static void set_chaos(gc_options *opt, uint64_t v) { opt->debug_chaos = v; }
@@ -111,6 +112,7 @@ find_knob(const char *name, size_t len)
     static const struct knob knobs[] = {
         { "gctrace", 1, set_gctrace },
         { "verify", 2, set_verify },
+        { "checkmark", 2, set_checkmark },
         { "clobberfree", 1, set_clobber },
         { "stress", UINT32_MAX, set_stress },
         { "chaos", UINT64_MAX, set_chaos },
@@ -137,8 +139,8 @@ parse_debug(gc_options *opt, const char *text)
 
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, verify, clobberfree, stress, chaos, tiny, failat, "
-                    "failfrom, wbcheck");
+                    "knobs among gctrace, verify, checkmark, clobberfree, stress, chaos, tiny, "
+                    "failat, failfrom, wbcheck");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
@@ -220,5 +222,7 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
     if (opt->debug_verify < 0 || opt->debug_verify > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
+    if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: debug_checkmark is not 0, 1 or 2");
     return GC_OK;
 }

@@ -43,6 +43,7 @@ typedef struct gc_options {
     void *log_arg;          /* borrowed; handed to log */
     int debug_gctrace;      /* 1: one line a cycle */
     int debug_verify;       /* 1: heap verifier at each cycle's edges; 2: and its graph */
+    int debug_checkmark;    /* 1: every cycle's marking is checked by a second one; 2: and told */
     int debug_clobberfree;  /* 1: dead objects are overwritten with 0xdeadbeef words */
     uint32_t debug_stress;  /* N: a cycle every N slow-path allocations; 0: off */
     uint64_t debug_chaos;   /* seed: yields and sleeps at named points; 0: off */
@@ -57,8 +58,8 @@ GC_API void gc_options_default(gc_options *opt);
 
 /*
  * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_THREADS,
- * GCRT_DEBUG ("gctrace=1,verify=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,failat=N,
- * failfrom=N,wbcheck=1"); plain GOGC where GCRT_GOGC is absent.  A malformed value is
+ * GCRT_DEBUG ("gctrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,
+ * failat=N,failfrom=N,wbcheck=1"); plain GOGC where GCRT_GOGC is absent.  A malformed value is
  * GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID
  * program the environment is ignored.
  */

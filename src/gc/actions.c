@@ -15,6 +15,7 @@
 #include "gc/actions.h"
 
 #include "gc/barrier.h"
+#include "gc/checkmark.h"
 #include "gc/stack.h"
 
 /* H1.  Newborns stay white until the own scan. */
@@ -30,6 +31,8 @@ static void
 action_scan(struct gcrt_mutator *m, uintptr_t sp)
 {
     aword_add_relaxed(&m->heap->marking.stack_work, gcrt_stack_collect(m, sp));
+    if (UNLIKELY(m->heap->checkmark != NULL))
+        gcrt_checkmark_note_stack(m, sp);
     if (m->p != NULL)
         gcrt_mcache_blacken(&m->p->cache, m->heap->registry.black_gen);
     barrier_set(m, BARRIER_DELETION);
@@ -85,7 +88,9 @@ gcrt_action_run(struct gcrt_mutator *m, enum action action, uintptr_t sp)
         action_flush_cache(m);
         break;
     case ACTION_SETTLE: /* answering is all */
+        break;
     case ACTION_HOLD:
+        m->sp = sp; /* whoever holds m may look at its stack */
         break;
     case ACTION_NONE:
     case ACTION_COUNT:

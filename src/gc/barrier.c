@@ -92,12 +92,26 @@ buffer_word(struct gcrt_mutator *m, uintptr_t word)
         gcrt_barrier_flush(m);
 }
 
-void
-gcrt_barrier_shade(struct gcrt_mutator *m, uintptr_t old, uintptr_t new_)
+/*
+ * A slot outside of the heap is a root, where a pointer one past the end of an object counts
+ * for that object too; in the heap it does not.  Once marking is open the roots have been
+ * collected, so, and to shade what lies before a word would make garbage grey, too late.
+ */
+static inline void
+shade_word(struct gcrt_mutator *m, uintptr_t slot, uintptr_t word)
 {
-    buffer_word(m, old);
+    buffer_word(m, word);
+    if (!mheap_contains(&m->heap->mheap, slot)
+            && !ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
+        buffer_word(m, word - 1);
+}
+
+void
+gcrt_barrier_shade(struct gcrt_mutator *m, const void *slot, uintptr_t old, uintptr_t new_)
+{
+    shade_word(m, (uintptr_t)slot, old);
     if (barrier_state(m->self) == BARRIER_HYBRID)
-        buffer_word(m, new_);
+        shade_word(m, (uintptr_t)slot, new_);
 }
 
 /* ---- stores ---- */
@@ -124,7 +138,7 @@ gc_impl_write_slow(void *slot, const void *value)
 
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-        gcrt_barrier_shade(m, slot_load(slot), (uintptr_t)value);
+        gcrt_barrier_shade(m, slot, slot_load(slot), (uintptr_t)value);
     chaos_point(&m->heap->os, CHAOS_BARRIER_STORE);
     watch_begin(slot, WORD);
     slot_store_relaxed(slot, (uintptr_t)value);
@@ -137,7 +151,7 @@ static NOINLINE void
 release_slow(void *slot, const void *value)
 {
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-        gcrt_barrier_shade(gc_impl_self.mutator, slot_load(slot), (uintptr_t)value);
+        gcrt_barrier_shade(gc_impl_self.mutator, slot, slot_load(slot), (uintptr_t)value);
     watch_begin(slot, WORD);
     slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
     watch_end(slot, WORD);
@@ -176,7 +190,7 @@ gc_impl_exchange(void *slot, const void *value)
     do {
         old = slot_load(slot);
         if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-            gcrt_barrier_shade(gc_impl_self.mutator, old, (uintptr_t)value);
+            gcrt_barrier_shade(gc_impl_self.mutator, slot, old, (uintptr_t)value);
     } while (!slot_cas(slot, old, (uintptr_t)value));
     critical_leave();
     return (void *)old;
@@ -189,7 +203,8 @@ gc_impl_cas(void *slot, const void *expected, const void *value)
 
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-        gcrt_barrier_shade(gc_impl_self.mutator, (uintptr_t)expected, (uintptr_t)value);
+        gcrt_barrier_shade(
+                gc_impl_self.mutator, slot, (uintptr_t)expected, (uintptr_t)value);
     done = slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
     critical_leave();
     return done;
@@ -201,7 +216,7 @@ void
 gcrt_barrier_shade_range(struct gcrt_mutator *m, const void *start, size_t bytes)
 {
     for (size_t i = 0; i + WORD <= bytes; i += WORD)
-        buffer_word(m, slot_load((const char *)start + i));
+        shade_word(m, (uintptr_t)start + i, slot_load((const char *)start + i));
 }
 
 /* dst[0..bytes) is about to become src (NULL: zeroes). */

@@ -32,7 +32,8 @@ barrier_set(struct gcrt_mutator *m, uint32_t state)
 }
 
 /* Shades what the store makes unreachable and, before m's own scan, what it publishes. */
-void gcrt_barrier_shade(struct gcrt_mutator *m, uintptr_t old, uintptr_t new_);
+void gcrt_barrier_shade(
+        struct gcrt_mutator *m, const void *slot, uintptr_t old, uintptr_t new_);
 
 /*
  * Hands on the words in m's buffer: marks them if marking is open, else queues them raw.

@@ -18,6 +18,7 @@
 
 #include "alloc/sweep.h"
 #include "gc/assist.h"
+#include "gc/checkmark.h"
 #include "gc/handshake.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
@@ -171,6 +172,7 @@ start_cycle(struct cycle *cy)
     cy->start_ns = gcrt_os_now_ns();
     cy->pause_start = aword_load_relaxed(&heap->counters.pause_ns);
     cy->black_start = black_bytes(heap);
+    gcrt_checkmark_begin(heap);
     gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
     gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
     gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
@@ -178,6 +180,8 @@ start_cycle(struct cycle *cy)
     cy->mark_ns = gcrt_os_now_ns();
     cy->pause_mark = aword_load_relaxed(&heap->counters.pause_ns);
     set_phase(heap, PHASE_MARKING);
+    gcrt_verify_at(heap, VERIFY_SCANNED);
+    gcrt_checkmark_open(heap);
     open_marking(cy); /* I-barrier-first: nothing has been marked before this */
 }
 
@@ -286,19 +290,22 @@ end_marking(struct cycle *cy)
 
     set_phase(heap, PHASE_ENDING);
     gcrt_assist_set_ratio(heap, 0, 0);
-    gcrt_verify_marked(heap);
+    gcrt_verify_at(heap, VERIFY_MARKED);
+    gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
     ahalf_store_full(&heap->marking.open, 0);
     gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
+    gcrt_verify_at(heap, VERIFY_CLOSED);
     (void)settle_live(cy);
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
             ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
     gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
+    gcrt_verify_at(heap, VERIFY_SWEEPING);
     cy->end_ns = gcrt_os_now_ns();
 }
 
@@ -415,7 +422,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     struct cycle cy = { .heap = heap, .report.forced = forced };
 
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
-    gcrt_verify_idle(heap);
+    gcrt_verify_at(heap, VERIFY_IDLE);
     gcrt_wbcheck_cycle(heap, false);
     start_cycle(&cy);
     mark_to_the_end(&cy);
@@ -427,7 +434,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     if (heap->on_cycle != NULL)
         heap->on_cycle(heap, &cy.report);
     finish_sweep(heap);
-    gcrt_verify_idle(heap);
+    gcrt_verify_at(heap, VERIFY_IDLE);
     announce_complete(heap);
 }
 
@@ -447,8 +454,8 @@ take_requests(struct cycles *c)
 static void
 serve_verify(struct gc_heap *heap)
 {
-    heap->cycles.verify_status = gcrt_verify_now(heap, heap->cycles.verify_text,
-            sizeof(heap->cycles.verify_text));
+    heap->cycles.verify_status = gcrt_verify_now(heap, VERIFY_IDLE, heap->cycles.verify_text,
+            NULL);
     ahalf_add_full(&heap->cycles.verified, 1); /* pairs: verify.done */
     gcrt_os_wake(&heap->cycles.verified, INT32_MAX);
 }
@@ -511,8 +518,13 @@ gcrt_cycles_init(struct gc_heap *heap)
     aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
     gcrt_cycle_publish_pace_locked(heap);
     ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
+    if (!gcrt_checkmark_init(heap)) {
+        gcrt_lock_finish(&c->lock);
+        return false;
+    }
     if (gcrt_os_thread_start(&heap->os, &c->thread, coordinator_main, heap))
         return true;
+    gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&c->lock);
     return false;
 }
@@ -522,6 +534,7 @@ gcrt_cycles_finish(struct gc_heap *heap)
 {
     gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
     gcrt_os_thread_join(heap->cycles.thread);
+    gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&heap->cycles.lock);
 }
 

@@ -144,6 +144,12 @@ struct counters {
     aword terminations_retried;   /* H4 rounds that found work */
 };
 
+/* What the verifier remembers from one look to the next (verify_sums.c). */
+struct verify_live {
+    unsigned sweepgen; /* of the heap, then; 0: nothing yet */
+    uint64_t balance;
+};
+
 struct gc_heap {
     uint64_t magic;        /* const: GC_HEAP_MAGIC until destroyed */
     gc_options options;    /* const */
@@ -162,6 +168,8 @@ struct gc_heap {
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */
+    struct checkmark *checkmark; /* const; NULL without checkmark=1 */
+    struct verify_live verify_live; /* coordinator */
     /* const: called by the coordinator after each cycle, outside every lock; may be NULL */
     void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);
 };

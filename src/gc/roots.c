@@ -76,11 +76,23 @@ each_locked(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word), void *a
             fn(arg, slot_load(&c->handles[i].object));
 }
 
-void
-gcrt_roots_each(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word), void *arg)
+/* On purpose not each_locked: what that leaves out must show. */
+RACY_READER void
+gcrt_roots_visit(struct gc_heap *heap,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg)
 {
+    const struct root_range *r;
+    const struct handle_chunk *c;
+    const struct gc_handle *h;
+
     gcrt_lock_acquire(&heap->roots.lock);
-    each_locked(heap, fn, arg);
+    for (r = heap->roots.ranges; r != NULL; r = r->next)
+        for (uintptr_t at = r->start; at < r->end; at += WORD)
+            fn(arg, RACY_READ(at), at, false);
+    for (c = heap->roots.chunks; c != NULL; c = c->next)
+        for (h = c->handles; h < c->handles + CHUNK_HANDLES; h++)
+            if (h->heap != NULL)
+                fn(arg, slot_load(&h->object), (uintptr_t)&h->object, true);
     gcrt_lock_release(&heap->roots.lock);
 }
 
@@ -94,11 +106,12 @@ static void
 collect_word(void *arg, uintptr_t word)
 {
     struct collecting *c = arg;
+    const struct mheap *h = &c->heap->mheap;
     struct work *w = &c->heap->work;
 
     c->bytes += WORD;
-    if (!mheap_contains(&c->heap->mheap, word))
-        return;
+    if (!mheap_contains(h, word) && !mheap_contains(h, word - 1))
+        return; /* one past the end of the last object counts too */
     if (c->buffer == NULL)
         c->buffer = gcrt_work_take_empty(w);
     c->buffer->slot[c->buffer->n++] = word;
@@ -113,7 +126,9 @@ gcrt_roots_collect(struct gc_heap *heap)
 {
     struct collecting c = { .heap = heap };
 
-    gcrt_roots_each(heap, collect_word, &c);
+    gcrt_lock_acquire(&heap->roots.lock);
+    each_locked(heap, collect_word, &c);
+    gcrt_lock_release(&heap->roots.lock);
     if (c.buffer != NULL)
         gcrt_work_push_raw(&heap->work, c.buffer);
     return c.bytes;

@@ -11,7 +11,11 @@ void gcrt_roots_finish(struct gc_heap *heap);
  * After H3: from then on the deletion barrier covers what a root loses.
  */
 size_t gcrt_roots_collect(struct gc_heap *heap);
-/* Calls fn for each root word; for the verifier. */
-void gcrt_roots_each(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word), void *arg);
+/*
+ * Calls fn for each root word and its address, handles' last.  For the verifier, which walks
+ * the lists itself.
+ */
+void gcrt_roots_visit(struct gc_heap *heap,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg);
 
 #endif

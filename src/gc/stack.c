@@ -70,6 +70,6 @@ gcrt_with_registers(void (*fn)(void *arg, uintptr_t sp), void *arg)
 {
     /* Makes the prologue save every callee-saved register in this frame. */
     __builtin_unwind_init();
-    fn(arg, (uintptr_t)__builtin_frame_address(0) - 256);
+    fn(arg, (uintptr_t)__builtin_frame_address(0) - STACK_SLACK);
     __asm__ volatile("" ::: "memory"); /* no tail call: the frame must live */
 }

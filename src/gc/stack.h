@@ -11,6 +11,17 @@
 size_t gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp);
 
 /*
+ * fn's sp lies so many bytes below the frame that holds the registers, which begin at most
+ * STACK_SAVED bytes below it.
+ */
+#define STACK_SLACK 256
+#if defined(__x86_64__)
+# define STACK_SAVED 40 /* rbx, r12 to r15; rbp is the frame's first word */
+#else
+# define STACK_SAVED 0
+#endif
+
+/*
  * Calls fn(arg, sp) with all callee-saved registers in the stack above sp, and that frame
  * alive meanwhile.
  */

@@ -5,39 +5,43 @@
  * Purpose: find a broken invariant where it breaks, not where it hurts.
  * Place: cycle calls it at the edges of a cycle when GCRT_DEBUG has verify, and for
  * gc_verify; it reads everything and changes nothing.
- * Invariants checked, by tag:
+ * Invariants checked here, by tag; docs/invariants.md has the equations:
  *   span.tiles     descriptors of in-use spans tile their pages; interiors point back
- *   span.bits      no bit beyond nelems; free index in range; idle: no mark bit set
- *   I-sweepgen     idle: each span is swept, or swept and cached
- *   pages.sum      pages in spans are the pages that the page allocator handed out
- *   pages.summary  the page allocator's summaries, derived again
- *   I-weak-tricolour  marking complete: a marked object's pointers lead to marked objects,
- *                  and so do roots and handles
+ *   span.class     kind, class, slots and divisor are those of the kind and the class table
+ *   span.bits      no bit beyond nelems; free index in range
+ *   I-no-late-mark, I-barrier-first  mark bits only where the edge allows them
+ *   I-sweepgen     sweepgen is one of those that the edge allows
+ *   I-weak-tricolour  marking complete: roots lead to marked objects, and with verify=2 every
+ *                  pointer of a marked object does
+ * The others are in verify_lists.c and verify_sums.c.
  * Concurrency: all mutators are held, so nothing moves; words of objects are read racily
  * all the same, because hosts' detached threads may write roots.
  * Cost: linear in the heap's pages; verify=2 in its marked objects.
  */
-#include "gc/verify.h"
+#include "gc/verifier.h"
 
+#include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
-#include "gc/kind.h"
 #include "gc/roots.h"
+#include "gc/search.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-struct verifier {
-    struct gc_heap *heap;
-    char *text;   /* first complaint */
-    size_t n;
-    bool broken;
-    size_t pages; /* in spans */
+static const struct verify_rules rules[VERIFY_EDGES] = {
+    [VERIFY_IDLE] = { .when = "between cycles", .marks = MARKS_NONE },
+    [VERIFY_SCANNED] = { .when = "before marking opens", .marks = MARKS_BORN,
+        .barrier = BARRIER_DELETION, .black = true, .grey = true, .shaded = true },
+    [VERIFY_MARKED] = { .when = "marking complete", .marks = MARKS_ANY,
+        .barrier = BARRIER_DELETION, .black = true, .shaded = true },
+    [VERIFY_CLOSED] = { .when = "after H5", .marks = MARKS_ANY, .black = true },
+    [VERIFY_SWEEPING] = { .when = "after H6", .marks = MARKS_UNSWEPT, .unswept = true },
 };
 
-static void __attribute__((format(printf, 3, 4)))
-complain(struct verifier *v, const char *tag, const char *format, ...)
+void
+gcrt_verify_complain(struct verifier *v, const char *tag, const char *format, ...)
 {
     va_list args;
     int used;
@@ -45,51 +49,54 @@ complain(struct verifier *v, const char *tag, const char *format, ...)
     if (v->broken)
         return;
     v->broken = true;
-    used = snprintf(v->text, v->n, "[%s] ", tag);
+    used = snprintf(v->text, VERIFY_TEXT, "[%s] ", tag);
     va_start(args, format);
-    vsnprintf(v->text + used, v->n - (size_t)used, format, args);
+    vsnprintf(v->text + used, VERIFY_TEXT - (size_t)used, format, args);
     va_end(args);
 }
 
-/* ---- structure ---- */
+/* ---- spans ---- */
 
 static void
 check_interior(struct verifier *v, const struct mspan *s, size_t npages)
 {
-    for (size_t i = 1; i < npages && !v->broken; i++)
+    for (size_t i = 1; i < npages; i++)
         if (ahalf_load_relaxed(&s[i].head) != ((i << 2) | SPAN_INTERIOR))
-            complain(v, "span.tiles", "page %zu of span %#lx does not point back to it", i,
-                    (unsigned long)span_start(&v->heap->mheap, s));
+            gcrt_verify_complain(v, "span.tiles", "page %zu of span %#lx does not point back "
+                    "to it", i, verify_start(v, s));
 }
 
-static uint64_t
-valid_bits(const struct mspan *s, size_t w)
+/* Do the fields say what the kind and the class table say?  Nothing else is used before. */
+static bool
+class_agrees(struct verifier *v, const struct mspan *s)
 {
-    return bits_word_mask(w, 0, s->nelems);
+    const struct mheap *h = &v->heap->mheap;
+    const struct mcentral *c;
+    bool large = span_state(s) == SPAN_LARGE;
+    unsigned class = s->sizeclass;
+
+    if (s->kind >= ahalf_load_relaxed(&h->ncentrals) || class >= NUM_CLASSES
+            || large != (class == CLASS_LARGE))
+        return false;
+    c = h->centrals[s->kind];
+    if (c->index != s->kind || c->sizeclass != class || c->noscan != s->noscan
+            || c->checked != s->checked)
+        return false;
+    if (large)
+        return s->nelems == 1 && s->alloc.large.bytes > SMALL_MAX
+            && s->alloc.large.npages == (s->alloc.large.bytes + PAGE_SIZE - 1) >> PAGE_SHIFT;
+    return s->nelems == gcrt_class_pages[class] * PAGE_SIZE / gcrt_class_bytes[class]
+        && s->divmagic == UINT32_MAX / gcrt_class_bytes[class] + 1
+        && (!span_has_side(s) || s->mark.side != NULL);
 }
 
 static void
-check_bits(struct verifier *v, struct mspan *s)
+check_class(struct verifier *v, const struct mspan *s)
 {
-    const aword *marks = span_marks(s), *allocs = span_allocs(s);
-    unsigned long start = (unsigned long)span_start(&v->heap->mheap, s);
-
-    if (ahalf_load_relaxed(&s->freeindex) > s->nelems)
-        complain(v, "span.bits", "span %#lx: free index %u of %u", start,
-                ahalf_load_relaxed(&s->freeindex), s->nelems);
-    for (size_t w = 0; w < span_words(s); w++) {
-        if (aword_load_relaxed(&allocs[w]) & ~valid_bits(s, w))
-            complain(v, "span.bits", "span %#lx: alloc bit beyond slot %u", start, s->nelems);
-        if (aword_load_relaxed(&marks[w]) != 0)
-            complain(v, "span.bits",
-                    "span %#lx of %s: marked between cycles (I-no-late-mark); word %zu is %#lx, "
-                    "free index %u of %u, sweepgen %u, heap's %u",
-                    start, kind_of(v->heap, s)->type->name, w,
-                    (unsigned long)aword_load_relaxed(&marks[w]),
-                    ahalf_load_relaxed(&s->freeindex), s->nelems,
-                    ahalf_load_relaxed(&s->sweepgen),
-                    ahalf_load_relaxed(&v->heap->mheap.sweepgen));
-    }
+    if (!class_agrees(v, s))
+        gcrt_verify_complain(v, "span.class",
+                "span %#lx: kind %u, class %u, noscan %u, %u slots, magic %u do not agree",
+                verify_start(v, s), s->kind, s->sizeclass, s->noscan, s->nelems, s->divmagic);
 }
 
 static void
@@ -98,200 +105,283 @@ check_sweepgen(struct verifier *v, const struct mspan *s)
     unsigned h = ahalf_load_relaxed(&v->heap->mheap.sweepgen);
     unsigned sg = ahalf_load_relaxed(&s->sweepgen);
 
-    if (sg != h && sg != h + 3)
-        complain(v, "I-sweepgen", "span %#lx: sweepgen %u while the heap's is %u",
-                (unsigned long)span_start(&v->heap->mheap, s), sg, h);
+    if (sg != h && sg != h + 3 && !(v->rules->unswept && sg == h - 2))
+        gcrt_verify_complain(v, "I-sweepgen", "span %#lx: sweepgen %u while the heap's is %u",
+                verify_start(v, s), sg, h);
+}
+
+/* Those of the marks in word w that the edge does not allow. */
+static uint64_t
+bad_marks(const struct verifier *v, struct mspan *s, size_t w)
+{
+    uint64_t marks = aword_load_relaxed(&span_marks(s)[w]);
+    unsigned h = ahalf_load_relaxed(&v->heap->mheap.sweepgen);
+
+    switch (v->rules->marks) {
+    case MARKS_NONE:
+        return marks;
+    case MARKS_BORN:
+        return marks & aword_load_relaxed(&span_allocs(s)[w]);
+    case MARKS_UNSWEPT:
+        return ahalf_load_relaxed(&s->sweepgen) == h - 2 ? 0 : marks;
+    default:
+        return 0;
+    }
 }
 
 static void
-check_span(struct verifier *v, struct mspan *s, size_t npages)
+check_marks(struct verifier *v, struct mspan *s, size_t w)
 {
-    const struct mheap *h = &v->heap->mheap;
-    struct mcentral *c;
+    const char *tag = v->rules->marks == MARKS_BORN ? "I-barrier-first" : "I-no-late-mark";
+    uint64_t bad = bad_marks(v, s, w);
 
-    if (s->kind >= ahalf_load_relaxed(&h->ncentrals)) {
-        complain(v, "span.tiles", "span %#lx: kind %u does not exist",
-                (unsigned long)span_start(h, s), s->kind);
+    if (bad == 0)
+        return;
+    gcrt_verify_complain(v, tag,
+            "span %#lx of %s: slot %zu is marked %s; free index %u of %u, sweepgen %u, heap's %u",
+            verify_start(v, s), kind_of(v->heap, s)->type->name, w * 64 + bit_lowest(bad),
+            v->rules->when, ahalf_load_relaxed(&s->freeindex), s->nelems,
+            ahalf_load_relaxed(&s->sweepgen), ahalf_load_relaxed(&v->heap->mheap.sweepgen));
+}
+
+static void
+check_bits(struct verifier *v, struct mspan *s)
+{
+    const aword *marks = span_marks(s), *allocs = span_allocs(s);
+
+    if (ahalf_load_relaxed(&s->freeindex) > s->nelems)
+        gcrt_verify_complain(v, "span.bits", "span %#lx: free index %u of %u",
+                verify_start(v, s), ahalf_load_relaxed(&s->freeindex), s->nelems);
+    for (size_t w = 0; w < span_words(s); w++) {
+        uint64_t beyond = ~bits_word_mask(w, 0, s->nelems);
+
+        if ((aword_load_relaxed(&allocs[w]) | aword_load_relaxed(&marks[w])) & beyond)
+            gcrt_verify_complain(v, "span.bits", "span %#lx: a bit beyond slot %u",
+                    verify_start(v, s), s->nelems);
+        check_marks(v, s, w);
+    }
+}
+
+static void
+count_span(struct verifier *v, struct mspan *s, size_t page, size_t npages)
+{
+    v->pages += npages;
+    v->place[page] = PLACE_SPAN;
+    memset(&v->place[page + 1], PLACE_INSIDE, npages - 1);
+    if (s->sizeclass == CLASS_LARGE) {
+        v->larges++;
+        v->large_pages += npages;
         return;
     }
-    c = h->centrals[s->kind];
-    if (c->sizeclass != s->sizeclass || c->noscan != s->noscan)
-        complain(v, "span.tiles", "span %#lx: class %u, its kind has %u",
-                (unsigned long)span_start(h, s), s->sizeclass, c->sizeclass);
+    for (size_t i = 0; i < s->nelems; i++)
+        v->slots[s->sizeclass] += span_is_allocated(s, i);
+}
+
+static void
+check_span(struct verifier *v, struct mspan *s, size_t page)
+{
+    size_t npages;
+
+    check_class(v, s);
+    if (v->broken)
+        return;
+    npages = span_npages(s);
+    if (page + npages > v->npages) {
+        gcrt_verify_complain(v, "span.tiles", "span %#lx ends beyond the heap",
+                verify_start(v, s));
+        return;
+    }
     check_interior(v, s, npages);
     check_bits(v, s);
     check_sweepgen(v, s);
+    count_span(v, s, page, npages);
 }
 
-/* Calls fn for each in-use span, in address order. */
+/* In address order. */
 static void
-each_span(struct verifier *v, void (*fn)(struct verifier *, struct mspan *, size_t npages))
+check_spans(struct verifier *v)
 {
-    struct mheap *h = &v->heap->mheap;
-    size_t limit = aword_load_acquire(&h->limit) >> PAGE_SHIFT; /* pairs: heap.grow */
+    struct mspan *spans = v->heap->mheap.spans;
 
-    for (size_t page = 0; page < limit && !v->broken;) {
-        struct mspan *s = &h->spans[page];
-        unsigned state = span_state(s);
+    for (size_t page = 0; page < v->npages && !v->broken;) {
+        struct mspan *s = &spans[page];
 
-        if (state == SPAN_INTERIOR) {
-            complain(v, "span.tiles", "page %zu is inside of no span", page);
-            return;
-        }
-        if (state != SPAN_FREE)
-            fn(v, s, span_npages(s));
-        page += state == SPAN_FREE ? 1 : span_npages(s);
+        if (span_state(s) == SPAN_INTERIOR)
+            gcrt_verify_complain(v, "span.tiles", "page %zu is inside of no span", page);
+        else if (span_state(s) != SPAN_FREE)
+            check_span(v, s, page);
+        page += v->place[page] == PLACE_SPAN ? span_npages(s) : 1;
     }
-}
-
-static void
-check_structure_of(struct verifier *v, struct mspan *s, size_t npages)
-{
-    v->pages += npages;
-    check_span(v, s, npages);
-}
-
-/* Pages in the windows of Ps. */
-static size_t
-cached_pages(const struct gc_heap *heap)
-{
-    const struct p *p = __atomic_load_n(&heap->ps.all, __ATOMIC_ACQUIRE); /* pairs: p.publish */
-    size_t n = 0;
-
-    for (; p != NULL; p = p->next_all)
-        n += bit_count(p->cache.pages.free);
-    return n;
-}
-
-static void
-check_pages(struct verifier *v)
-{
-    struct mheap *h = &v->heap->mheap;
-    char why[128];
-    size_t handed_out;
-
-    gcrt_lock_acquire(&h->lock);
-    handed_out = h->pages.grown_pages - h->pages.free_pages - cached_pages(v->heap);
-    if (gcrt_pagealloc_check(&h->pages, why, sizeof(why)) != 0)
-        complain(v, "pages.summary", "%s", why);
-    gcrt_lock_release(&h->lock);
-    if (handed_out != v->pages)
-        complain(v, "pages.sum", "%zu pages in spans, %zu handed out", v->pages, handed_out);
-    if (aword_load_relaxed(&h->in_use) != v->pages << PAGE_SHIFT)
-        complain(v, "pages.sum", "%zu pages in spans, in_use counts %zu", v->pages,
-                (size_t)(aword_load_relaxed(&h->in_use) >> PAGE_SHIFT));
-}
-
-gc_status
-gcrt_verify_now(struct gc_heap *heap, char *text, size_t n)
-{
-    struct verifier v = { .heap = heap, .text = text, .n = n };
-
-    text[0] = '\0';
-    gcrt_hold_all(heap);
-    each_span(&v, check_structure_of);
-    if (!v.broken)
-        check_pages(&v);
-    gcrt_release_all(heap);
-    return v.broken ? GC_ERR_CORRUPT : GC_OK;
-}
-
-void
-gcrt_verify_idle(struct gc_heap *heap)
-{
-    char text[256];
-
-    if (heap->options.debug_verify != 0
-            && gcrt_verify_now(heap, text, sizeof(text)) != GC_OK)
-        gcrt_fatal("verify: %s", text);
 }
 
 /* ---- colours ---- */
 
-/* word, found in what `from` says, must lead to a marked object or to none. */
-static void
-check_edge(struct verifier *v, uintptr_t from, uintptr_t word)
+/* Is word a pointer to an unmarked object? */
+static bool
+is_white(const struct verifier *v, uintptr_t word, struct mspan **s)
 {
-    struct mheap *h = &v->heap->mheap;
-    struct mspan *s = mheap_span_of(h, word);
     size_t i;
 
-    if (s == NULL)
+    *s = gcrt_walk_find(&v->heap->mheap, word, &i);
+    return *s != NULL && !span_test(span_marks(*s), i);
+}
+
+static bool
+is_marked(const struct verifier *v, uintptr_t word)
+{
+    struct mspan *s;
+
+    return !is_white(v, word, &s) && s != NULL;
+}
+
+/* A word one past the end of a marked object need not lead to another. */
+static void
+check_root(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+{
+    struct verifier *v = arg;
+    struct mspan *s;
+
+    if (is_white(v, word, &s) && !is_marked(v, word - 1))
+        gcrt_verify_complain(v, "I-weak-tricolour", "a %s, %#lx, points to unmarked %#lx (%s)",
+                is_handle ? "handle" : "root", (unsigned long)at, (unsigned long)word,
+                kind_of(v->heap, s)->type->name);
+}
+
+/* Of a mutator's barrier buffer: whatever it shaded since its last flush. */
+static void
+check_shaded(struct verifier *v)
+{
+    struct gcrt_mutator *m;
+    struct mspan *s;
+
+    RCU_LIST_EACH(struct gcrt_mutator, m, &v->heap->registry.mutators, node)
+        for (uint32_t i = 0; i < m->nbarrier; i++)
+            if (is_white(v, m->barrier[i], &s))
+                gcrt_verify_complain(v, "I-ragged-done",
+                        "the barrier buffer of thread %d has unmarked %#lx (%s)", m->tid,
+                        (unsigned long)m->barrier[i], kind_of(v->heap, s)->type->name);
+}
+
+struct colours {
+    struct walk walk;
+    struct verifier *v;
+};
+
+static void
+check_edge(struct walk *w, uintptr_t word, uintptr_t slot)
+{
+    struct verifier *v = container_of_(w, struct colours, walk)->v;
+    struct mspan *s;
+
+    (void)slot;
+    if (v->broken || !is_white(v, word, &s))
         return;
-    i = span_object_index(h, s, word);
-    if (i < s->nelems && span_is_allocated(s, i) && !span_test(span_marks(s), i))
-        complain(v, "I-weak-tricolour", "%s at %#lx points to unmarked %#lx (%s)",
-                from == 0 ? "a root" : kind_of(v->heap, mheap_span_of(h, from))->type->name,
-                (unsigned long)from, (unsigned long)word, kind_of(v->heap, s)->type->name);
+    v->blamed = w->object;
+    gcrt_verify_complain(v, "I-weak-tricolour", "%s at %#lx points to unmarked %#lx (%s)",
+            kind_of(v->heap, mheap_span_of(&v->heap->mheap, w->object))->type->name,
+            (unsigned long)w->object, (unsigned long)word, kind_of(v->heap, s)->type->name);
 }
 
 static void
-check_words(struct verifier *v, uintptr_t object, uintptr_t from, uintptr_t to)
+check_pointers(struct verifier *v)
 {
-    for (; from + WORD <= to && !v->broken; from += WORD)
-        check_edge(v, object, slot_load((const void *)from));
-}
+    struct colours c = { .v = v };
+    struct mspan *spans = v->heap->mheap.spans;
 
-/* Pointer words of one element, by the type's own fields: independent of masks and tiles. */
-static void
-check_element(struct verifier *v, uintptr_t object, uintptr_t at, const gc_type *type, size_t left)
-{
-    if (type->form == GC_FORM_CONSERVATIVE)
-        check_words(v, object, at, at + min_size(type->size, left));
-    else if (type->form != GC_FORM_NOSCAN && left >= type->size)
-        for (size_t i = 0; i < type->nfields; i++)
-            check_words(v, object, at + type->fields[i].offset,
-                    at + type->fields[i].offset + type->fields[i].bytes);
-}
+    gcrt_walk_init(&c.walk, v->heap, check_edge);
+    for (size_t page = 0; page < v->npages && !v->broken; page++) {
+        struct mspan *s = &spans[page];
 
-static void
-check_object(struct verifier *v, uintptr_t object, size_t bytes, const gc_type *type)
-{
-    if (type->form == GC_FORM_TRACED)
-        return; /* only the host knows, and its function wants a marker */
-    if (type->form == GC_FORM_FLEX) {
-        check_element(v, object, object, type, bytes);
-        for (size_t at = type->tail; at < bytes && !v->broken; at += type->elem->size)
-            check_element(v, object, object + at, type->elem, bytes - at);
-        return;
+        if (span_state(s) < SPAN_SMALL || s->noscan)
+            continue;
+        for (size_t i = 0; i < s->nelems && !v->broken; i++)
+            if (span_test(span_marks(s), i) && span_is_allocated(s, i))
+                gcrt_walk_object(&c.walk, s, i);
     }
-    for (size_t at = 0; at < bytes && !v->broken; at += type->size)
-        check_element(v, object, object + at, type, bytes - at);
 }
 
 static void
-check_colours_of(struct verifier *v, struct mspan *s, size_t npages)
+check_colours(struct verifier *v)
 {
-    const struct mheap *h = &v->heap->mheap;
-    const gc_type *type = kind_of(v->heap, s)->type;
+    gcrt_roots_visit(v->heap, check_root, v);
+    check_shaded(v);
+    if (v->heap->options.debug_verify > 1)
+        check_pointers(v);
+}
 
-    (void)npages;
-    if (s->noscan || (s->sizeclass == CLASS_LARGE && !ahalf_load_acquire(&s->ready)))
+/* ---- everything ---- */
+
+/* How a root leads to the object whose pointer is complained about. */
+static void
+find_path(struct verifier *v, char path[VERIFY_PATH])
+{
+    struct search search;
+
+    if (v->blamed == 0 || path == NULL || !gcrt_search_init(&search, v->heap))
         return;
-    for (size_t i = 0; i < s->nelems && !v->broken; i++)
-        if (span_test(span_marks(s), i) && span_is_allocated(s, i))
-            check_object(v, span_object(h, s, i), span_elem_bytes(s), type);
+    gcrt_search_roots(&search);
+    gcrt_search_drain(&search);
+    gcrt_search_stacks(&search);
+    gcrt_search_drain(&search);
+    if (gcrt_search_has(&search, v->blamed))
+        gcrt_search_path(&search, v->blamed, path, VERIFY_PATH);
+    else
+        snprintf(path, VERIFY_PATH, "none: nothing leads to it any more\n");
+    gcrt_search_finish(&search);
 }
 
 static void
-check_root(void *arg, uintptr_t word)
+check_all(struct verifier *v, enum verify_edge edge)
 {
-    check_edge(arg, 0, word);
+    check_spans(v);
+    if (!v->broken)
+        gcrt_verify_lists(v);
+    if (!v->broken)
+        gcrt_verify_sums(v);
+    if (!v->broken && edge == VERIFY_MARKED)
+        check_colours(v);
+}
+
+gc_status
+gcrt_verify_now(struct gc_heap *heap, enum verify_edge edge, char text[VERIFY_TEXT],
+        char path[VERIFY_PATH])
+{
+    struct verifier v = { .heap = heap, .rules = &rules[edge], .text = text };
+    size_t bytes;
+
+    text[0] = '\0';
+    if (path != NULL)
+        path[0] = '\0';
+    gcrt_hold_all(heap);
+    v.npages = aword_load_relaxed(&heap->mheap.limit) >> PAGE_SHIFT; /* held: it stays */
+    bytes = v.npages + 1;
+    v.place = gcrt_os_map(&v.os, bytes);
+    if (v.place != NULL) {
+        check_all(&v, edge);
+        find_path(&v, path);
+        gcrt_os_unmap(&v.os, v.place, bytes, bytes);
+    }
+    gcrt_release_all(heap);
+    if (v.place == NULL) {
+        snprintf(text, VERIFY_TEXT, "no memory for the verifier's map");
+        return GC_ERR_NOMEM;
+    }
+    return v.broken ? GC_ERR_CORRUPT : GC_OK;
 }
 
 void
-gcrt_verify_marked(struct gc_heap *heap)
+gcrt_verify_at(struct gc_heap *heap, enum verify_edge edge)
 {
-    char text[256] = "";
-    struct verifier v = { .heap = heap, .text = text, .n = sizeof(text) };
+    char text[VERIFY_TEXT], path[VERIFY_PATH];
+    gc_status status;
 
     if (heap->options.debug_verify == 0)
         return;
-    gcrt_hold_all(heap);
-    gcrt_roots_each(heap, check_root, &v);
-    if (heap->options.debug_verify > 1)
-        each_span(&v, check_colours_of);
-    gcrt_release_all(heap);
-    if (v.broken)
-        gcrt_fatal("verify: %s", text);
+    status = gcrt_verify_now(heap, edge, text, path);
+    if (status == GC_ERR_NOMEM)
+        gcrt_warn("verify: %s", text);
+    if (status != GC_ERR_CORRUPT)
+        return;
+    gcrt_search_say("verify: path: ", path);
+    gcrt_fatal("verify: %s (%s)", text, rules[edge].when);
 }

@@ -6,13 +6,28 @@
 
 #include "gc/heap.h"
 
-/* Between cycles, the sweep complete.  GC_ERR_CORRUPT: the first complaint is in text. */
-gc_status gcrt_verify_now(struct gc_heap *heap, char *text, size_t n);
+/* Where in a cycle it looks; each has its own set of allowed states. */
+enum verify_edge {
+    VERIFY_IDLE,     /* between cycles, the sweep complete */
+    VERIFY_SCANNED,  /* after H3, before marking opens */
+    VERIFY_MARKED,   /* marking complete, before H5 */
+    VERIFY_CLOSED,   /* after H5, before sweepgen advances */
+    VERIFY_SWEEPING, /* after H6, before the background sweep */
+    VERIFY_EDGES
+};
 
-/* verify=1: gcrt_verify_now at the cycle's idle edges; a complaint is fatal. */
-void gcrt_verify_idle(struct gc_heap *heap);
+#define VERIFY_TEXT 256
+#define VERIFY_PATH 2048
 
-/* verify=1 or 2, marking complete, before H5: no marked object points to an unmarked one. */
-void gcrt_verify_marked(struct gc_heap *heap);
+/*
+ * Checks everything that holds at the edge.  GC_ERR_CORRUPT: the first complaint is in text,
+ * and in path, which may be NULL, how a root leads there, if that makes sense.
+ * GC_ERR_NOMEM: nothing was checked.
+ */
+gc_status gcrt_verify_now(struct gc_heap *heap, enum verify_edge edge, char text[VERIFY_TEXT],
+        char path[VERIFY_PATH]);
+
+/* With verify=1 or 2: the same; a complaint is fatal. */
+void gcrt_verify_at(struct gc_heap *heap, enum verify_edge edge);
 
 #endif

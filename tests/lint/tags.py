@@ -14,7 +14,7 @@ PAGE = "docs/invariants.md"
 DESIGN = "docs/architecture.md"
 ROW = re.compile(r"^\| (\S+) \|.*\|$", re.M)
 TAG = re.compile(r"\bI-[a-z]+(?:-[a-z]+)*\b")
-COMPLAINT = re.compile(r'complain\(v,\s*"([^"]+)"')
+COMPLAINT = re.compile(r'(?:complain|blame)\(v,\s*"([^"]+)"')
 
 
 def line_of(text, offset):

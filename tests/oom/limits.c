@@ -338,7 +338,9 @@ no_mappings(void *arg)
         if (gc_try_alloc_bytes(64 << 10) == NULL)
             T_CHECK(t_mentions(gc_last_error(), "no memory"), "%s", gc_last_error());
     t_collect_twice(NULL);
-    t_verify(NULL);
+    status = gc_verify(NULL); /* wants a mapping for its own books */
+    T_CHECK(status == GC_OK || status == GC_ERR_NOMEM, "%s; %s", gc_status_string(status),
+            gc_last_error());
     status = gc_heap_destroy(heaps[1]);
     T_CHECK(status == GC_OK || (status == GC_ERR_NOMEM
                     && t_mentions(gc_last_error(), "bytes stay mapped")),

@@ -21,6 +21,7 @@ t_options(gc_options *opt)
     opt->grace_us = (uint32_t)t_arg("grace", opt->grace_us);
     opt->debug_gctrace = (int)t_arg("gctrace", 0);
     opt->debug_verify = (int)t_arg("verify", 0);
+    opt->debug_checkmark = (int)t_arg("checkmark", 0);
     opt->debug_clobberfree = (int)t_arg("clobber", 1);
     opt->debug_stress = (uint32_t)t_arg("stress", 0);
     opt->debug_chaos = (uint64_t)t_arg("chaos", 0);

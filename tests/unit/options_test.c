@@ -45,6 +45,7 @@ same(const gc_options *a, const gc_options *b)
         && a->periodic_ms == b->periodic_ms && a->oom == b->oom && a->oom_arg == b->oom_arg
         && a->log == b->log && a->log_arg == b->log_arg
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
+        && a->debug_checkmark == b->debug_checkmark
         && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
         && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
@@ -98,6 +99,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.periodic_ms, 120000);
     cr_expect(opt.oom == NULL && opt.oom_arg == NULL && opt.log == NULL && opt.log_arg == NULL);
     cr_expect(opt.debug_gctrace == 0 && opt.debug_verify == 0 && opt.debug_clobberfree == 0);
+    cr_expect_eq(opt.debug_checkmark, 0);
     cr_expect(opt.debug_stress == 0 && opt.debug_chaos == 0 && opt.debug_tiny == 0);
     cr_expect_eq(opt.debug_failat, 0);
     cr_expect_eq(opt.debug_wbcheck, 0);
@@ -205,6 +207,11 @@ Test(options, each_debug_knob_sets_its_own_field)
     want.debug_verify = 2;
     expect_parsed("GCRT_DEBUG", "verify=2", &want);
     want = defaults();
+    want.debug_checkmark = 1;
+    expect_parsed("GCRT_DEBUG", "checkmark=1", &want);
+    want.debug_checkmark = 2;
+    expect_parsed("GCRT_DEBUG", "checkmark=2", &want);
+    want = defaults();
     want.debug_clobberfree = 1;
     expect_parsed("GCRT_DEBUG", "clobberfree=1", &want);
     want = defaults();
@@ -252,12 +259,12 @@ Test(options, debug_knobs_can_be_combined_in_any_order)
 Test(options, anything_else_is_no_debug_knob)
 {
     static const char *const others[] = { "gctrace", "gctrace=", "=1", "=", ",", "gctrace=1,",
-        ",gctrace=1", "gctrace=1,,tiny=1", "gctrace=2", "tiny=2", "verify=3", "clobberfree=2",
-        "wbcheck=2",
-        "stress=4294967296", "chaos=18446744073709551616", "failat=-1", "gctrace=on",
-        "gctrace=1;tiny=1", "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1",
-        "gctrac=1", "gctracee=1", "unknown=1", "gctrace=1=1", "verify=1,unknown=1",
-        "gctrace:1", "1", "all", "schedtrace=1000" };
+        ",gctrace=1", "gctrace=1,,tiny=1", "gctrace=2", "tiny=2", "verify=3",
+        "checkmark=3", "wbcheck=2", "clobberfree=2", "stress=4294967296",
+        "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
+        "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
+        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gctrace:1", "1", "all",
+        "schedtrace=1000" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         expect_refused("GCRT_DEBUG", others[i]);
@@ -331,6 +338,9 @@ Test(options, options_that_make_no_sense_make_no_heap)
     opt = defaults();
     opt.debug_verify = 3;
     expect_checked(&opt, "debug_verify");
+    opt = defaults();
+    opt.debug_checkmark = 3;
+    expect_checked(&opt, "debug_checkmark");
 }
 
 Test(options, extremes_that_make_sense_make_a_heap)

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The search.
+ *
+ * Purpose: say what is reachable, and by which path, without believing the collector.
+ * Place: checkmark compares its result with the mark bits; verify asks it for paths.
+ * Invariants: an object is on the todo stack at most once, when it is reached first, so the
+ * stack needs a word per object and a list of any length is no recursion.
+ * Concurrency: the coordinator's own, while all mutators are held.  Host memory (roots,
+ * stacks) is read racily.
+ * Cost: as much address space as twice the grown heap, touched where objects are reached;
+ * one or two cache misses per object.
+ */
+#include "gc/search.h"
+
+#include "gc/kind.h"
+#include "gc/mutator.h"
+#include "gc/roots.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Steps of a path that are shown at its either end. */
+#define PATH_ENDS 6
+
+static const struct mheap *
+heap_of(const struct search *s)
+{
+    return &s->walk.marker.heap->mheap;
+}
+
+/* ---- reaching ---- */
+
+static void
+reach(struct search *s, uintptr_t word, uint64_t parent)
+{
+    const struct mheap *h = heap_of(s);
+    size_t index;
+    struct mspan *span = gcrt_walk_find(h, word, &index);
+    uintptr_t object;
+
+    if (span == NULL)
+        return;
+    object = span_object(h, span, index);
+    if (object - h->base >= s->bytes || s->parent[(object - h->base) / WORD] != 0)
+        return;
+    s->parent[(object - h->base) / WORD] = parent;
+    s->todo[s->ntodo++] = object;
+    s->objects++;
+}
+
+static void
+reach_edge(struct walk *w, uintptr_t word, uintptr_t slot)
+{
+    struct search *s = container_of_(w, struct search, walk);
+
+    reach(s, word, slot != 0 ? slot | FROM_SLOT : w->object | FROM_TRACE);
+}
+
+bool
+gcrt_search_init(struct search *s, struct gc_heap *heap)
+{
+    *s = (struct search){ .objects = 0 };
+    gcrt_walk_init(&s->walk, heap, reach_edge);
+    /* pairs: heap.grow; no mutator is about that could grow it further */
+    s->bytes = max_size(aword_load_acquire(&heap->mheap.limit), PAGE_SIZE);
+    s->parent = gcrt_os_map(&s->os, s->bytes);
+    s->todo = gcrt_os_map(&s->os, s->bytes);
+    if (s->parent != NULL && s->todo != NULL)
+        return true;
+    gcrt_search_finish(s);
+    return false;
+}
+
+void
+gcrt_search_finish(struct search *s)
+{
+    if (s->parent != NULL)
+        gcrt_os_unmap(&s->os, s->parent, s->bytes, s->bytes);
+    if (s->todo != NULL)
+        gcrt_os_unmap(&s->os, s->todo, s->bytes, s->bytes);
+    s->parent = NULL;
+    s->todo = NULL;
+}
+
+void
+gcrt_search_word(struct search *s, uintptr_t word, uintptr_t at, enum search_from from)
+{
+    reach(s, word, at | from);
+}
+
+void
+gcrt_search_drain(struct search *s)
+{
+    const struct mheap *h = heap_of(s);
+
+    while (s->ntodo != 0) {
+        size_t index;
+        struct mspan *span = gcrt_walk_find(h, s->todo[--s->ntodo], &index);
+
+        if (span != NULL)
+            gcrt_walk_object(&s->walk, span, index);
+    }
+}
+
+bool
+gcrt_search_has(const struct search *s, uintptr_t object)
+{
+    uintptr_t offset = object - heap_of(s)->base;
+
+    return offset < s->bytes && s->parent[offset / WORD] != 0;
+}
+
+/* ---- roots ---- */
+
+static void
+reach_root(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+{
+    gcrt_search_word(arg, word, at, is_handle ? FROM_HANDLE : FROM_RANGE);
+}
+
+void
+gcrt_search_roots(struct search *s)
+{
+    gcrt_roots_visit(s->walk.marker.heap, reach_root, s);
+}
+
+RACY_READER static void
+reach_range(struct search *s, uintptr_t from, uintptr_t to)
+{
+    for (; from < to; from += WORD)
+        gcrt_search_word(s, RACY_READ(from), from, FROM_STACK);
+}
+
+void
+gcrt_search_stacks(struct search *s)
+{
+    struct gcrt_mutator *m;
+
+    RCU_LIST_EACH(struct gcrt_mutator, m, &s->walk.marker.heap->registry.mutators, node) {
+        if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
+            reach_range(s, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
+            reach_range(s, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
+        }
+        reach_range(s, align_down(m->sp, WORD), m->stack_hi);
+    }
+}
+
+/* ---- paths ---- */
+
+static void PRINTF(3, 4)
+append(char *text, size_t n, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + used, n - used, format, args);
+    va_end(args);
+}
+
+static uint64_t
+parent_of(const struct search *s, uintptr_t object)
+{
+    return s->parent[(object - heap_of(s)->base) / WORD];
+}
+
+uintptr_t
+gcrt_search_holder(const struct search *s, uintptr_t object)
+{
+    uint64_t parent = parent_of(s, object);
+    uintptr_t at = parent & ~(uint64_t)FROM_MASK;
+    size_t index;
+    struct mspan *span;
+
+    if ((parent & FROM_MASK) > FROM_TRACE)
+        return 0;
+    span = gcrt_walk_find(heap_of(s), at, &index);
+    return span == NULL ? 0 : span_object(heap_of(s), span, index);
+}
+
+static const char *
+type_name(const struct search *s, uintptr_t object)
+{
+    struct gc_heap *heap = s->walk.marker.heap;
+
+    return kind_of(heap, mheap_span_of(&heap->mheap, object))->type->name;
+}
+
+static bool
+lies_in(uintptr_t at, const uintptr_t *words, size_t n)
+{
+    return at - (uintptr_t)words < n * WORD;
+}
+
+static void
+append_stack_word(char *text, size_t n, uintptr_t at, const struct gc_heap *heap)
+{
+    struct gcrt_mutator *m;
+
+    RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node) {
+        if (lies_in(at, m->regs, SAVED_REGISTERS))
+            append(text, n, "a saved register of thread %d\n", m->tid);
+        else if (lies_in(at, m->window, WINDOW_WORDS))
+            append(text, n, "the stack of thread %d, as it entered a blocking region\n", m->tid);
+        else if (at - m->stack_lo < m->stack_hi - m->stack_lo)
+            append(text, n, "the stack of thread %d, word at %#lx\n", m->tid, (unsigned long)at);
+    }
+}
+
+static void
+append_root(const struct search *s, char *text, size_t n, uint64_t parent)
+{
+    uintptr_t at = parent & ~(uint64_t)FROM_MASK;
+    const struct stack_word *w = (const struct stack_word *)at;
+
+    switch ((enum search_from)(parent & FROM_MASK)) {
+    case FROM_RANGE:
+        append(text, n, "a root range, word at %#lx\n", (unsigned long)at);
+        break;
+    case FROM_HANDLE:
+        append(text, n, "a handle, %#lx\n", (unsigned long)at);
+        break;
+    case FROM_SCAN:
+        append(text, n, "the stack of thread %d as it was scanned, word at %#lx\n", w->tid,
+                (unsigned long)w->at);
+        break;
+    default:
+        append_stack_word(text, n, at, s->walk.marker.heap);
+        break;
+    }
+}
+
+/* next: the object that this one leads to, or 0. */
+static void
+append_step(const struct search *s, char *text, size_t n, uintptr_t object, uintptr_t next)
+{
+    uint64_t parent = next == 0 ? 0 : parent_of(s, next);
+
+    append(text, n, "%s at %#lx", type_name(s, object), (unsigned long)object);
+    if ((parent & FROM_MASK) == FROM_SLOT)
+        append(text, n, ", its word at +%zu",
+                (size_t)((parent & ~(uint64_t)FROM_MASK) - object));
+    else if (parent != 0)
+        append(text, n, ", by its trace function");
+    append(text, n, "\n");
+}
+
+/* The steps nearest the object and nearest the root; a list of millions is no surprise. */
+struct path {
+    uintptr_t last[PATH_ENDS + 1];  /* [0] is the object */
+    uintptr_t first[PATH_ENDS + 1]; /* ring: [i % size] is i steps from the object */
+    size_t n;
+};
+
+static void
+follow(const struct search *s, struct path *path, uintptr_t object)
+{
+    for (; object != 0 && path->n < s->objects; object = gcrt_search_holder(s, object)) {
+        if (path->n <= PATH_ENDS)
+            path->last[path->n] = object;
+        path->first[path->n % (PATH_ENDS + 1)] = object;
+        path->n++;
+    }
+}
+
+static uintptr_t
+step_at(const struct path *path, size_t i)
+{
+    return i <= PATH_ENDS ? path->last[i] : path->first[i % (PATH_ENDS + 1)];
+}
+
+void
+gcrt_search_path(const struct search *s, uintptr_t object, char *text, size_t n)
+{
+    struct path path = { .n = 0 };
+
+    text[0] = '\0';
+    follow(s, &path, object);
+    append_root(s, text, n, parent_of(s, step_at(&path, path.n - 1)));
+    for (size_t i = path.n; i-- > 0;) {
+        if (i >= PATH_ENDS && path.n - 1 - i >= PATH_ENDS) { /* in the middle */
+            append(text, n, "(%zu more)\n", i - PATH_ENDS + 1);
+            i = PATH_ENDS;
+            continue;
+        }
+        append_step(s, text, n, step_at(&path, i), i == 0 ? 0 : step_at(&path, i - 1));
+    }
+}
+
+void
+gcrt_search_say(const char *prefix, const char *text)
+{
+    while (*text != '\0') {
+        int len = (int)strcspn(text, "\n");
+
+        gcrt_warn("%s%.*s", prefix, len, text);
+        text += len + (text[len] == '\n');
+    }
+}
