@@ -212,11 +212,18 @@ gc_impl_cas(void *slot, const void *expected, const void *value)
 
 /* ---- bulk stores ---- */
 
+/* The words of `from`, which lie in the slots from `slot` on, or will. */
+static void
+shade_words(struct gcrt_mutator *m, const char *slot, const char *from, size_t bytes)
+{
+    for (size_t i = 0; i + WORD <= bytes; i += WORD)
+        shade_word(m, (uintptr_t)slot + i, slot_load(from + i));
+}
+
 void
 gcrt_barrier_shade_range(struct gcrt_mutator *m, const void *start, size_t bytes)
 {
-    for (size_t i = 0; i + WORD <= bytes; i += WORD)
-        shade_word(m, (uintptr_t)start + i, slot_load((const char *)start + i));
+    shade_words(m, start, start, bytes);
 }
 
 /* dst[0..bytes) is about to become src (NULL: zeroes). */
@@ -227,9 +234,9 @@ shade_bulk(const char *dst, const char *src, size_t bytes)
 
     if (barrier_state(&gc_impl_self) == BARRIER_OFF)
         return;
-    gcrt_barrier_shade_range(m, dst, bytes);
+    shade_words(m, dst, dst, bytes);
     if (src != NULL && barrier_state(&gc_impl_self) == BARRIER_HYBRID)
-        gcrt_barrier_shade_range(m, src, bytes);
+        shade_words(m, dst, src, bytes);
 }
 
 /* One step of a bulk store, whole words, in the direction that overlap allows. */
