@@ -9,7 +9,7 @@ import re
 
 from common import ROOT, Report, read, walk
 
-TEST_FOLDERS = ["unit", "api", "stress", "race", "oom"]
+TEST_FOLDERS = ["unit", "api", "stress", "race", "oom", "litmus"]
 
 
 def build_file_of(path):
