@@ -19,6 +19,7 @@
 #define P_OWNER    42 /* two threads act on one record, or the collector while it is inside */
 #define P_ONCE     43 /* an action runs twice, or one was skipped */
 #define P_SPILLED  44 /* the collector acts for a thread whose registers are not saved */
+#define P_WALK     46 /* the walk over the registry stands on a record that has left it */
 #define P_ACKED    45 /* the handshake ends, and somebody has neither answered nor was born so */
 
 #define INSIDE  0
@@ -278,26 +279,35 @@ active proctype mutator1() { BODY(1) }
     fi;                                                                                    \
     nudged[m] = 0
 
-/* answer_for, under the registry's lock. */
+/* serve_outside, answer_for_locked: the lock is let go while the collector acts. */
 #ifdef M_NO_RECHECK
 #define STILL_DUE(m) true
 #else
 #define STILL_DUE(m) (ans[m] != epoch)
+#endif
+#ifdef M_LET_UNLOCKED
+#define LET_GO(m) state[m] = OUTSIDE; LOCK(COLLECTOR)
+#else
+#define LET_GO(m)                                                                          \
+    LOCK(COLLECTOR);                    /* answer_for_locked.let: lock */                  \
+    state[m] = OUTSIDE                  /* answer_for_locked.let: let */
 #endif
 #define SERVE(m)                                                                           \
     LOCK(COLLECTOR);                                                                       \
     if                                                                                     \
     :: listed[m] && ans[m] != epoch ->                                                     \
         if                                                                                 \
-        :: atomic { state[m] == OUTSIDE -> state[m] = HELD }; /* answer_for: hold */       \
+        :: atomic { state[m] == OUTSIDE -> state[m] = HELD }; /* answer_for_locked: hold */\
+            UNLOCK;                     /* answer_for_locked: unlock */                    \
             if                                                                             \
-            :: STILL_DUE(m) ->          /* answer_for: due */                              \
+            :: STILL_DUE(m) ->          /* answer_for_locked: due */                       \
                 d_step { CHECK(spilled[m], P_SPILLED); CHECK(state[m] == HELD, P_OWNER) }; \
-                ACT(m, epoch);          /* answer_for: act */                              \
+                ACT(m, epoch);          /* answer_for_locked: act */                       \
                 d_step { CHECK(state[m] == HELD, P_OWNER) }                                \
             :: atomic { !STILL_DUE(m) -> skip }                                            \
             fi;                                                                            \
-            state[m] = OUTSIDE          /* answer_for: let */                              \
+            LET_GO(m);                                                                     \
+            d_step { CHECK(listed[m], P_WALK) }                                            \
         :: atomic { state[m] != OUTSIDE -> skip }                                          \
         fi                                                                                 \
     :: atomic { !(listed[m] && ans[m] != epoch) -> skip }                                  \
