@@ -9,7 +9,7 @@ import re
 
 from common import ROOT, Report, read, walk
 
-TEST_FOLDERS = ["unit", "api", "stress", "race", "oom", "fuzz"]
+TEST_FOLDERS = ["unit", "api", "stress", "race", "oom", "fuzz", "litmus"]
 
 
 def build_file_of(path):

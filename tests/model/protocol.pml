@@ -17,7 +17,10 @@
  *
  * Size switches:  N objects, R1 registers of mutator 1 (mutator 0 has two), FINE barrier in
  * single steps, CONS conservative stacks, ATTACH mutator 1 comes and goes, OUTSIDE mutator 1
- * has blocking regions, PROGRESS answers have priority (for the non-progress check).
+ * has blocking regions, PROGRESS answers have priority (for the non-progress check), UNRESOLVED
+ * words of stacks, roots and early buffers stay unresolved until marking is open, DETACHED a thread
+ * that is not attached stores to a handle, EXCHANGE gc_exchange of the root, RANGES the root
+ * comes and goes (gc_root_add, gc_root_remove).
  */
 
 #ifndef N
@@ -80,6 +83,20 @@ byte hs;                      /* the handshake under way or last run: 1..6, 0 id
 bit dirty;                    /* some flush of this H4 round marked something */
 bit roots_done;               /* the global root has been marked */
 bit advanced;                 /* sweepgen has been advanced in this cycle */
+#if defined(UNRESOLVED) || defined(DETACHED)
+#define HAS_RAW
+byte raw;                     /* words handed over unresolved */
+bit open;                     /* marking.open */
+#endif
+#ifdef DETACHED
+byte hnd;                     /* a handle's cell */
+bit reg_lock;                 /* the detached thread has the registry's lock */
+#define NOT_LOCKED !reg_lock
+#define HND_BIT BIT(hnd)
+#else
+#define NOT_LOCKED true
+#define HND_BIT 0
+#endif
 
 /* Scratch of d_steps, no part of the state.  VISIBLE is for breadth-first search. */
 #ifdef VISIBLE
@@ -103,9 +120,19 @@ inline mark(o)
     fi
 }
 
+/* A word of a stack, a register or a root: UNRESOLVED says when it is looked at. */
+#ifdef UNRESOLVED
+#define ROOT_WORD(o) raw = raw | (BIT(o) & ~1)
+#else
+#define ROOT_WORD(o) mark(o)
+#endif
+
 /* gcrt_barrier_flush: mark what the buffer holds and publish the work. */
 inline flush_buffer(m)
 {
+#ifdef UNRESOLVED
+    if :: !open -> raw = raw | buf[m]; buf[m] = 0 :: else fi;
+#endif
     k = 1;
     do
     :: k <= N ->
@@ -144,7 +171,7 @@ inline queue(m, o)
 /* set := the objects that a program could still reach. */
 inline reach()
 {
-    set = BIT(root) | BIT(r[0]) | BIT(r[1]) | BIT(r[2]) | BIT(r[3]);
+    set = BIT(root) | HND_BIT | BIT(r[0]) | BIT(r[1]) | BIT(r[2]) | BIT(r[3]);
     n = 0;
     do
     :: n < N ->
@@ -184,17 +211,13 @@ inline sweep_span(o)
     swept[o] = 1
 }
 
-/* gcrt_mcache_release: the unused slot goes back, a stale span is swept on the way. */
+/* gcrt_mcache_flush: the unused slot goes back, a stale span is swept on the way. */
 inline uncache(m)
 {
     if
     :: cache[m] != NIL ->
         if
-        :: st[cache[m]] == RUN ->
-            st[cache[m]] = FREE;
-#ifndef M_GIVEBACK_MARKED
-            c[cache[m]] = WHITE
-#endif
+        :: st[cache[m]] == RUN -> st[cache[m]] = FREE /* its mark stays for the sweep */
         :: else
         fi;
         if
@@ -230,22 +253,21 @@ inline blacken_run(m)
     fi
 }
 
-/* action_scan, without the stack: the part that is atomic with it. */
+/* action_scan: what the stack holds, barrier and colour, in one. */
 inline own_snapshot(m)
 {
-    flush_buffer(m);
 #ifdef M_SKIP_STACK
     if
     :: m == 0
     :: else ->
-        mark(r[2 * m]);
-        mark(r[2 * m + 1])
+        ROOT_WORD(r[2 * m]);
+        ROOT_WORD(r[2 * m + 1])
     fi;
 #else
-    mark(r[2 * m]);
-    mark(r[2 * m + 1]);
+    ROOT_WORD(r[2 * m]); /* action_scan: stack */
+    ROOT_WORD(r[2 * m + 1]);
 #endif
-    barrier[m] = 2;
+    barrier[m] = 2; /* action_scan: barrier */
 #ifndef M_BLACK_LATE
     black[m] = 1;
     blacken_run(m)
@@ -296,7 +318,11 @@ inline action(m)
 
 /* A stale word in a scanned stack can name any slot that is allocated or in a run. */
 #ifdef CONS
+#ifdef UNRESOLVED
+#define STALE_HIT(o) :: hs == 3 -> ROOT_WORD(o)
+#else
 #define STALE_HIT(o) :: hs == 3 && st[o] != FREE -> mark(o)
+#endif
 inline stale_word()
 {
     if
@@ -353,6 +379,12 @@ inline answer(m)
 /* Loads need no barrier. */
 #define OP_LOAD_ROOT(m, i)                                                                 \
     :: d_step { MAY(m) && root != r[i] && root != NIL -> r[i] = root }
+#ifdef DETACHED
+#define OP_LOAD_HANDLE(m, i)                                                               \
+    :: d_step { MAY(m) && hnd != r[i] && hnd != NIL -> r[i] = hnd }
+#else
+#define OP_LOAD_HANDLE(m, i)
+#endif
 #define OP_LOAD(m, i, j)                                                                   \
     :: d_step {                                                                            \
         MAY(m) && r[j] != NIL && f[r[j]] != r[i] && f[r[j]] != NIL ->                      \
@@ -391,6 +423,21 @@ inline answer(m)
     :: atomic { MAY(m) -> obj = o; val = v; goto test }
 #define OP_STORE_FIELD(m, i, v)                                                            \
     :: atomic { MAY(m) && r[i] != NIL -> obj = r[i]; val = v; goto test }
+
+/* gc_exchange of the root; gc_root_remove, gc_root_add. */
+#ifdef EXCHANGE
+#define OP_EXCHANGE(m, i) :: atomic { MAY(m) -> val = r[i]; goto exchange }
+#else
+#define OP_EXCHANGE(m, i)
+#endif
+#ifdef RANGES
+#define OP_RANGES(m, i)                                                                    \
+    :: d_step { MAY(m) && root != NIL -> val = root; root = NIL }; goto removed            \
+    :: d_step { MAY(m) && root == NIL && r[i] != NIL -> val = r[i]; root = val;            \
+            pub[val] = 1 }; goto added
+#else
+#define OP_RANGES(m, i)
+#endif
 
 /* gcrt_mcache_take_run: claim a span; it is swept first if it needs it.  Critical. */
 #ifdef NO_ALLOC
@@ -451,6 +498,51 @@ inline answer(m)
 #define FORGET_TEST level = 0
 #endif
 
+/* gc_impl_exchange: the value that is replaced, and returned, is the one that was shaded. */
+#ifdef M_EXCHANGE_ONCE
+#define SAME_VALUE true
+#else
+#define SAME_VALUE (root == old)
+#endif
+#ifdef EXCHANGE
+#define EXCHANGE_STEPS(m)                                                                  \
+exchange:                                                                                  \
+    atomic {                                                                               \
+        level = barrier[m];                                                                \
+        old = root;                                                                        \
+        if :: level != 0 -> queue(m, old); QUEUE_NEW(m) :: else fi;                        \
+        level = 0                                                                          \
+    };                                                                                     \
+    if                                                                                     \
+    :: atomic { !SAME_VALUE -> old = NIL; goto exchange }                                  \
+    :: d_step { SAME_VALUE -> r[2 * m] = root; root = val; pub[val] = 1; pub[NIL] = 0;     \
+           old = NIL; val = NIL }; goto end_head                                           \
+    fi;
+#else
+#define EXCHANGE_STEPS(m)
+#endif
+
+/* shade_range, after the range has come or gone. */
+#ifdef M_REMOVE_UNSHADED
+#define SHADE_REMOVED(m) skip
+#else
+#define SHADE_REMOVED(m) if :: barrier[m] != 0 -> queue(m, val) :: else fi
+#endif
+#ifdef M_ADD_UNSHADED
+#define SHADE_ADDED(m) skip
+#else
+#define SHADE_ADDED(m) if :: barrier[m] != 0 -> queue(m, val) :: else fi
+#endif
+#ifdef RANGES
+#define RANGE_STEPS(m)                                                                     \
+removed:                                                                                   \
+    atomic { SHADE_REMOVED(m); val = NIL; goto end_head };                                 \
+added:                                                                                     \
+    atomic { SHADE_ADDED(m); val = NIL; goto end_head };
+#else
+#define RANGE_STEPS(m)
+#endif
+
 /*
  * gc_impl_write: inline test, critical.  gc_impl_write_slow: the critical section has been
  * left and entered again, so an answer can land in the window, and the test is repeated.
@@ -469,19 +561,19 @@ window:                                                                         
     if                                                                                     \
     :: atomic { pend[m] -> answer(m); goto window }                                        \
     :: atomic {                                                                            \
-        FREE_TO_RUN(m) -> RETEST(m);                                                       \
+        FREE_TO_RUN(m) -> RETEST(m);            /* gc_impl_write_slow: test */             \
         if                                                                                 \
         :: level == 0 -> goto store                                                        \
         :: else                                                                            \
         fi;                                                                                \
-        READ_AND_SHADE(m)                                                                  \
+        READ_AND_SHADE(m)                       /* gc_impl_write_slow: shade */            \
         }                                                                                  \
     fi;                                                                                    \
     FINE_STEPS(m)                                                                          \
 store:                                                                                     \
     LEAK_ANSWER(m)                                                                         \
     atomic {                                                                               \
-        true;                                                                              \
+        true;                                   /* gc_impl_write_slow: store */            \
         d_step {                                                                           \
             if                                                                             \
             :: obj == NIL -> root = val                                                    \
@@ -491,10 +583,12 @@ store:                                                                          
             pub[NIL] = 0;                                                                  \
             obj = NIL; val = NIL                                                           \
         };                                                                                 \
-        goto end_head                                                                          \
+        goto end_head                                                                      \
     };                                                                                     \
 taken:                                                                                     \
-    atomic { colour_run(m); goto end_head }
+    atomic { colour_run(m); goto end_head };                                               \
+    EXCHANGE_STEPS(m)                                                                      \
+    RANGE_STEPS(m)
 
 #define OPS_ONE(m, i)                                                                      \
     OP_ALLOC(m, i)                                                                         \
@@ -502,6 +596,9 @@ taken:                                                                          
     OP_LOAD(m, i, i)                                                                       \
     OP_DROP(m, i)                                                                          \
     OP_RAW(m, i, i)                                                                        \
+    OP_EXCHANGE(m, i)                                                                      \
+    OP_RANGES(m, i)                                                                        \
+    OP_LOAD_HANDLE(m, i)                                                                   \
     OP_STORE(m, NIL, r[i])                                                                 \
     OP_STORE(m, NIL, NIL)                                                                  \
     OP_STORE_FIELD(m, i, r[i])                                                             \
@@ -520,10 +617,20 @@ taken:                                                                          
 #else
 #define DETACH_FLUSH(m) flush_buffer(m)
 #endif
+/* While marking, the rest of a run stays allocated: it may carry marks. */
+#if defined(M_DETACH_RETURNS_RUN)
+#define keep_run(m) uncache(m)
+#else
+#define keep_run(m)                                                                        \
+    if                                                                                     \
+    :: cache[m] != NIL && st[cache[m]] == RUN -> st[cache[m]] = ALLOC; cache[m] = NIL      \
+    :: else -> uncache(m)                                                                  \
+    fi
+#endif
 #ifdef M_DETACH_KEEPS_RUN
 #define DETACH_RUN(m) cache[m] = NIL
 #else
-#define DETACH_RUN(m) uncache(m)
+#define DETACH_RUN(m) if :: barrier[m] != 0 -> keep_run(m) :: else -> uncache(m) fi
 #endif
 #ifdef M_ATTACH_BARRIER_0
 #define ATTACH_BARRIER(m) barrier[m] = 0
@@ -546,8 +653,8 @@ taken:                                                                          
 #define OPS_ATTACH(m)                                                                      \
     :: d_step {                                                                            \
         MAY(m) ->                                                                          \
-        DETACH_FLUSH(m);                                                                   \
-        DETACH_RUN(m);                                                                     \
+        DETACH_RUN(m);                          /* gcrt_mutator_detach: runs */            \
+        DETACH_FLUSH(m);                        /* gcrt_mutator_detach: delist */          \
         r[2 * m] = NIL; r[2 * m + 1] = NIL;                                                \
         pend[m] = 0; barrier[m] = 0; black[m] = 0; attached[m] = 0                         \
     }                                                                                      \
@@ -558,7 +665,7 @@ taken:                                                                          
 
 #ifdef OUTSIDE
 #define OPS_OUTSIDE(m)                                                                     \
-    :: d_step { MAY(m) -> outside[m] = 1 }                                                            \
+    :: d_step { MAY(m) -> outside[m] = 1 }                                                 \
     :: d_step { outside[m] && RUNNING -> outside[m] = 0 }
 #else
 #define OPS_OUTSIDE(m)
@@ -640,7 +747,35 @@ end_head:
 #else
 #define TRACE_ANY TRACE(1)
 #endif
-#define MARK_ROOT :: d_step { !roots_done -> mark(root); roots_done = 1 }
+#ifdef DETACHED
+#define MARK_HANDLE ; ROOT_WORD(hnd)
+#else
+#define MARK_HANDLE
+#endif
+#define MARK_ROOT :: d_step { !roots_done -> ROOT_WORD(root) MARK_HANDLE; roots_done = 1 }
+/* mark_raw: a word counts if its slot is allocated now. */
+#ifdef HAS_RAW
+#define RESOLVE(o)                                                                         \
+    :: d_step {                                                                            \
+        open && (raw & BIT(o)) ->                                                          \
+        raw = raw & ~BIT(o);                                                               \
+        if                                                                                 \
+        :: st[o] != FREE && c[o] == WHITE -> c[o] = GREY; dirty = dirty || hs == 4         \
+        :: else                                                                            \
+        fi                                                                                 \
+    }
+#if N == 3
+#define RESOLVE_ANY RESOLVE(1) RESOLVE(2) RESOLVE(3)
+#elif N == 2
+#define RESOLVE_ANY RESOLVE(1) RESOLVE(2)
+#else
+#define RESOLVE_ANY RESOLVE(1)
+#endif
+#define NO_RAW_WORDS (raw == 0)
+#else
+#define RESOLVE_ANY
+#define NO_RAW_WORDS true
+#endif
 
 /* gcrt_sweep_span by the background sweeper; a cached span is left to its owner. */
 #ifdef M_SWEEP_CACHED
@@ -715,11 +850,17 @@ end_head:
 #else
 #define RUN_SLOT(o) :: st[o] = RUN
 #endif
+#ifdef DETACHED
+#define IN_HANDLE(o) (hnd == o)
+#else
+#define IN_HANDLE(o) false
+#endif
 #define KNOWN(o)                                                                           \
-    (root == o || f[1] == o || f[N] == o || f[MID] == o)
+    (IN_HANDLE(o) || root == o || f[1] == o || f[N] == o || f[MID] == o)
 /* Private: in no slot, and in the registers of one mutator at most. */
 #define SLOT_OK(o)                                                                         \
-    ((pub[o] || st[o] != ALLOC || !(KNOWN(o) || ((r[0] == o || r[1] == o) && (r[2] == o || r[3] == o))))     \
+    ((pub[o] || st[o] != ALLOC || !(KNOWN(o)                                               \
+            || ((r[0] == o || r[1] == o) && (r[2] == o || r[3] == o))))                    \
     && (st[o] != RUN || cache[0] == o || cache[1] == o))
 
 inline any_idle_state()
@@ -733,6 +874,9 @@ inline any_idle_state()
         ANY_SLOT(3);
 #endif
         ANY(root, IS_ROOT);
+#ifdef DETACHED
+        ANY(hnd, IS_ALLOC);
+#endif
         if :: st[1] == ALLOC -> ANY(f[1], IS_ALLOC) :: else fi;
 #if N >= 2
         if :: st[2] == ALLOC -> ANY(f[2], IS_ALLOC) :: else fi;
@@ -819,7 +963,7 @@ inline cycle_end()
  * A wait for all answers; what follows it (then) is one step with its end.  The steps in the
  * collector's body are those of steps.txt.
  */
-#define WHEN(cond, then) :: atomic { cond -> d_step { then }; break }
+#define WHEN(cond, then) :: atomic { NOT_LOCKED && cond -> d_step { then }; break }
 
 #ifdef M_NO_RECHECK
 #define H4_AGAIN false
@@ -828,8 +972,22 @@ inline cycle_end()
 #define H4_AGAIN dirty
 #define H4_DONE  !dirty
 #endif
+#ifdef HAS_RAW
+#define CLOSE ; open = 0
+#else
+#define CLOSE
+#endif
+/* With UNRESOLVED the roots are collected between H3 and the opening. */
+#ifdef UNRESOLVED
+#define H3_END && roots_done
+#else
+#define H3_END
+#endif
+#define DROP_RAW                                                                           \
+    CHECK((!(raw & BIT(1)) || c[1] != WHITE) && (!(raw & BIT(N)) || c[N] != WHITE), P_QUIET);\
+    raw = 0
 #ifdef M_NO_H4
-#define MARKED_ALL mark_end(); PUBLISH(5)
+#define MARKED_ALL mark_end(); PUBLISH(5) CLOSE
 #else
 #define MARKED_ALL PUBLISH(4); dirty = 0
 #endif
@@ -857,10 +1015,63 @@ inline cycle_end()
 #define H1_TRACE
 #define H1_START roots_done = 1
 #endif
-#ifdef LATE_TRACE
+#ifdef M_OPEN_EARLY
+#define H3_TRACE RESOLVE_ANY TRACE_ANY
+#define H3_OPEN ; open = 1
+#elif defined(LATE_TRACE) || defined(UNRESOLVED)
 #define H3_TRACE
 #else
 #define H3_TRACE TRACE_ANY
+#endif
+
+#ifndef H3_OPEN
+#define H3_OPEN
+#endif
+
+/* store_detached (barrier.c), under the registry's lock: no handshake is published. */
+#ifdef DETACHED
+#ifdef M_DETACHED_OLD_ONLY
+#define DETACHED_NEW 0
+#else
+#define DETACHED_NEW BIT(val)
+#endif
+#ifdef M_DETACHED_NEW_ONLY
+#define DETACHED_OLD 0
+#else
+#define DETACHED_OLD BIT(hnd)
+#endif
+#ifdef M_DETACHED_UNLOCKED
+#define TAKE_REG_LOCK
+#else
+#define TAKE_REG_LOCK reg_lock = 1;
+#endif
+#define HAND_OVER(o)                                                                       \
+    if                                                                                     \
+    :: ((DETACHED_OLD | DETACHED_NEW) & BIT(o)) && c[o] == WHITE -> raw = raw | BIT(o)     \
+    :: else                                                                                \
+    fi
+active proctype detached()
+{
+    byte val;
+
+end_head:
+    do
+    ::
+        if
+        :: atomic { NOT_LOCKED && RUNNING -> TAKE_REG_LOCK val = root } /* store_detached: lock */
+        :: atomic { NOT_LOCKED && RUNNING && hnd != NIL -> TAKE_REG_LOCK val = NIL }
+        fi;
+        d_step {                                                /* store_detached: marking */
+            if
+            :: hs >= 1 && hs <= 4 -> HAND_OVER(1); HAND_OVER(N)
+            :: else
+            fi
+        };
+        d_step {                                                /* store_detached: store */
+            hnd = val; pub[val] = 1; pub[NIL] = 0; val = NIL; reg_lock = 0
+        }
+    od
+}
 #endif
 
 active proctype collector()
@@ -870,7 +1081,7 @@ active proctype collector()
     any_idle_state();
 #endif
 idle:
-    atomic { true; d_step { cycle_begin(); PUBLISH(1); H1_START } };
+    atomic { NOT_LOCKED -> d_step { cycle_begin(); PUBLISH(1); H1_START } };
     do                                                              /* H1 barrier_on */
     H1_TRACE
     ANSWER_OUTSIDE
@@ -879,27 +1090,44 @@ idle:
     do                                                              /* H2 settle */
     H1_TRACE
     ANSWER_OUTSIDE
-    WHEN(ACKED, PUBLISH(3); roots_done = 0)
+    WHEN(ACKED, PUBLISH(3); roots_done = 0 H3_OPEN)
     od;
     do                                                              /* H3 scan */
     MARK_ROOT
     H3_TRACE
     ANSWER_OUTSIDE
-    WHEN(ACKED, skip)
+    WHEN(ACKED H3_END, skip)
     od;
+#ifdef HAS_RAW
+    open = 1;
+#endif
 marking:
     do                                                              /* mark */
     MARK_ROOT
     TRACE_ANY
-    WHEN(roots_done && !GREY_EXISTS, MARKED_ALL)
+    RESOLVE_ANY
+    WHEN(roots_done && !GREY_EXISTS && NO_RAW_WORDS, MARKED_ALL)
     od;
 #ifndef M_NO_H4
     do                                                              /* H4 flush */
     TRACE_ANY
+    RESOLVE_ANY
     ANSWER_OUTSIDE
     :: atomic { ACKED && H4_AGAIN -> d_step { dirty = 0; hs = 3 }; goto marking }
-    WHEN(ACKED && H4_DONE, dirty = 0; mark_end(); PUBLISH(5); H5_START)
+#ifdef DETACHED
+    :: atomic {
+        ACKED && H4_DONE && NO_RAW_WORDS && !GREY_EXISTS ->
+        d_step { mark_end(); dirty = 0 };
+        break
+       }
     od;
+    skip;
+    /* drop_leftovers: what the detached thread still hands over is marked. */
+    atomic { NOT_LOCKED -> d_step { DROP_RAW; open = 0; PUBLISH(5); H5_START } };
+#else
+    WHEN(ACKED && H4_DONE, dirty = 0; mark_end(); PUBLISH(5); H5_START CLOSE)
+    od;
+#endif
 #endif
     do                                                              /* H5 barrier_off */
     H5_SWEEP

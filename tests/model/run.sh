@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: MIT
 # Checks the collector's models and their mutants with Spin.
 #   run.sh [quick|full] [name-pattern]
-# Each line of the list is: tier, name, model, expected result, spin switches.  Expected is
-# "ok" (searched to the end, no error) or the numbers of the properties that may fail.  A
-# search that stops early (memory, time, depth) never counts as "ok".
+# Each line of variants.txt is: tier, name, model, tag, expected result, spin switches.
+# Expected is "ok" (searched to the end, no error), or what may be found: the numbers of
+# properties, deadlock, livelock.  A search that stops early (memory, time, depth) never
+# counts as "ok".  Ends with a table; a mutant that survives, or any other surprise, fails.
+# MODEL_JOBS rows are searched at once (2), with MODEL_MEMORY_MB for each (6000).
 
 set -u
 tier=${1:-quick}
@@ -15,23 +17,24 @@ CC=${CC:-cc}
 build=$(mktemp -d) || exit 1
 trap 'rm -rf "$build"' EXIT
 trap 'exit 1' INT TERM
-limit=40
-optimise=-O1 # in quick, building costs more than searching
-[ "$tier" = full ] && limit=900 && optimise=-O2
+limit=300
 depth=3000000
-[ "$tier" = full ] && depth=30000000
+[ "$tier" = full ] && limit=900 && depth=30000000
 memory=${MODEL_MEMORY_MB:-6000}
+jobs=${MODEL_JOBS:-2}
 
 # quick runs rows marked q; full runs q and f.
 list()
 {
-    # Leaving the model's comments out keeps this readable: see README.md for every row.
-    sed -n '/^#/d; /./p' "$here/variants.txt"
+    sed '/^#/d; /^$/d' "$here/variants.txt" | while read -r when name rest; do
+        [ "$when" = f ] && [ "$tier" != full ] && continue
+        echo "$name" | grep -Eq "$only" && echo "$name $rest"
+    done
 }
 
 verdict()
 {
-    if grep -q 'invalid end state' "$1" && grep -q '^pan:1: invalid' "$1"; then
+    if grep -q '^pan:1: invalid end state' "$1"; then
         echo deadlock
     elif grep -q '^pan:1: non-progress' "$1"; then
         echo livelock
@@ -46,23 +49,28 @@ verdict()
     fi
 }
 
-passed=0
-failed=0
-printf '%-26s %-10s %-10s %12s %8s\n' variant expected verdict states seconds
-list > "$build/list"
-while read -r when name model expected switches; do
-    [ "$when" = f ] && [ "$tier" != full ] && continue
-    echo "$name" | grep -Eq "$only" || continue
-    mkdir -p "$build/$name"
-    cd "$build/$name" || exit 1
-    search=-DSAFETY
+line()
+{
+    printf '%-10s %-24s %-17s %-12s %-10s %12s %8s%s\n' "$@"
+}
+
+# One row, in its own folder; its line goes to the file `line' there.
+search()
+{
+    name=$1 model=$2 tag=$3 expected=$4
+    shift 4
+    mkdir -p "$build/$name" && cd "$build/$name" || exit 1
+    kind=-DSAFETY
     args=
-    case " $switches " in
-    *" -DPROGRESS "*) search='-DNP -DNFAIR=3'; args='-l -f' ;;
+    optimise=-O0 # a mutant is found soon: building costs more than searching
+    [ "$expected" = ok ] && optimise=-O1
+    [ "$tier" = full ] && optimise=-O2
+    case " $* " in
+    *" -DPROGRESS "*) kind='-DNP -DNFAIR=3'; args='-l -f' ;;
     esac
     # shellcheck disable=SC2086
-    if spin -a $switches "$here/$model.pml" > spin.out 2>&1 &&
-            "$CC" $optimise -w $search -DCOLLAPSE -DMEMLIM="$memory" -o pan pan.c 2> cc.out; then
+    if spin -a "$@" "$here/$model.pml" > spin.out 2>&1 &&
+            "$CC" $optimise -w $kind -DCOLLAPSE -DMEMLIM="$memory" -o pan pan.c 2> cc.out; then
         timeout "$limit" ./pan -m$depth $args > pan.out 2>&1
         got=$(verdict pan.out)
     else
@@ -73,12 +81,36 @@ while read -r when name model expected switches; do
     states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' pan.out | head -1)
     seconds=$(sed -n 's/^pan: elapsed time \([0-9.]*\) .*/\1/p' pan.out | head -1)
     case ",$expected," in
-    *",$got,"*) passed=$((passed + 1)) mark= ;;
-    *) failed=$((failed + 1)) mark=' <-- surprise' ;;
+    *",$got,"*) mark= ;;
+    *) mark=' <-- surprise' ;;
     esac
-    printf '%-26s %-10s %-10s %12s %8s%s\n' "$name" "$expected" "$got" "${states:--}" \
-            "${seconds:--}" "$mark"
-    cd "$build" && rm -rf "${build:?}/$name"
-done < "$build/list"
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+    line "$model" "$name" "$tag" "$expected" "$got" "${states:--}" "${seconds:--}" "$mark" > line
+    rm -f pan pan.?
+}
+
+# Every jobs-th row, beginning with the given one.
+search_some()
+{
+    at=0
+    # shellcheck disable=SC2086
+    while read -r row; do
+        at=$((at + 1))
+        [ $((at % jobs)) = "$1" ] && search $row < /dev/null
+    done < "$build/list"
+}
+
+list > "$build/list"
+job=0
+while [ "$job" -lt "$jobs" ]; do
+    search_some "$job" &
+    job=$((job + 1))
+done
+wait
+line model variant tag expected verdict states seconds ''
+while read -r name rest; do
+    cat "$build/$name/line" 2> /dev/null || echo "$name: no result <-- surprise"
+done < "$build/list" | tee "$build/table"
+rows=$(wc -l < "$build/list")
+failed=$(grep -c 'surprise$' "$build/table")
+echo "$((rows - failed)) passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$rows" -ne 0 ]

@@ -3,7 +3,8 @@
  * How marking ends while mutators assist (I-ragged-done).  Marking is open and both mutators
  * have scanned, so their barrier is the deletion half alone.  Objects form a chain G -> S -> W.
  * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 holds G in a
- * register; so does mutator 1 without M1_PASSIVE.  The coordinator decides that marking is complete.
+ * register; so does mutator 1 without M1_PASSIVE.  The coordinator decides that marking is
+ * complete.  FLUSHED_FIRST: it looks at `flushed' before it looks at the queues.
  *
  * A set of objects is a byte of bits.  An object that is marked and in a queue is grey.  A
  * barrier buffer may be flushed after any word that goes in, which covers every capacity; a
@@ -93,9 +94,11 @@ bit done;
 #ifdef M_NO_FLUSHED_ON_MARK
 #define FLAG(m) did[m] = 0
 #else
-#define FLAG(m) atomic { if :: did[m] -> flushed = 1 :: else fi; did[m] = 0 }
+#define FLAG(m) /* gcrt_marker_flush: flag */                                              \
+    atomic { if :: did[m] -> flushed = 1 :: else fi; did[m] = 0 }
 #endif
-#define PUBLISH(m) atomic { pub[STACK(m)] = pub[STACK(m)] | q[m]; q[m] = 0 }
+#define PUBLISH(m) /* gcrt_marker_flush: publish */                                        \
+    atomic { pub[STACK(m)] = pub[STACK(m)] | q[m]; q[m] = 0 }
 #ifdef M_FLAG_AFTER_END
 #define MARKER_FLUSH(m) PUBLISH(m)
 #else
@@ -141,11 +144,11 @@ bit done;
 #define HAD(m) (buf[m] != 0 || q[m] != 0)
 #define ANSWER_STEPS(m)                                                                    \
     had = HAD(m);                                                                          \
-    BUFFER_FLUSH(m);                                                                       \
+    BUFFER_FLUSH(m);                    /* action_flush: buffer */                         \
     had = had || (HAD(m));                                                                 \
-    FLAG(m);                                                                               \
+    FLAG(m);                            /* action_flush: marker */                         \
     PUBLISH(m);                                                                            \
-    if :: had -> flushed = 1 :: else fi;                                                   \
+    if :: had -> flushed = 1 :: else fi; /* action_flush: had */                           \
     had = 0;                                                                               \
     pend[m] = 0
 #ifdef WINDOWS
@@ -247,22 +250,26 @@ end_head:
 proctype coordinator()
 {
 again:
-    QUIET_OR(again);                                      /* wait_until_quiet */
-    flushed = 0;
+    QUIET_OR(again);                                      /* mark_to_the_end: quiet */
+    flushed = 0;                                          /* mark_to_the_end: clear */
 #ifndef M_NO_SECOND_LOOK
-    QUIET_OR(again);
+    QUIET_OR(again);                                      /* mark_to_the_end: look */
 #endif
-    d_step { pend[M0] = 1; pend[M1] = 1 };                /* gcrt_handshake_run, H4 */
+    d_step { pend[M0] = 1; pend[M1] = 1 };                /* mark_to_the_end: flush */
     !pend[M0] && !pend[M1];
-#ifdef QUIET_FIRST
-    QUIET_OR(again);
-    FLUSHED_OR(again);
-#else
+#ifdef FLUSHED_FIRST
 #ifndef M_NO_FLUSHED
     FLUSHED_OR(again);
 #endif
 #ifndef M_NO_RECHECK
     QUIET_OR(again);
+#endif
+#else
+#ifndef M_NO_RECHECK
+    QUIET_OR(again);                                      /* mark_to_the_end: again */
+#endif
+#ifndef M_NO_FLUSHED
+    FLUSHED_OR(again);                                    /* mark_to_the_end: flushed */
 #endif
 #endif
     d_step {

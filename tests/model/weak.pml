@@ -73,13 +73,13 @@ bit f2;
     if                                                                                     \
     :: atomic { word == DECIDED && !marked[t] -> NULL_RESULT(t) }                          \
     :: word == CLOSING && !marked[t] -> word = MARKING; SHADE(b, t); RETURN(m, t)          \
-    :: atomic { word == MARKING || word == IDLE || marked[t] -> SHADE(b, t) }; RETURN(m, t) \
+    :: atomic { word == MARKING || word == IDLE || marked[t] -> SHADE(b, t) }; RETURN(m, t)\
     fi
 #else
 #define TEST_AND_DECIDE(m, b)                                                              \
     if                                                                                     \
     :: atomic { word == DECIDED && !marked[t] -> NULL_RESULT(t) }                          \
-    :: d_step { word == CLOSING && !marked[t] -> word = MARKING }; SHADE(b, t); RETURN(m, t) \
+    :: d_step { word == CLOSING && !marked[t] -> word = MARKING }; SHADE(b, t); RETURN(m, t)\
     :: atomic { word == MARKING -> skip }; SHADE(b, t); RETURN(m, t)                       \
     :: atomic { word == IDLE || marked[t] -> skip }; RETURN(m, t)                          \
     fi
