@@ -256,7 +256,8 @@ end_rest(struct gc_heap *heap)
 {
     ahalf_store_full(&heap->cycles.hold, 0); /* pairs: fork.rest */
     gcrt_os_wake(&heap->cycles.hold, 1);
-    gcrt_workers_ring(heap);
+    if (ahalf_load_acquire(&heap->marking.open)) /* pairs: mark.open */
+        gcrt_workers_ring(heap);
 }
 
 /* ---- locks ---- */
