@@ -23,6 +23,7 @@
 
 #include "heapkit.h"
 
+#include "gc/barrier.h"
 #include "gc/heap.h"
 #include "gc/mutator.h"
 
@@ -501,8 +502,8 @@ arrive(void)
     T_CHECK(t_proc_threads() == 1, "a fork starts no thread");
     T_CHECK(!ahalf_load_acquire(&heap->marking.open) && heap->registry.barrier == 0
                     && !heap->registry.black, "a cycle goes on without a collector");
-    T_CHECK(gc_impl_self.barrier == 0 && gc_impl_self.poll == 0, "barrier %u, poll %u",
-            gc_impl_self.barrier, gc_impl_self.poll);
+    T_CHECK(barrier_state(&gc_impl_self) == BARRIER_OFF && gc_impl_self.poll == 0,
+            "barrier %u, poll %u", gc_impl_self.barrier, gc_impl_self.poll);
     T_CHECK(m == NULL || (m->tid == gettid() && !m->p->cache.black && m->nbarrier == 0),
             "the thread's record is the parent's");
     T_CHECK(m == NULL || ahalf_load_acquire(&m->request) == ahalf_load_acquire(&m->answered),
