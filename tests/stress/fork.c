@@ -87,8 +87,8 @@ enum spot { IDLE, STARTING, MARKING, ENDING, SWEEPING, IN_H1, IN_H6 = IN_H1 + 5,
 static struct world worlds[2];
 static int stopping;
 static int ready; /* atomic: threads that have attached and will stay */
-static int waiting;           /* a child runs: writers leave it some CPU */
-static int wanted = SPOTS;    /* atomic: enum spot; where the next fork shall happen */
+static int waiting; /* a child runs: writers leave it some CPU */
+static int wanted = SPOTS; /* atomic: enum spot; where the next fork shall happen */
 static pthread_t threads[32];
 static size_t nthreads;
 
@@ -601,7 +601,7 @@ fork_once(enum spot spot, unsigned mode, uint64_t *rng)
 
     for (int i = 0; i < 100; i++) /* so that there is something in the P and the buffers */
         table_change(&worlds[0], 0, TREES, rng);
-    __atomic_store_n(&wanted, spot, __ATOMIC_RELEASE);
+    __atomic_store_n(&wanted, (int)spot, __ATOMIC_RELEASE);
     pid = ways[mode](spot);
     __atomic_store_n(&wanted, SPOTS, __ATOMIC_RELEASE);
 
