@@ -303,6 +303,8 @@ gc_verify(gc_heap *heap)
     status = gcrt_cycle_verify(h);
     if (inside)
         gc_block_leave();
+    if (status == GC_ERR_THREAD)
+        return gcrt_error(status, "gc_verify: the OS has no thread for the collector");
     return status == GC_OK ? GC_OK : gcrt_error(status, "%s", h->cycles.verify_text);
 }
 

@@ -6,12 +6,14 @@
  * Place: the api; it calls every layer's init and finish.
  * Invariants: a failed construction leaves nothing behind.  magic is set last and cleared
  * first.
- * Concurrency: a heap is published to other threads by the host.
+ * Concurrency: a heap is published to other threads by the host.  It is listed for forks
+ * when it is complete, and no more when it is closed.
  * Cost: a heap is about ten system calls and one thread.
  */
 #include "alloc/os/os.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
+#include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
 #include "gc/mutator.h"
@@ -222,6 +224,8 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
         status = gcrt_options_check(opt);
     if (status != GC_OK)
         return status;
+    if (!gcrt_fork_is_ready())
+        return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for fork handlers");
     heap = map_heap(opt);
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap's record");
@@ -232,23 +236,31 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     if (status != GC_OK)
         return discard_heap(heap, status);
     heap->magic = GC_HEAP_MAGIC;
+    gcrt_fork_add_heap(heap);
     *ret = heap;
     return GC_OK;
 }
 
 /* ---- the end ---- */
 
-/* Refuses further use; false while threads are attached. */
+/* Refuses further use, at one stroke for a thread that forks; false while threads are attached. */
 static bool
 close_heap(struct gc_heap *heap)
 {
     bool empty;
 
+    gcrt_fork_lock_heaps();
     gcrt_lock_acquire(&heap->registry.lock);
     empty = heap->registry.count == 0;
     if (empty)
         heap->magic = 0;
     gcrt_lock_release(&heap->registry.lock);
+    if (empty) {
+        gcrt_fork_remove_heap_locked(heap);
+        if (heap == gcrt_heap_default())
+            gcrt_heap_set_default(NULL);
+    }
+    gcrt_fork_unlock_heaps();
     return empty;
 }
 
@@ -283,8 +295,6 @@ gc_heap_destroy(gc_heap *heap)
     if (!close_heap(heap))
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
                 heap->registry.count);
-    if (heap == gcrt_heap_default())
-        gcrt_heap_set_default(NULL);
     kept = end_heap(heap);
     if (kept != 0)
         return gcrt_error(GC_ERR_NOMEM,

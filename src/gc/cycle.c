@@ -19,6 +19,7 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/checkmark.h"
+#include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
@@ -113,6 +114,12 @@ pace_start(struct cycle *cy)
     gcrt_lock_release(&c->lock);
 }
 
+static void
+set_marks(struct gc_heap *heap, enum marks marks)
+{
+    ahalf_store_relaxed(&heap->cycles.marks, marks);
+}
+
 static uint64_t
 work_done(const struct marking *mk)
 {
@@ -167,6 +174,7 @@ start_cycle(struct cycle *cy)
     struct gc_heap *heap = cy->heap;
 
     set_phase(heap, PHASE_STARTING);
+    set_marks(heap, MARKS_PARTIAL);
     reset_marking(&heap->marking);
     pace_start(cy);
     cy->start_ns = gcrt_os_now_ns();
@@ -192,12 +200,15 @@ static void
 mark_alone(struct gc_heap *heap)
 {
     struct marker *mk = &heap->marking.workers[0].marker;
+    bool more;
 
-    gcrt_marking_begin(heap);
-    while (gcrt_mark_drain(mk, REVISE_NS) != 0)
-        continue;
-    (void)gcrt_marker_flush(mk);
-    gcrt_marking_end(heap);
+    do {
+        gcrt_marking_begin(heap);
+        more = gcrt_mark_drain(mk, REVISE_NS) != 0;
+        (void)gcrt_marker_flush(mk);
+        gcrt_marking_end(heap);
+        gcrt_fork_rest(heap);
+    } while (more);
 }
 
 /* Until no work is visible and nobody marks. */
@@ -216,7 +227,7 @@ wait_until_quiet(struct cycle *cy)
             return;
         if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
             gcrt_workers_ring(heap); /* work has come from a mutator */
-        gcrt_os_wait(&mk->idle_bell, seen, REVISE_NS);
+        gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
         pace_revise(cy);
     }
 }
@@ -304,6 +315,7 @@ end_marking(struct cycle *cy)
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
             ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
+    set_marks(heap, MARKS_FINAL);
     gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
     gcrt_verify_at(heap, VERIFY_SWEEPING);
     cy->end_ns = gcrt_os_now_ns();
@@ -350,8 +362,8 @@ count_cycle(struct cycle *cy)
     aword_add_relaxed(&n->assist_ns, aword_load_relaxed(&mk->assist_ns));
     aword_add_relaxed(&n->worker_ns, aword_load_relaxed(&mk->worker_ns));
     aword_add_relaxed(&n->idle_ns, aword_load_relaxed(&mk->idle_ns));
-    aword_store_relaxed(
-            &n->coordinator_ns, gcrt_os_thread_cpu_ns() - aword_load_relaxed(&n->sweep_ns));
+    aword_store_relaxed(&n->coordinator_ns,
+            heap->cycles.cpu_base + gcrt_os_thread_cpu_ns() - aword_load_relaxed(&n->sweep_ns));
     aword_add_relaxed(&n->mark_wall_ns, cy->end_ns - cy->start_ns);
 }
 
@@ -388,7 +400,7 @@ static void
 sweep_all(struct gc_heap *heap)
 {
     while (gcrt_sweep_one(&heap->mheap))
-        continue;
+        gcrt_fork_rest(heap);
     while (!gcrt_sweep_is_done(&heap->mheap))
         gcrt_os_yield(); /* a mutator is at its last span */
 }
@@ -406,6 +418,7 @@ finish_sweep(struct gc_heap *heap)
     gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), true);
     gcrt_cycle_publish_pace_locked(heap);
     gcrt_lock_release(&c->lock);
+    set_marks(heap, MARKS_NONE);
     set_phase(heap, PHASE_IDLE);
 }
 
@@ -414,6 +427,15 @@ announce_complete(struct gc_heap *heap)
 {
     ahalf_add_full(&heap->cycles.swept, 1); /* pairs: cycle.complete */
     gcrt_os_wake(&heap->cycles.swept, INT32_MAX);
+}
+
+/* The host's function may wait for a lock of the host's that a thread has which forks. */
+static void
+tell_host(struct gc_heap *heap, const struct cycle_report *report)
+{
+    gcrt_fork_rest_begin(heap);
+    heap->on_cycle(heap, report);
+    gcrt_fork_rest_end(heap);
 }
 
 static void
@@ -432,7 +454,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     count_cycle(&cy);
     fill_report(&cy);
     if (heap->on_cycle != NULL)
-        heap->on_cycle(heap, &cy.report);
+        tell_host(heap, &cy.report);
     finish_sweep(heap);
     gcrt_verify_at(heap, VERIFY_IDLE);
     announce_complete(heap);
@@ -473,7 +495,7 @@ wait_for_request(struct gc_heap *heap)
         now = gcrt_os_now_ns();
         if (period != 0 && now >= until)
             return (int64_t)aword_load_relaxed(&c->gogc) >= 0;
-        gcrt_os_wait(&c->bell, seen, period == 0 ? UINT64_MAX : until - now);
+        gcrt_fork_rest_wait(heap, &c->bell, seen, period == 0 ? UINT64_MAX : until - now);
         seen = ahalf_load_acquire(&c->bell);
     }
     return false;
@@ -489,12 +511,47 @@ is_due(const struct gc_heap *heap, unsigned wanted)
         && gcrt_cycle_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
 }
 
+/*
+ * In a forked child: the parent's cycle is brought to an end (fork.c).  If this process
+ * forks in the meantime, its child begins again.
+ */
+static void
+finish_inherited(struct gc_heap *heap)
+{
+    enum marks marks = ahalf_load_relaxed(&heap->cycles.marks);
+
+    gcrt_fork_drop_orphans(heap);
+    drop_leftovers(heap);
+    if (marks == MARKS_PARTIAL) {
+        gcrt_fork_clear_marks(heap);
+        set_marks(heap, MARKS_NONE);
+    } else if (marks == MARKS_FINAL) {
+        gcrt_handshake_run(heap, ACTION_FLUSH_CACHE);
+        finish_sweep(heap);
+    }
+}
+
+/* Goes on counting where the coordinator of the parent stopped, if there was one. */
+static void
+inherit(struct gc_heap *heap)
+{
+    struct counters *n = &heap->counters;
+
+    gcrt_fork_rest_end(heap);
+    critical_set(); /* for good: a fork in the log function is none of ours */
+    heap->cycles.cpu_base
+            = aword_load_relaxed(&n->coordinator_ns) + aword_load_relaxed(&n->sweep_ns);
+    if (heap->ps.generation > 1)
+        finish_inherited(heap);
+}
+
 static void *
 coordinator_main(void *arg)
 {
     struct gc_heap *heap = arg;
     struct cycles *c = &heap->cycles;
 
+    inherit(heap);
     for (;;) {
         bool periodic = wait_for_request(heap);
         unsigned wanted = take_requests(c);
@@ -506,6 +563,24 @@ coordinator_main(void *arg)
         if (periodic || is_due(heap, wanted))
             run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
     }
+}
+
+/* Makes the coordinator if there is none.  False if the OS has no thread. */
+static bool
+start_coordinator(struct gc_heap *heap)
+{
+    struct cycles *c = &heap->cycles;
+    bool ok = ahalf_load_acquire(&c->running) != 0; /* pairs: coordinator.start */
+
+    if (LIKELY(ok))
+        return true;
+    gcrt_lock_acquire(&c->lock);
+    ok = ahalf_load_relaxed(&c->running) != 0
+        || gcrt_os_thread_start(&heap->os, &c->thread, coordinator_main, heap);
+    if (ok)
+        ahalf_store_release(&c->running, 1); /* pairs: coordinator.start */
+    gcrt_lock_release(&c->lock);
+    return ok;
 }
 
 bool
@@ -522,7 +597,8 @@ gcrt_cycles_init(struct gc_heap *heap)
         gcrt_lock_finish(&c->lock);
         return false;
     }
-    if (gcrt_os_thread_start(&heap->os, &c->thread, coordinator_main, heap))
+    ahalf_store_relaxed(&c->at_rest, 1);
+    if (start_coordinator(heap))
         return true;
     gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&c->lock);
@@ -532,27 +608,32 @@ gcrt_cycles_init(struct gc_heap *heap)
 void
 gcrt_cycles_finish(struct gc_heap *heap)
 {
-    gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
-    gcrt_os_thread_join(heap->cycles.thread);
+    if (ahalf_load_acquire(&heap->cycles.running)) { /* pairs: coordinator.start */
+        gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
+        gcrt_os_thread_join(heap->cycles.thread);
+    }
     gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&heap->cycles.lock);
 }
 
 /* ---- those who ask ---- */
 
-void
+bool
 gcrt_cycle_request(struct gc_heap *heap, unsigned why)
 {
     struct cycles *c = &heap->cycles;
     unsigned wanted;
 
+    if (!start_coordinator(heap))
+        return false;
     do {
         wanted = ahalf_load_relaxed(&c->wanted);
         if ((wanted & why) == why)
-            return; /* asked already; the bell was rung then */
+            return true; /* asked already; the bell was rung then */
     } while (!ahalf_cas_full(&c->wanted, wanted, wanted | why));
     ahalf_add_full(&c->bell, 1);
     gcrt_os_wake(&c->bell, 1);
+    return true;
 }
 
 void
@@ -577,7 +658,10 @@ wait_for_cycle(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
     unsigned target = (unsigned)aword_load_acquire(&c->started) + 1, done;
 
-    gcrt_cycle_request(heap, CYCLE_FORCED);
+    if (!gcrt_cycle_request(heap, CYCLE_FORCED)) {
+        gcrt_warn("no collection: the OS has no thread for the collector of a forked process");
+        return;
+    }
     while ((int)((done = ahalf_load_acquire(&c->swept)) - target) < 0) /* cycle.complete */
         gcrt_os_wait(&c->swept, done, UINT64_MAX);
 }
@@ -600,7 +684,8 @@ gcrt_cycle_verify(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
     unsigned before = ahalf_load_acquire(&c->verified);
 
-    gcrt_cycle_request(heap, CYCLE_VERIFY);
+    if (!gcrt_cycle_request(heap, CYCLE_VERIFY))
+        return GC_ERR_THREAD;
     while (ahalf_load_acquire(&c->verified) == before) /* pairs: verify.done */
         gcrt_os_wait(&c->verified, before, UINT64_MAX);
     return c->verify_status;

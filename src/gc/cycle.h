@@ -21,8 +21,11 @@ bool gcrt_cycles_init(struct gc_heap *heap);
 /* Ends a running cycle, and the coordinator. */
 void gcrt_cycles_finish(struct gc_heap *heap);
 
-/* Asks for a cycle; returns at once.  Any thread, critical or not. */
-void gcrt_cycle_request(struct gc_heap *heap, unsigned why);
+/*
+ * Asks for a cycle; returns at once.  Any thread, critical or not.  False if there is no
+ * coordinator, in a forked child, and the OS has no thread for one.
+ */
+bool gcrt_cycle_request(struct gc_heap *heap, unsigned why);
 /* stress=N: counts slow paths down to a request. */
 void gcrt_cycle_stress(struct gc_heap *heap);
 
@@ -31,7 +34,7 @@ void gcrt_cycle_stress(struct gc_heap *heap);
  * caller is outside meanwhile.
  */
 void gcrt_cycle_collect(struct gc_heap *heap);
-/* Has the coordinator verify the heap; the result. */
+/* Has the coordinator verify the heap; the result, or GC_ERR_THREAD without a coordinator. */
 gc_status gcrt_cycle_verify(struct gc_heap *heap);
 
 /* Heap bytes marked by the last cycle and allocated since; never wrapped. */

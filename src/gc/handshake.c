@@ -13,7 +13,7 @@
  * full barrier (pairs: handshake.ask, handshake.answer).  The full barrier also drains the
  * mutator's store buffer, so stores it made with its old flags are visible to the collector.
  * The collector neither waits nor acts while it holds the registry lock, and holds one
- * mutator at a time.
+ * mutator at a time.  While it waits it rests (fork.rest), and a fork may come in between.
  * Cost: a mutator that polls answers within its next allocation slow path; a silent one
  * costs a signal after the grace time.
  */
@@ -97,18 +97,35 @@ gcrt_handshake_answer(struct gcrt_mutator *m)
         gcrt_with_registers(answer_with_sp, m);
 }
 
+/*
+ * Answers, and counts that, as a critical section.  While another thread forks that must
+ * wait; the thread itself need not: it is asked again.
+ */
+static bool
+answer_unless_forking(struct gcrt_mutator *m, bool in_handler)
+{
+    bool open;
+
+    critical_set();
+    open = !fork_gate_is_closed(m->heap);
+    if (open) {
+        if (in_handler)
+            aword_add_relaxed(&m->heap->counters.signal_answers, 1);
+        gcrt_handshake_answer(m);
+    }
+    critical_clear();
+    return open;
+}
+
 void
 gc_impl_poll(void)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
     while (m != NULL && m->block_depth == 0
-            && __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) != 0) {
-        critical_enter();
-        gcrt_handshake_answer(m);
-        __asm__ volatile("" ::: "memory");
-        gc_impl_self.critical = 0;
-    }
+            && __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) != 0)
+        if (!answer_unless_forking(m, false))
+            return;
 }
 
 /*
@@ -131,13 +148,8 @@ gcrt_handshake_signal(int signal)
     if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
         return;
     cancel = gcrt_os_cancel_defer();
-    gc_impl_self.critical = 1;
-    __asm__ volatile("" ::: "memory");
     chaos_point(&m->heap->os, CHAOS_SIGNAL_ENTRY);
-    aword_add_relaxed(&m->heap->counters.signal_answers, 1);
-    gcrt_handshake_answer(m);
-    __asm__ volatile("" ::: "memory");
-    gc_impl_self.critical = 0;
+    (void)answer_unless_forking(m, true);
     errno = saved;
     gcrt_os_cancel_restore(cancel);
 }
@@ -256,6 +268,20 @@ nudge_silent(struct gc_heap *heap, unsigned epoch)
     gcrt_lock_release(&r->lock);
 }
 
+/*
+ * A fork may come in the middle of a handshake, so a thread that is slow to answer does not
+ * hold it up.  Not while mutators are held: some of them are in signal handlers, and may
+ * have locks of the host's, or libc's, which the thread that forks will want.
+ */
+static void
+wait_for_answers(struct gc_heap *heap, enum action action, unsigned pending, uint64_t ns)
+{
+    if (action == ACTION_HOLD)
+        gcrt_os_wait(&heap->handshake.pending, pending, ns);
+    else
+        gcrt_fork_rest_wait(heap, &heap->handshake.pending, pending, ns);
+}
+
 void
 gcrt_handshake_run(struct gc_heap *heap, enum action action)
 {
@@ -272,7 +298,7 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
         pending = ahalf_load_acquire(&hs->pending); /* pairs: handshake.answer */
         if (pending == 0)
             break;
-        gcrt_os_wait(&hs->pending, pending, wait);
+        wait_for_answers(heap, action, pending, wait);
         nudge = gcrt_os_now_ns() - start >= hs->grace_ns;
         wait = RETRY_NS;
         if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {

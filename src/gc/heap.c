@@ -4,7 +4,8 @@
  *
  * Purpose: resolve the gc_heap argument of public functions.
  * Place: api, metrics and kind ask; runtime.c sets the default heap.
- * Invariants: the default heap's pointer is the process's one mutable global.
+ * Invariants: the default heap's pointer is, beside fork's list of heaps, the process's one
+ * mutable global.
  * Concurrency: gc_init and gc_shutdown, which set it, are the host's to order, as main's
  * first and last steps.
  * Cost: two loads.

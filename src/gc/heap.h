@@ -35,6 +35,13 @@ enum action {
 /* What the heap does, for those who look. */
 enum phase { PHASE_IDLE, PHASE_STARTING, PHASE_MARKING, PHASE_ENDING, PHASE_SWEEPING };
 
+/* What the mark bits in spans are, for a child that is forked meanwhile (fork.h). */
+enum marks {
+    MARKS_NONE,    /* none is set */
+    MARKS_PARTIAL, /* of a cycle that is marking: worth nothing without it */
+    MARKS_FINAL    /* sweepgen has advanced: what unswept spans must be swept by */
+};
+
 /* Kinds by key (kind.h). */
 struct kinds {
     struct lock lock;      /* RANK_KIND: adding */
@@ -45,6 +52,7 @@ struct kinds {
 struct registry {
     struct lock lock;             /* RANK_REGISTRY */
     struct cds_list_head mutators; /* lock */
+    struct cds_list_head orphans; /* lock: in a forked child: records of threads left behind */
     struct gcrt_mutator *spare;   /* lock: records ready for reuse */
     uint32_t count;               /* lock */
     ahalf leaving;                /* atomic: threads that detach; pairs: registry.left */
@@ -62,6 +70,7 @@ struct ps {
     struct p *all;    /* lock: added; read racily by statistics (pairs: p.publish) */
     struct p *idle;   /* lock: most recently released first; their caches are empty */
     uint32_t count;   /* lock: added; read racily by reports */
+    unsigned generation; /* const: 1, and one more in a forked child */
 };
 
 struct handshake {
@@ -106,6 +115,11 @@ struct marking {
 struct cycles {
     struct lock lock;       /* RANK_CYCLE */
     pthread_t thread;
+    ahalf running;          /* atomic: there is a thread; lock: starting it */
+    ahalf hold;             /* futex: the collector's threads shall rest; pairs: fork.rest */
+    ahalf at_rest;          /* futex: the coordinator does; pairs: fork.rest */
+    ahalf marks;            /* atomic: enum marks; coordinator writes */
+    uint64_t cpu_base;      /* coordinator: CPU time of the parent's coordinators */
     ahalf bell;             /* futex: a request is there */
     ahalf wanted;           /* atomic: 1 by the pacer, 2 forced, 4 shut down */
     ahalf phase;            /* atomic: enum phase, for those who look */
@@ -154,6 +168,8 @@ struct gc_heap {
     uint64_t magic;        /* const: GC_HEAP_MAGIC until destroyed */
     gc_options options;    /* const */
     unsigned cpus;         /* const */
+    ahalf gate;            /* futex: a thread forks: no new critical section (fork.h) */
+    struct cds_list_head in_process; /* lock: RANK_FORK; list of all heaps */
     struct os os;
     struct persist persist;
     struct mheap mheap;
@@ -179,6 +195,7 @@ struct p {
     struct mcache cache;
     struct p *next_all;  /* const once published */
     struct p *next_idle; /* lock: ps */
+    unsigned held;       /* lock: ps; 0: idle, else ps.generation of who took it */
 };
 
 /* heap, or for NULL the calling thread's heap, else the default one; NULL if none. */

@@ -12,10 +12,12 @@
  * state words as mutator.h says; idle Ps under RANK_P.
  * Attaching and detaching threads are critical and may wait for the registry lock: the
  * collector never waits for a mutator while it holds that lock.
+ * A blocking region changes only the record, so a fork need not wait for it (fork.c).
  * Cost: attach and detach a few microseconds; a blocking region two atomic operations.
  */
 #include "gc/mutator.h"
 
+#include "alloc/base/rcu.h"
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
@@ -39,8 +41,10 @@ pop_idle(struct gc_heap *heap)
 
     gcrt_lock_acquire(&heap->ps.lock);
     p = heap->ps.idle;
-    if (p != NULL)
+    if (p != NULL) {
         heap->ps.idle = p->next_idle;
+        p->held = heap->ps.generation;
+    }
     gcrt_lock_release(&heap->ps.lock);
     return p;
 }
@@ -49,6 +53,7 @@ static void
 publish_p(struct gc_heap *heap, struct p *p)
 {
     gcrt_lock_acquire(&heap->ps.lock);
+    p->held = heap->ps.generation;
     p->next_all = heap->ps.all;
     __atomic_store_n(&heap->ps.all, p, __ATOMIC_RELEASE); /* pairs: p.publish */
     __atomic_store_n(&heap->ps.count, heap->ps.count + 1, __ATOMIC_RELAXED);
@@ -74,6 +79,7 @@ gcrt_p_release(struct gc_heap *heap, struct p *p)
 {
     p->cache.black = false;
     gcrt_lock_acquire(&heap->ps.lock);
+    p->held = 0;
     p->next_idle = heap->ps.idle;
     heap->ps.idle = p;
     gcrt_lock_release(&heap->ps.lock);
@@ -123,6 +129,8 @@ gcrt_registry_init(struct gc_heap *heap)
     gcrt_lock_init(&r->lock, RANK_REGISTRY);
     gcrt_lock_init(&heap->ps.lock, RANK_P);
     CDS_INIT_LIST_HEAD(&r->mutators);
+    CDS_INIT_LIST_HEAD(&r->orphans);
+    heap->ps.generation = 1;
     return true;
 }
 
@@ -163,12 +171,17 @@ drop_record(struct gc_heap *heap, struct gcrt_mutator *m)
 
 /* ---- attach and detach ---- */
 
-/* The part of a record that needs no lock.  GC_OK, or what is missing. */
+/*
+ * The part of a record that needs no lock.  GC_OK, or what is missing.  liburcu gets to
+ * know the thread here: in a critical section that could wait for a thread that forks.
+ */
 static gc_status
 prepare(struct gc_heap *heap, struct gcrt_mutator *m)
 {
     int error;
 
+    rcu_read_lock();
+    rcu_read_unlock();
     m->heap = heap;
     m->self = &gc_impl_self;
     m->tid = gcrt_os_thread_id();
@@ -193,7 +206,8 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     unsigned epoch;
 
     gcrt_lock_acquire(&r->lock);
-    while (r->held) { /* the lock itself is held for most of that time */
+    /* The lock itself is held for most of that time. */
+    while (r->held || fork_gate_is_closed(heap)) {
         gcrt_lock_release(&r->lock);
         gcrt_os_yield();
         gcrt_lock_acquire(&r->lock);
@@ -394,7 +408,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     }
     if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
         gcrt_fatal("gc_block_enter: on a stack that is not the thread's own");
-    critical_enter();
+    critical_set();
     m->block_depth = 1;
     for (size_t i = 0; i < CALLEE_SAVED; i++)
         m->regs[i] = regs[i];
@@ -404,8 +418,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
     chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
     ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
-    __asm__ volatile("" ::: "memory");
-    gc_impl_self.critical = 0; /* a request that came meanwhile is the collector's to serve */
+    critical_clear(); /* a request that came meanwhile is the collector's to serve */
 }
 
 /* Takes the record back from the collector, waiting while it is held. */
@@ -429,7 +442,7 @@ gc_block_leave(void)
         m->block_depth--;
         return;
     }
-    critical_enter();
+    critical_set();
     go_inside(m);
     m->block_depth = 0;
     chaos_point(&m->heap->os, CHAOS_BLOCK_LEAVE);

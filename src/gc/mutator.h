@@ -14,6 +14,7 @@
  * mutator.state).  So the record always has exactly one owner.
  */
 
+#include "gc/fork.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
 
@@ -72,20 +73,41 @@ void gcrt_mutator_hide_runs(struct gcrt_mutator *m);
 /* The calling thread's mutator, which must be attached and inside: a fatal line otherwise. */
 struct gcrt_mutator *gcrt_mutator_self(const char *caller);
 
-/* ---- critical sections: no handshake runs on this thread in between (I-critical) ---- */
+/*
+ * ---- critical sections: no handshake runs on this thread in between (I-critical) ----
+ *
+ * No fork either: what other threads can see is changed in critical sections only, or under
+ * a lock.  They do not nest, and the caller of critical_enter holds no lock.
+ */
 
 static inline void
-critical_enter(void)
+critical_set(void)
 {
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
 }
 
 static inline void
-critical_leave(void)
+critical_clear(void)
 {
     __asm__ volatile("" ::: "memory");
     gc_impl_self.critical = 0;
+}
+
+static inline void
+critical_enter(void)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    critical_set();
+    if (m != NULL && UNLIKELY(fork_gate_is_closed(m->heap)))
+        gcrt_fork_pass_gate(m->heap);
+}
+
+static inline void
+critical_leave(void)
+{
+    critical_clear();
     gc_safepoint();
 }
 

@@ -328,3 +328,9 @@ gcrt_pacer_end_cycle(struct pacer *p, const struct pacer_outcome *out)
     p->last_stack_scan = out->stack_work;
     p->in_cycle = false;
 }
+
+void
+gcrt_pacer_abandon_cycle(struct pacer *p)
+{
+    p->in_cycle = false;
+}

@@ -16,7 +16,7 @@
  *
  *     start_cycle                      before the mutators begin to assist
  *     revise ...                       as often as the ratio shall be fresh
- *     end_cycle                        when marking is complete
+ *     end_cycle                        when marking is complete (or abandon_cycle)
  *     commit(heap_live, false)         at once: goal and trigger of the next cycle
  *     commit(heap_live, true)          may follow when the sweep is complete
  *
@@ -105,6 +105,9 @@ uint64_t gcrt_pacer_trigger(const struct pacer *p);
 void gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_scan,
         unsigned procs);
 void gcrt_pacer_end_cycle(struct pacer *p, const struct pacer_outcome *out);
+
+/* The running cycle ends without a result, if there is one: a child was forked meanwhile. */
+void gcrt_pacer_abandon_cycle(struct pacer *p);
 
 /* The assist ratio for this moment of the running cycle. */
 struct pacer_assist gcrt_pacer_revise(const struct pacer *p,

@@ -154,9 +154,19 @@ static bool
 overlaps_locked(const struct roots *roots, uintptr_t start, uintptr_t end)
 {
     for (const struct root_range *r = roots->ranges; r != NULL; r = r->next)
-        if (start < r->end && r->start < end)
+        if (start < r->end && r->start < end && r->start != r->end)
             return true;
     return false;
+}
+
+void
+gcrt_roots_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi)
+{
+    for (struct root_range *r = heap->roots.ranges; r != NULL; r = r->next)
+        if (r->start >= lo && r->end <= hi) {
+            aword_add_relaxed(&heap->roots.bytes, (uint64_t)0 - (r->end - r->start));
+            r->end = r->start;
+        }
 }
 
 /* Shades the words of a range that comes or goes while marking. */

@@ -12,6 +12,11 @@ void gcrt_roots_finish(struct gc_heap *heap);
  */
 size_t gcrt_roots_collect(struct gc_heap *heap);
 /*
+ * The stack [lo, hi) is gone: ranges that lie in it stay registered, but have no words any
+ * more.  For fork, in the child.
+ */
+void gcrt_roots_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi);
+/*
  * Calls fn for each root word and its address, handles' last.  For the verifier, which walks
  * the lists itself.
  */

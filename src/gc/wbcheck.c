@@ -248,6 +248,24 @@ gcrt_wbcheck_root_remove(struct gc_heap *heap, uintptr_t start)
     free(found);
 }
 
+/* ---- fork ---- */
+
+struct lock *
+gcrt_wbcheck_lock(struct gc_heap *heap)
+{
+    return &heap->wbcheck->lock;
+}
+
+void
+gcrt_wbcheck_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi)
+{
+    if (heap->wbcheck == NULL)
+        return;
+    for (struct wbrange *r = heap->wbcheck->ranges; r != NULL; r = r->next)
+        if (r->start >= lo && r->end <= hi)
+            r->end = r->start;
+}
+
 /* ---- the mode itself ---- */
 
 static void

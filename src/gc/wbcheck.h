@@ -31,6 +31,10 @@ void gcrt_wbcheck_publish(struct gc_heap *heap, uintptr_t word);
 void gcrt_wbcheck_root_add(struct gc_heap *heap, uintptr_t start, size_t bytes);
 void gcrt_wbcheck_root_remove(struct gc_heap *heap, uintptr_t start);
 
+/* For fork.  The lock; and: the stack [lo, hi) is gone, ranges in it have no words any more. */
+struct lock *gcrt_wbcheck_lock(struct gc_heap *heap);
+void gcrt_wbcheck_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi);
+
 /*
  * Holds every mutator and compares everything.  marked: marking is complete, so what is not
  * marked is dead, and is forgotten.  Coordinator.

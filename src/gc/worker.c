@@ -4,7 +4,8 @@
  *
  * Purpose: mark with a quarter of the CPUs, and with those that are idle.
  * Place: cycle starts them; they drain work through mark.
- * Invariants: a worker holds no work while it is not counted as active.
+ * Invariants: a worker holds no work while it is not counted as active, and is not active
+ * while the collector rests for a fork (fork.c; a session counts itself, then looks).
  * Concurrency: sleeping workers wait on marking->bell, which whoever makes work public
  * advances if somebody sleeps (pairs: marking.bell).  Sleeps while marking are bounded by
  * a few PAUSE_NS, so a ring that came too early costs milliseconds, not the cycle.
@@ -20,6 +21,7 @@
 #include "gc/worker.h"
 
 #include "alloc/os/os.h"
+#include "gc/mutator.h"
 
 #define QUANTUM_BYTES ((uint64_t)256 << 10)
 #define PAUSE_NS      ((uint64_t)1000 * 1000)
@@ -165,7 +167,7 @@ mark_session(struct worker *w, struct session *s)
      * then waits for zero activity; we count ourselves, then look (pairs: mark.open).
      */
     more = ahalf_load_acquire(&heap->marking.open) != 0;
-    while (more && pause == 0) {
+    while (more && pause == 0 && !fork_is_coming(heap)) {
         more = mark_quantum(w);
         pause = after_quantum(w, s);
     }
@@ -194,7 +196,7 @@ mark_until_closed(struct worker *w)
         uint64_t pause = PAUSE_NS;
 
         s.last_ns = gcrt_os_now_ns();
-        if (!gcrt_work_is_empty(&w->heap->work) && may_run(w, &s))
+        if (!gcrt_work_is_empty(&w->heap->work) && may_run(w, &s) && !fork_is_coming(w->heap))
             pause = mark_session(w, &s);
         if (pause != 0 || gcrt_work_is_empty(&w->heap->work))
             sleep_on_bell(mk, seen, pause != 0 ? pause : PAUSE_NS);
@@ -207,6 +209,7 @@ worker_main(void *arg)
     struct worker *w = arg;
     struct marking *mk = &w->heap->marking;
 
+    critical_set(); /* for good: a fork in a trace function is none of ours */
     for (;;) {
         unsigned seen = ahalf_load_acquire(&mk->bell); /* before stop: it rings after it */
 

@@ -114,6 +114,12 @@ MARK_COLUMNS = [
     RSS,
 ]
 
+FORK_COLUMNS = [
+    Column("fork_p50_ns", "fork us", 1000, 0, spread=True, ratio=True),
+    Column("whole_p50_ns", "with the child us", 1000, 0, spread=True, ratio=True),
+    RSS,
+]
+
 ALLOC_PEERS = [GCRT, BOEHM, BOEHM_TYPED, MIMALLOC, GLIBC]
 TREES_PEERS = [GCRT, BOEHM, BOEHM_ONE, BOEHM_TYPED, GO, MIMALLOC, GLIBC]
 PAUSE_PEERS = [GCRT, BOEHM, BOEHM_INCREMENTAL, GO, MIMALLOC]
@@ -144,7 +150,12 @@ def mark(peers, shape):
     return Group("mark", args, peers, MARK_COLUMNS, shape)
 
 
+def fork(**args):
+    return Group("fork", args, [GCRT, GLIBC], FORK_COLUMNS)
+
+
 COMPARISONS = {
+    "fork": [fork(live="1g", exec=1), fork(live="1g", exec=0), fork(live="1m", exec=1)],
     "alloc": [alloc(size=24, threads=1, count="50m")],
     "alloc-sizes": [
         alloc(size=size, threads=1, count=count)

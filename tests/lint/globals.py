@@ -16,6 +16,7 @@ ALLOWED = {
     "gcrt_last_error": "gc_last_error() is per thread, and needs no heap",
     # process-wide
     "gcrt_default_heap": "what gc_init makes and NULL means",
+    "forks": "fork handlers have no argument: the list of heaps, and its lock",
     "held_ranks": "debug builds: which locks this thread holds",
 }
 

@@ -45,6 +45,20 @@ gcrt_lock_release(struct lock *lock)
     sim_point();
 }
 
+/* No simulated thread forks. */
+void
+gcrt_lock_before_fork(struct lock *lock)
+{
+    gcrt_lock_acquire(lock);
+}
+
+void
+gcrt_lock_after_fork(struct lock *lock, bool child)
+{
+    (void)child;
+    gcrt_lock_release(lock);
+}
+
 void
 gcrt_lock_assert_held(const struct lock *lock)
 {

@@ -294,6 +294,24 @@ gcrt_os_thread_id(void)
     return (int)sched_id(sched_self()) + 1;
 }
 
+void
+gcrt_os_fence_threads(void)
+{
+    sim_point();
+}
+
+void
+gcrt_os_signals_block(sigset_t *saved)
+{
+    (void)saved;
+}
+
+void
+gcrt_os_signals_restore(const sigset_t *saved)
+{
+    (void)saved;
+}
+
 int
 gcrt_os_cancel_defer(void)
 {

@@ -67,6 +67,21 @@ gcrt_lock_release(struct lock *lock)
 }
 
 void
+gcrt_lock_before_fork(struct lock *lock)
+{
+    CHECK(pthread_mutex_lock(&lock->mutex) == 0);
+}
+
+void
+gcrt_lock_after_fork(struct lock *lock, bool child)
+{
+    if (child)
+        gcrt_lock_init(lock, lock->rank);
+    else
+        CHECK(pthread_mutex_unlock(&lock->mutex) == 0);
+}
+
+void
 gcrt_lock_assert_held(const struct lock *lock)
 {
     ASSERT((held_ranks >> lock->rank) & 1);

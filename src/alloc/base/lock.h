@@ -15,7 +15,8 @@
 #include <pthread.h>
 
 enum lock_rank {
-    RANK_CYCLE = 1, /* requests for cycles, waiters */
+    RANK_FORK = 1,  /* the process's list of heaps; held while a thread forks */
+    RANK_CYCLE,     /* requests for cycles, waiters */
     RANK_REGISTRY,  /* mutators, barrier state as published */
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_KIND,      /* kind and type registry */
@@ -36,5 +37,13 @@ void gcrt_lock_acquire(struct lock *lock);
 void gcrt_lock_release(struct lock *lock);
 /* Debug builds: the calling thread holds it.  Release builds: nothing. */
 void gcrt_lock_assert_held(const struct lock *lock);
+
+/*
+ * For the thread that forks, which takes the locks of all heaps, each heap's in rising rank,
+ * and the order of ranks does not tell heaps apart: these are not counted.  In the child a
+ * lock is made anew, free: its owner there is the forking thread, under another number.
+ */
+void gcrt_lock_before_fork(struct lock *lock);
+void gcrt_lock_after_fork(struct lock *lock, bool child);
 
 #endif

@@ -22,6 +22,7 @@
 #include "alloc/base/check.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 /* Each is between two steps that must not be taken for one (docs/verification.md). */
 #define CHAOS_PLACES(X)                                                                   \
@@ -119,6 +120,12 @@ void gcrt_os_yield(void);
 /* pthread_create: 0 or an errno. */
 int gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
         void *(*run)(void *), void *arg);
+/*
+ * Every other thread of the process passes a full barrier: what this thread stored before is
+ * visible to what they do next, and what they did before is visible to it.
+ */
+void gcrt_os_fence_threads(void);
+
 /* A joinable thread with all signals blocked.  False if the OS refuses. */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 /* Waits for its end. */
@@ -143,6 +150,9 @@ int gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);
 /* True if a signal was sent to the thread of this process. */
 bool gcrt_os_signal_send(int tid, int signal);
+/* All signals of the calling thread, and back. */
+void gcrt_os_signals_block(sigset_t *saved);
+void gcrt_os_signals_restore(const sigset_t *saved);
 
 /*
  * Writes where an address of code or static data lies, "file+0x1234 (symbol+0x12)".  False

@@ -17,6 +17,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -237,16 +238,42 @@ gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
     return gcrt_os_fault(os) ? EAGAIN : pthread_create(ret, attr, run, arg);
 }
 
+/* Longer than any store stays in a processor's buffer, by orders of magnitude. */
+#define DRAIN_NS ((uint64_t)10 * 1000 * 1000)
+
+static bool
+membarrier(int command)
+{
+    return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+/*
+ * The system call must be asked for once per process; doing that at the first use, and again
+ * in a forked child, needs no state of ours.  Where a sandbox forbids it, or before Linux
+ * 4.3, time does the work.
+ */
+void
+gcrt_os_fence_threads(void)
+{
+    int saved = errno;
+
+    if (!membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)
+            && !(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+                    && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+            && !membarrier(MEMBARRIER_CMD_GLOBAL))
+        gcrt_os_sleep_ns(DRAIN_NS);
+    errno = saved;
+}
+
 bool
 gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
 {
-    sigset_t all, saved;
+    sigset_t saved;
     int error;
 
-    sigfillset(&all);
-    CHECK(pthread_sigmask(SIG_SETMASK, &all, &saved) == 0);
+    gcrt_os_signals_block(&saved);
     error = gcrt_os_thread_create(os, ret, NULL, run, arg);
-    CHECK(pthread_sigmask(SIG_SETMASK, &saved, NULL) == 0);
+    gcrt_os_signals_restore(&saved);
     return error == 0;
 }
 
@@ -337,6 +364,21 @@ bool
 gcrt_os_signal_send(int tid, int signal)
 {
     return syscall(SYS_tgkill, getpid(), tid, signal) == 0;
+}
+
+void
+gcrt_os_signals_block(sigset_t *saved)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    CHECK(pthread_sigmask(SIG_SETMASK, &all, saved) == 0);
+}
+
+void
+gcrt_os_signals_restore(const sigset_t *saved)
+{
+    CHECK(pthread_sigmask(SIG_SETMASK, saved, NULL) == 0);
 }
 
 /* ---- names ---- */
