@@ -13,10 +13,10 @@
 
 /* Which slots may be marked at an edge. */
 enum verify_marks {
-    MARKS_NONE,
-    MARKS_BORN,    /* only slots taken since the last sweep: no alloc bit yet */
-    MARKS_UNSWEPT, /* only in spans that are not swept yet */
-    MARKS_ANY
+    ALLOW_NONE,
+    ALLOW_BORN,    /* only slots taken since the last sweep: no alloc bit yet */
+    ALLOW_UNSWEPT, /* only in spans that are not swept yet */
+    ALLOW_ANY
 };
 
 struct verify_rules {

@@ -31,13 +31,13 @@
 #include <string.h>
 
 static const struct verify_rules rules[VERIFY_EDGES] = {
-    [VERIFY_IDLE] = { .when = "between cycles", .marks = MARKS_NONE },
-    [VERIFY_SCANNED] = { .when = "before marking opens", .marks = MARKS_BORN,
+    [VERIFY_IDLE] = { .when = "between cycles", .marks = ALLOW_NONE },
+    [VERIFY_SCANNED] = { .when = "before marking opens", .marks = ALLOW_BORN,
         .barrier = BARRIER_DELETION, .black = true, .grey = true, .shaded = true },
-    [VERIFY_MARKED] = { .when = "marking complete", .marks = MARKS_ANY,
+    [VERIFY_MARKED] = { .when = "marking complete", .marks = ALLOW_ANY,
         .barrier = BARRIER_DELETION, .black = true, .shaded = true },
-    [VERIFY_CLOSED] = { .when = "after H5", .marks = MARKS_ANY, .black = true },
-    [VERIFY_SWEEPING] = { .when = "after H6", .marks = MARKS_UNSWEPT, .unswept = true },
+    [VERIFY_CLOSED] = { .when = "after H5", .marks = ALLOW_ANY, .black = true },
+    [VERIFY_SWEEPING] = { .when = "after H6", .marks = ALLOW_UNSWEPT, .unswept = true },
 };
 
 void
@@ -118,11 +118,11 @@ bad_marks(const struct verifier *v, struct mspan *s, size_t w)
     unsigned h = ahalf_load_relaxed(&v->heap->mheap.sweepgen);
 
     switch (v->rules->marks) {
-    case MARKS_NONE:
+    case ALLOW_NONE:
         return marks;
-    case MARKS_BORN:
+    case ALLOW_BORN:
         return marks & aword_load_relaxed(&span_allocs(s)[w]);
-    case MARKS_UNSWEPT:
+    case ALLOW_UNSWEPT:
         return ahalf_load_relaxed(&s->sweepgen) == h - 2 ? 0 : marks;
     default:
         return 0;
@@ -132,7 +132,7 @@ bad_marks(const struct verifier *v, struct mspan *s, size_t w)
 static void
 check_marks(struct verifier *v, struct mspan *s, size_t w)
 {
-    const char *tag = v->rules->marks == MARKS_BORN ? "I-barrier-first" : "I-no-late-mark";
+    const char *tag = v->rules->marks == ALLOW_BORN ? "I-barrier-first" : "I-no-late-mark";
     uint64_t bad = bad_marks(v, s, w);
 
     if (bad == 0)
