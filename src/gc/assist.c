@@ -25,7 +25,9 @@
 #define ASSIST_STEP  ((uint64_t)16 << 10) /* scan bytes between looks at the clock */
 #define WORK_MIN     ((int64_t)16 << 10)  /* scan bytes done at least, in advance */
 #define CREDIT_MAX   (64.0 * (1 << 20))   /* bytes that one assist may earn at most */
-#define THROTTLE_NS ((uint64_t)100 * 1000) /* longest wait above the goal */
+#define THROTTLE_NS ((uint64_t)100 * 1000) /* a wait just above the goal */
+#define TENTHS_MAX   ((uint64_t)10)         /* of the goal above it, beyond which waits stay */
+#define GOAL_MIN     ((uint64_t)8 << 20)    /* a smaller goal is missed by a few runs */
 #define THROTTLE_SPANS 64                  /* spans swept instead of waiting */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
 
@@ -129,6 +131,25 @@ sweep_some(struct gc_heap *heap)
 }
 
 /*
+ * How long to wait for the next run: 100 us just above the goal, growing with the square of
+ * the excess, to 10 ms at twice the goal.  Where threads allocate and the collector cannot get
+ * the CPU, that is what holds the heap: short waits let each thread take its run 10,000 times a
+ * second.
+ */
+static uint64_t
+throttle_ns(struct gc_heap *heap)
+{
+    uint64_t goal = aword_load_relaxed(&heap->cycles.goal) + 1;
+    uint64_t live = aword_load_relaxed(&heap->mheap.live), tenths;
+
+    if (live <= goal || live >> 63 != 0)
+        return THROTTLE_NS;
+    tenths = (live - goal) / ((goal > GOAL_MIN ? goal : GOAL_MIN) / 10);
+    tenths = tenths < TENTHS_MAX ? tenths : TENTHS_MAX;
+    return THROTTLE_NS * (1 + tenths * tenths);
+}
+
+/*
  * Allocation has outrun the collector, which happens when more threads allocate than there
  * are CPUs: then its threads wait for theirs.  One bounded wait per run taken hands them
  * the CPU; being outside meanwhile also lets the workers count it as idle.
@@ -144,6 +165,6 @@ gcrt_throttle(struct gcrt_mutator *m)
         return;
     aword_add_relaxed(&heap->counters.throttles, 1);
     gc_block_enter();
-    gcrt_os_wait(&heap->cycles.swept, seen, THROTTLE_NS);
+    gcrt_os_wait(&heap->cycles.swept, seen, throttle_ns(heap));
     gc_block_leave();
 }
