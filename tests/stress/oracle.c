@@ -686,6 +686,15 @@ drop_globals(void)
         }
 }
 
+static uint64_t
+handshakes(void)
+{
+    gc_metric_sample sample = { .name = "/gc/handshake/total:handshakes" };
+
+    T_OK(gc_metrics_read(NULL, &sample, 1));
+    return sample.value.u64;
+}
+
 static void
 report(uint64_t rounds, uint64_t excess_max)
 {
@@ -701,11 +710,12 @@ report(uint64_t rounds, uint64_t excess_max)
     }
     gc_stats_read(NULL, &stats);
     t_note("seed=%llu objects=%llu MiB=%llu steps=%llu checks=%llu cycles=%llu forced=%llu"
-           " quiesces=%llu excess_max=%llu left=%llu",
+           " handshakes=%llu quiesces=%llu excess_max=%llu left=%llu",
             (unsigned long long)t_seed(), (unsigned long long)sum.allocs,
             (unsigned long long)(sum.bytes >> 20), (unsigned long long)sum.steps,
             (unsigned long long)sum.checks, (unsigned long long)stats.num_gc,
-            (unsigned long long)stats.num_forced_gc, (unsigned long long)rounds,
+            (unsigned long long)stats.num_forced_gc, (unsigned long long)handshakes(),
+            (unsigned long long)rounds,
             (unsigned long long)excess_max, (unsigned long long)stats.heap_objects);
 }
 
