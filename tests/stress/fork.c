@@ -113,22 +113,31 @@ spot_of(const struct gc_heap *heap)
     return (enum spot)ahalf_load_acquire(&heap->cycles.phase);
 }
 
+/* Also, as if another thread were in the last lines of its detaching. */
 static void
 look_at_fork(void)
 {
-    const struct gc_heap *heap = worlds[0].heap;
+    struct gc_heap *heap = worlds[0].heap;
 
     if (heap == NULL)
         return;
     at_fork.spot = spot_of(heap);
     at_fork.marks = ahalf_load_acquire(&heap->cycles.marks);
+    ahalf_add_full(&heap->registry.leaving, 1);
+}
+
+static void
+go_on_after_fork(void)
+{
+    if (worlds[0].heap != NULL)
+        ahalf_add_full(&worlds[0].heap->registry.leaving, (unsigned)-1);
 }
 
 /* Before the library's own constructor, so that the handler runs after the library's. */
 static void __attribute__((constructor(101)))
 register_look(void)
 {
-    (void)pthread_atfork(look_at_fork, NULL, NULL);
+    (void)pthread_atfork(look_at_fork, go_on_after_fork, NULL);
 }
 
 /* ---- trees ---- */
