@@ -93,6 +93,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_gctrace = (int)n;
     else if (knob(item, len, "verify", 2, &n))
         opt->debug_verify = (int)n;
+    else if (knob(item, len, "checkmark", 2, &n))
+        opt->debug_checkmark = (int)n;
     else if (knob(item, len, "clobberfree", 1, &n))
         opt->debug_clobberfree = (int)n;
     else if (knob(item, len, "stress", 4294967295u, &n))
@@ -143,12 +145,14 @@ reference(const char *const value[NVARS], gc_options *opt)
 
 /* ---- the environment ---- */
 
-/* The bytes after two of the fields say nothing. */
+/* The bytes after some of the fields say nothing. */
 static void
 clear_padding(gc_options *opt)
 {
-    size_t from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
+    size_t from = offsetof(gc_options, debug_stress) + sizeof(opt->debug_stress);
 
+    memset((char *)opt + from, 0, offsetof(gc_options, debug_chaos) - from);
+    from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
     from = offsetof(gc_options, debug_wbcheck) + sizeof(opt->debug_wbcheck);
     memset((char *)opt + from, 0, sizeof(*opt) - from);

@@ -83,7 +83,6 @@ struct world {
     gc_heap *heap;
     struct player players[PLAYERS_MAX];
     void *globals[GLOBALS]; /* registered as roots */
-    const gc_type *traced;
 };
 
 struct world_stats {

@@ -61,10 +61,19 @@ byhand_handshake(enum action action)
     gc_block_leave();
 }
 
+/* A worker of an earlier, real cycle would take part in one that is stepped by hand. */
+static inline void
+byhand_dismiss_workers(void)
+{
+    gcrt_workers_finish(heap);
+    ahalf_store_relaxed(&heap->marking.stop, 0);
+}
+
 /* H1 to H3. */
 static inline void
 byhand_scan(void)
 {
+    byhand_dismiss_workers();
     gcrt_checkmark_begin(heap);
     byhand_handshake(ACTION_BARRIER_ON);
     byhand_handshake(ACTION_SETTLE);
