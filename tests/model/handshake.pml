@@ -113,9 +113,9 @@ byte last = FREE;
 #define HANDLE(m)                                                                          \
     if                                                                                     \
     :: atomic { DEAF(m) -> sig[m] = 0 } /* gcrt_handshake_signal: deaf */                  \
-    :: atomic { !DEAF(m) -> sig[m] = 0; critical[m] = 1 }; /* gcrt_handshake_signal: critical */\
-        ANSWER(m);                      /* gcrt_handshake_signal: answer */                \
-        critical[m] = 0                 /* gcrt_handshake_signal: leave */                 \
+    :: atomic { !DEAF(m) -> sig[m] = 0; critical[m] = 1 }; /* answer_unless_forking: critical */\
+        ANSWER(m);                      /* answer_unless_forking: answer */                \
+        critical[m] = 0                 /* answer_unless_forking: leave */                 \
     fi
 #endif
 #define HIT(m) (sig[m] == 1 || (sig[m] == 2 && !critical[m]))
