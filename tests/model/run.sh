@@ -62,6 +62,7 @@ search()
     mkdir -p "$build/$name" && cd "$build/$name" || exit 1
     kind=-DSAFETY
     args=
+    status=-
     optimise=-O0 # a mutant is found soon: building costs more than searching
     [ "$expected" = ok ] && optimise=-O1
     [ "$tier" = full ] && optimise=-O2
@@ -72,6 +73,7 @@ search()
     if spin -a "$@" "$here/$model.pml" > spin.out 2>&1 &&
             "$CC" $optimise -w $kind -DCOLLAPSE -DMEMLIM="$memory" -o pan pan.c 2> cc.out; then
         timeout "$limit" ./pan -m$depth $args > pan.out 2>&1
+        status=$?
         got=$(verdict pan.out)
     else
         cat spin.out cc.out 2> /dev/null
@@ -82,7 +84,7 @@ search()
     seconds=$(sed -n 's/^pan: elapsed time \([0-9.]*\) .*/\1/p' pan.out | head -1)
     case ",$expected," in
     *",$got,"*) mark= ;;
-    *) mark=' <-- surprise' ;;
+    *) mark=" <-- surprise (status $status)" ;; # 124: out of time; above 128: killed
     esac
     line "$model" "$name" "$tag" "$expected" "$got" "${states:--}" "${seconds:--}" "$mark" > line
     rm -f pan pan.?
@@ -111,6 +113,6 @@ while read -r name rest; do
     cat "$build/$name/line" 2> /dev/null || echo "$name: no result <-- surprise"
 done < "$build/list" | tee "$build/table"
 rows=$(wc -l < "$build/list")
-failed=$(grep -c 'surprise$' "$build/table")
+failed=$(grep -c '<-- surprise' "$build/table")
 echo "$((rows - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$rows" -ne 0 ]
