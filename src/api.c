@@ -12,6 +12,7 @@
 #include "gc/kind.h"
 #include "gc/malloc.h"
 #include "gc/mutator.h"
+#include "gc/pace.h"
 
 #include <gcrt/gcrt.h>
 
@@ -280,10 +281,10 @@ gc_set_gogc(gc_heap *heap, int64_t percent)
     gcrt_lock_acquire(&c->lock);
     old = (int64_t)aword_load_relaxed(&c->gogc);
     aword_store_relaxed(&c->gogc, (uint64_t)percent);
-    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_cycle_live(h),
+    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_pace_live(h),
             ahalf_load_acquire(&c->phase) != PHASE_SWEEPING);
     if (!c->pacer.in_cycle)
-        gcrt_cycle_publish_pace_locked(h);
+        gcrt_pace_publish_locked(h);
     gcrt_lock_release(&c->lock);
     critical_leave();
     return old;

@@ -52,40 +52,17 @@
  */
 #include "alloc/pagealloc.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "alloc/base/check.h"
 
-#define FANOUT_LOG PAGESUM_FANOUT_LOG
-#define FANOUT     PAGESUM_FANOUT
+#define FANOUT PAGESUM_FANOUT
 
 _Static_assert((PAGEALLOC_PAGES_MAX >> PAGESUM_BITS) <= PAGEALLOC_ROOT_MAX,
     "a root entry covers at most 2^21 pages");
 _Static_assert(CHUNK_PAGES % PAGECACHE_PAGES == 0, "a cache's window lies in one chunk");
 
-/* ---- levels ---- */
-
-static inline unsigned
-leaf_level(const struct pagealloc *pa)
-{
-    return pa->nlevels - 1;
-}
-
-/* log2 of the pages that an entry of the level covers. */
-static inline unsigned
-level_shift(const struct pagealloc *pa, unsigned level)
-{
-    return CHUNK_PAGES_LOG + FANOUT_LOG * (leaf_level(pa) - level);
-}
-
 /* ---- which chunks have dirty pages ---- */
-
-static inline bool
-dirty_get(const struct pagealloc *pa, size_t chunk)
-{
-    return bits_test(pa->dirty[0], chunk);
-}
 
 static void
 dirty_set(struct pagealloc *pa, size_t chunk)
@@ -160,8 +137,8 @@ chunk_changed(struct pagealloc *pa, size_t chunk)
     const struct pagebits *bits = &pa->chunk[chunk];
     bool dirty = pagebits_any_dirty(bits);
 
-    pa->level[leaf_level(pa)][chunk] = pagesum_pack(gcrt_pagebits_summary(bits));
-    if (dirty == dirty_get(pa, chunk))
+    pa->level[pagealloc_leaf_level(pa)][chunk] = pagesum_pack(gcrt_pagebits_summary(bits));
+    if (dirty == pagealloc_is_dirty(pa, chunk))
         return;
     if (dirty)
         dirty_set(pa, chunk);
@@ -173,9 +150,9 @@ chunk_changed(struct pagealloc *pa, size_t chunk)
 static void
 range_changed(struct pagealloc *pa, size_t page, size_t npages)
 {
-    for (unsigned level = leaf_level(pa); level-- > 0;) {
-        unsigned shift = level_shift(pa, level);
-        size_t size = (size_t)1 << (shift - FANOUT_LOG);
+    for (unsigned level = pagealloc_leaf_level(pa); level-- > 0;) {
+        unsigned shift = pagealloc_level_shift(pa, level);
+        size_t size = (size_t)1 << (shift - PAGESUM_FANOUT_LOG);
         bool changed = false;
 
         for (size_t i = page >> shift; i <= (page + npages - 1) >> shift; i++) {
@@ -353,7 +330,7 @@ static size_t
 search_level(
     const struct pagealloc *pa, struct search *s, unsigned level, size_t from, size_t n)
 {
-    unsigned shift = level_shift(pa, level);
+    unsigned shift = pagealloc_level_shift(pa, level);
     size_t run = 0;
 
     for (size_t i = from; i < from + n; i++) {
@@ -389,13 +366,13 @@ static size_t
 find_slow(struct pagealloc *pa, size_t npages)
 {
     struct search s = { .npages = npages, .no_free = pa->hint, .seen_nothing = true };
-    size_t from = pa->hint >> level_shift(pa, 0);
+    size_t from = pa->hint >> pagealloc_level_shift(pa, 0);
     size_t n = pa->nentries[0] - min_size(from, pa->nentries[0]);
     size_t page;
 
     for (unsigned level = 0; level < pa->nlevels; level++) {
         if (level > 0) {
-            from = s.base >> level_shift(pa, level);
+            from = s.base >> pagealloc_level_shift(pa, level);
             n = FANOUT;
         }
         page = search_level(pa, &s, level, from, n);
@@ -419,7 +396,7 @@ find(struct pagealloc *pa, size_t npages)
     if (npages > pa->free_pages)
         return PAGE_NONE;
     if (chunk < pa->nchunks
-        && pagesum_unpack(pa->level[leaf_level(pa)][chunk]).max >= npages) {
+        && pagesum_unpack(pa->level[pagealloc_leaf_level(pa)][chunk]).max >= npages) {
         /* Nothing below the hint is free, so no run that straddles comes before. */
         return chunk * CHUNK_PAGES + gcrt_pagebits_find(&pa->chunk[chunk], npages);
     }
@@ -542,146 +519,6 @@ gcrt_pagealloc_flush_cache(struct pagealloc *pa, struct pagecache *cache)
     pa->hint = min_size(pa->hint, cache->base + bit_lowest(cache->free));
     cache->free = 0;
     cache->scavenged = 0;
-}
-
-/* ---- verification ---- */
-
-/* Counts differences and words the first one. */
-struct complaint {
-    char *why;
-    size_t n;
-    size_t count;
-};
-
-static void
-expect_equal(struct complaint *c, const char *what, size_t where, size_t have, size_t want)
-{
-    if (have == want)
-        return;
-    if (c->count++ == 0 && c->n > 0)
-        (void)snprintf(
-            c->why, c->n, "%s at %zu is %zu, should be %zu", what, where, have, want);
-}
-
-static void
-expect_sum(struct complaint *c, const char *what, size_t where, uint64_t have,
-    struct pagesum want)
-{
-    struct pagesum sum = pagesum_unpack(have);
-
-    expect_equal(c, what, where, sum.start, want.start);
-    expect_equal(c, what, where, sum.max, want.max);
-    expect_equal(c, what, where, sum.end, want.end);
-}
-
-/* A summary derived run by run: feed runs of equal pages in order, then read it. */
-static void
-naive_add(struct pagesum *sum, size_t *npages, bool is_free, size_t n)
-{
-    if (is_free) {
-        if (sum->start == *npages)
-            sum->start += n;
-        sum->end += n;
-        sum->max = max_size(sum->max, sum->end);
-    } else {
-        sum->end = 0;
-    }
-    *npages += n;
-}
-
-/* The summary of chunks lo .. hi - 1, from their bitmaps, a page at a time. */
-static struct pagesum
-naive_sum(const struct pagealloc *pa, size_t lo, size_t hi)
-{
-    struct pagesum sum = { 0, 0, 0 };
-    size_t npages = 0;
-
-    for (size_t chunk = lo; chunk < hi; chunk++) {
-        if (chunk >= pa->chunks_top || !bits_test(pa->grown, chunk)) {
-            naive_add(&sum, &npages, false, CHUNK_PAGES);
-            continue;
-        }
-        for (size_t i = 0; i < CHUNK_PAGES; i++)
-            naive_add(&sum, &npages, bits_test(pa->chunk[chunk].free, i), 1);
-    }
-    return sum;
-}
-
-static void
-check_chunks(const struct pagealloc *pa, struct complaint *c)
-{
-    size_t nfree = 0, nscavenged = 0, ngrown = 0, first = PAGE_NONE;
-
-    for (size_t chunk = 0; chunk < pa->chunks_top; chunk++) {
-        const struct pagebits *bits = &pa->chunk[chunk];
-        bool grown = bits_test(pa->grown, chunk), dirty = false;
-
-        for (size_t i = 0; i < CHUNK_PAGES; i++) {
-            bool is_free = bits_test(bits->free, i);
-            bool scavenged = bits_test(bits->scavenged, i);
-            size_t page = chunk * CHUNK_PAGES + i;
-
-            expect_equal(c, "free bit of a page not grown", page, is_free && !grown, 0);
-            expect_equal(
-                c, "scavenged bit of a page not free", page, scavenged && !is_free, 0);
-            nfree += is_free;
-            nscavenged += scavenged;
-            dirty |= is_free && !scavenged;
-            if (is_free && first == PAGE_NONE)
-                first = page;
-        }
-        ngrown += grown ? CHUNK_PAGES : 0;
-        expect_equal(c, "dirty bit of chunk", chunk, dirty_get(pa, chunk), dirty);
-    }
-    expect_equal(c, "free pages", 0, pa->free_pages, nfree);
-    expect_equal(c, "scavenged pages", 0, pa->scavenged_pages, nscavenged);
-    expect_equal(c, "grown pages", 0, pa->grown_pages, ngrown);
-    expect_equal(c, "hint above the first free page", first, pa->hint > first, 0);
-}
-
-static void
-check_tree(const struct pagealloc *pa, struct complaint *c)
-{
-    static const char *const what[PAGEALLOC_LEVELS_MAX] = {
-        "summary, level 0,", "summary, level 1,", "summary, level 2,",
-        "summary, level 3,", "summary, level 4,",
-    };
-
-    for (unsigned level = 0; level < pa->nlevels; level++) {
-        unsigned shift = level_shift(pa, level) - CHUNK_PAGES_LOG;
-
-        for (size_t i = 0; i < pa->nentries[level]; i++) {
-            struct pagesum want = naive_sum(pa, i << shift, (i + 1) << shift);
-
-            expect_sum(c, what[level], i, pa->level[level][i], want);
-        }
-    }
-}
-
-static void
-check_dirty_levels(const struct pagealloc *pa, struct complaint *c)
-{
-    size_t n = pa->nchunks;
-
-    for (unsigned level = 0; level + 1 < PAGEALLOC_DIRTY_LEVELS; level++) {
-        n = (n + 63) / 64;
-        for (size_t i = 0; i < n; i++)
-            expect_equal(c, "dirty bit of word", i, bits_test(pa->dirty[level + 1], i),
-                pa->dirty[level][i] != 0);
-    }
-}
-
-size_t
-gcrt_pagealloc_check(const struct pagealloc *pa, char *why, size_t n)
-{
-    struct complaint c = { .why = why, .n = n };
-
-    if (n > 0)
-        why[0] = '\0';
-    check_chunks(pa, &c);
-    check_tree(pa, &c);
-    check_dirty_levels(pa, &c);
-    return c.count;
 }
 
 struct pagesum

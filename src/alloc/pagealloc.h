@@ -98,4 +98,25 @@ size_t gcrt_pagealloc_check(const struct pagealloc *pa, char *why, size_t n);
 struct pagesum gcrt_pagealloc_summary(
     const struct pagealloc *pa, unsigned level, size_t entry);
 
+/* ---- the tree's shape, for the allocator and its verifier ---- */
+
+static inline unsigned
+pagealloc_leaf_level(const struct pagealloc *pa)
+{
+    return pa->nlevels - 1;
+}
+
+/* log2 of the pages that an entry of the level covers. */
+static inline unsigned
+pagealloc_level_shift(const struct pagealloc *pa, unsigned level)
+{
+    return CHUNK_PAGES_LOG + PAGESUM_FANOUT_LOG * (pagealloc_leaf_level(pa) - level);
+}
+
+static inline bool
+pagealloc_is_dirty(const struct pagealloc *pa, size_t chunk)
+{
+    return bits_test(pa->dirty[0], chunk);
+}
+
 #endif

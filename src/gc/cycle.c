@@ -22,6 +22,7 @@
 #include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/mutator.h"
+#include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
@@ -30,116 +31,16 @@
 /* How often the assist ratio is brought up to date while marking. */
 #define REVISE_NS ((uint64_t)1000 * 1000)
 
-/* What one cycle remembers from its start to its end. */
-struct cycle {
-    struct gc_heap *heap;
-    struct cycle_report report;
-    uint64_t start_ns, mark_ns, end_mark_ns, end_ns;
-    uint64_t pause_start, pause_mark; /* counters->pause_ns at these points */
-    uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */
-    uint64_t heap_scan;               /* scannable bytes when it began */
-    uint64_t stack_scan;              /* bytes of stacks, as far as known */
-};
-
-/* ---- sums over Ps ---- */
-
-static uint64_t
-sum_ps(const struct gc_heap *heap, size_t offset)
-{
-    const struct p *p = __atomic_load_n(&heap->ps.all, __ATOMIC_ACQUIRE); /* pairs: p.publish */
-    uint64_t sum = 0;
-
-    for (; p != NULL; p = p->next_all)
-        sum += aword_load_relaxed((const aword *)(const void *)((const char *)p + offset));
-    return sum;
-}
-
-static uint64_t
-black_bytes(const struct gc_heap *heap)
-{
-    return sum_ps(heap, offsetof(struct p, cache.black_bytes));
-}
-
-static uint64_t
-scan_bytes(const struct gc_heap *heap)
-{
-    return sum_ps(heap, offsetof(struct p, cache.scan_bytes));
-}
-
-/* A sum of racy deltas may dip below zero. */
-static uint64_t
-not_negative(uint64_t x)
-{
-    return x >> 63 ? 0 : x;
-}
-
-uint64_t
-gcrt_cycle_live(const struct gc_heap *heap)
-{
-    return not_negative(aword_load_relaxed(&heap->mheap.live));
-}
-
 static void
 set_phase(struct gc_heap *heap, enum phase phase)
 {
     ahalf_store_release(&heap->cycles.phase, phase);
 }
 
-/* ---- pacing ---- */
-
-void
-gcrt_cycle_publish_pace_locked(struct gc_heap *heap)
-{
-    struct cycles *c = &heap->cycles;
-
-    aword_store_relaxed(&c->goal, gcrt_pacer_goal(&c->pacer));
-    aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
-}
-
-static void
-pace_start(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    struct cycles *c = &heap->cycles;
-
-    gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_start_cycle(&c->pacer, gcrt_cycle_live(heap), aword_load_relaxed(&heap->roots.bytes),
-            heap->cpus);
-    cy->report.heap_start = c->pacer.triggered;
-    cy->report.goal = gcrt_pacer_goal(&c->pacer);
-    cy->heap_scan = not_negative(
-            c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last);
-    cy->stack_scan = c->pacer.last_stack_scan;
-    aword_store_relaxed(&c->trigger, UINT64_MAX); /* one cycle at a time */
-    gcrt_lock_release(&c->lock);
-}
-
 static void
 set_marks(struct gc_heap *heap, enum marks marks)
 {
     ahalf_store_relaxed(&heap->cycles.marks, marks);
-}
-
-static uint64_t
-work_done(const struct marking *mk)
-{
-    return aword_load_relaxed(&mk->heap_work) + aword_load_relaxed(&mk->stack_work)
-        + aword_load_relaxed(&mk->globals_work);
-}
-
-/* A fresh assist ratio. */
-static void
-pace_revise(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    struct pacer_progress now = { .heap_live = gcrt_cycle_live(heap), .heap_scan = cy->heap_scan,
-        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
-    struct pacer_assist ratio;
-
-    gcrt_lock_acquire(&heap->cycles.lock);
-    ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
-    gcrt_lock_release(&heap->cycles.lock);
-    gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
 }
 
 /* ---- H1 to H3 ---- */
@@ -164,7 +65,7 @@ open_marking(struct cycle *cy)
     struct pacer_workers shares = gcrt_pacer_workers(&heap->cycles.pacer);
 
     ahalf_store_full(&heap->marking.open, 1); /* pairs: mark.open */
-    pace_revise(cy);
+    gcrt_pace_revise(cy);
     gcrt_workers_start(heap, &shares);
 }
 
@@ -176,17 +77,13 @@ start_cycle(struct cycle *cy)
     set_phase(heap, PHASE_STARTING);
     set_marks(heap, MARKS_PARTIAL);
     reset_marking(&heap->marking);
-    pace_start(cy);
-    cy->start_ns = gcrt_os_now_ns();
-    cy->pause_start = aword_load_relaxed(&heap->counters.pause_ns);
-    cy->black_start = black_bytes(heap);
+    gcrt_pace_start(cy);
     gcrt_checkmark_begin(heap);
     gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
     gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
     gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
-    cy->mark_ns = gcrt_os_now_ns();
-    cy->pause_mark = aword_load_relaxed(&heap->counters.pause_ns);
+    gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
     gcrt_verify_at(heap, VERIFY_SCANNED);
     gcrt_checkmark_open(heap);
@@ -228,7 +125,7 @@ wait_until_quiet(struct cycle *cy)
         if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
             gcrt_workers_ring(heap); /* work has come from a mutator */
         gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
-        pace_revise(cy);
+        gcrt_pace_revise(cy);
     }
 }
 
@@ -278,22 +175,6 @@ drop_leftovers(struct gc_heap *heap)
     (void)gcrt_workqueue_publish(w, &q);
 }
 
-/* heap->live becomes what was marked, and what has been allocated since. */
-static uint64_t
-settle_live(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    uint64_t live = gcrt_cycle_live(heap);
-    uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
-        - cy->black_start;
-
-    marked = marked < live ? marked : live;
-    aword_add_relaxed(&heap->mheap.live, marked - live);
-    cy->report.heap_end = live;
-    cy->report.heap_live = marked;
-    return live;
-}
-
 static void
 end_marking(struct cycle *cy)
 {
@@ -310,7 +191,7 @@ end_marking(struct cycle *cy)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
     gcrt_verify_at(heap, VERIFY_CLOSED);
-    (void)settle_live(cy);
+    gcrt_pace_settle(cy);
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
@@ -318,80 +199,6 @@ end_marking(struct cycle *cy)
     set_marks(heap, MARKS_FINAL);
     gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
     gcrt_verify_at(heap, VERIFY_SWEEPING);
-    cy->end_ns = gcrt_os_now_ns();
-}
-
-/* ---- accounts ---- */
-
-static void
-pace_end(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    struct marking *mk = &heap->marking;
-    struct cycles *c = &heap->cycles;
-    struct pacer_outcome out = { .heap_live = cy->report.heap_end,
-        .heap_marked = cy->report.heap_live,
-        .heap_work = aword_load_relaxed(&mk->heap_work),
-        .stack_work = aword_load_relaxed(&mk->stack_work),
-        .globals_work = aword_load_relaxed(&mk->globals_work),
-        .mark_ns = cy->end_ns - cy->start_ns,
-        .assist_ns = aword_load_relaxed(&mk->assist_ns),
-        .idle_ns = aword_load_relaxed(&mk->idle_ns) };
-
-    gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_end_cycle(&c->pacer, &out);
-    gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), false);
-    c->scan_bytes_last = scan_bytes(heap);
-    gcrt_cycle_publish_pace_locked(heap);
-    gcrt_lock_release(&c->lock);
-}
-
-static void
-count_cycle(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    struct counters *n = &heap->counters;
-    struct marking *mk = &heap->marking;
-
-    aword_add_relaxed(cy->report.forced ? &n->cycles_forced : &n->cycles_auto, 1);
-    aword_store_relaxed(&n->marked_last, cy->report.heap_live);
-    aword_store_relaxed(&n->heap_work_last, aword_load_relaxed(&mk->heap_work));
-    aword_store_relaxed(&n->stack_work_last, aword_load_relaxed(&mk->stack_work));
-    aword_store_relaxed(&n->globals_last, aword_load_relaxed(&mk->globals_work));
-    aword_store_relaxed(&n->last_gc_epoch_ns, gcrt_os_epoch_ns());
-    aword_add_relaxed(&n->assist_ns, aword_load_relaxed(&mk->assist_ns));
-    aword_add_relaxed(&n->worker_ns, aword_load_relaxed(&mk->worker_ns));
-    aword_add_relaxed(&n->idle_ns, aword_load_relaxed(&mk->idle_ns));
-    aword_store_relaxed(&n->coordinator_ns,
-            heap->cycles.cpu_base + gcrt_os_thread_cpu_ns() - aword_load_relaxed(&n->sweep_ns));
-    aword_add_relaxed(&n->mark_wall_ns, cy->end_ns - cy->start_ns);
-}
-
-static void
-fill_report(struct cycle *cy)
-{
-    struct gc_heap *heap = cy->heap;
-    struct counters *n = &heap->counters;
-    struct marking *mk = &heap->marking;
-    struct cycle_report *r = &cy->report;
-    uint64_t end_pause = aword_load_relaxed(&n->pause_ns);
-
-    r->cycle = aword_load_relaxed(&heap->cycles.started);
-    r->since_start_ns = cy->start_ns - n->start_ns;
-    r->nps = __atomic_load_n(&heap->ps.count, __ATOMIC_RELAXED);
-    r->start_wall_ns = cy->mark_ns - cy->start_ns;
-    r->mark_wall_ns = cy->end_mark_ns - cy->mark_ns;
-    r->end_wall_ns = cy->end_ns - cy->end_mark_ns;
-    r->start_cpu_ns = cy->pause_mark - cy->pause_start;
-    r->end_cpu_ns = end_pause - cy->pause_mark;
-    r->assist_ns = aword_load_relaxed(&mk->assist_ns);
-    r->dedicated_ns = aword_load_relaxed(&mk->worker_ns);
-    r->idle_ns = aword_load_relaxed(&mk->idle_ns);
-    r->stacks = aword_load_relaxed(&mk->stack_work);
-    r->globals = aword_load_relaxed(&mk->globals_work);
-    r->gc_cpu_ns = aword_load_relaxed(&n->assist_ns) + aword_load_relaxed(&n->worker_ns)
-        + end_pause + aword_load_relaxed(&n->coordinator_ns);
-    r->total_cpu_ns = (cy->end_ns - n->start_ns) * heap->cpus;
 }
 
 /* ---- one cycle ---- */
@@ -408,16 +215,12 @@ sweep_all(struct gc_heap *heap)
 static void
 finish_sweep(struct gc_heap *heap)
 {
-    struct cycles *c = &heap->cycles;
     uint64_t cpu = gcrt_os_thread_cpu_ns();
 
     set_phase(heap, PHASE_SWEEPING);
     sweep_all(heap);
     aword_add_relaxed(&heap->counters.sweep_ns, gcrt_os_thread_cpu_ns() - cpu);
-    gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), true);
-    gcrt_cycle_publish_pace_locked(heap);
-    gcrt_lock_release(&c->lock);
+    gcrt_pace_swept(heap);
     set_marks(heap, MARKS_NONE);
     set_phase(heap, PHASE_IDLE);
 }
@@ -450,9 +253,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     mark_to_the_end(&cy);
     cy.end_mark_ns = gcrt_os_now_ns();
     end_marking(&cy);
-    pace_end(&cy);
-    count_cycle(&cy);
-    fill_report(&cy);
+    gcrt_pace_end(&cy);
     if (heap->on_cycle != NULL)
         tell_host(heap, &cy.report);
     finish_sweep(heap);
@@ -508,7 +309,7 @@ is_due(const struct gc_heap *heap, unsigned wanted)
     if (wanted & (CYCLE_FORCED | CYCLE_STRESS))
         return true;
     return (wanted & CYCLE_BY_PACER)
-        && gcrt_cycle_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
+        && gcrt_pace_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
 }
 
 /*
@@ -591,7 +392,7 @@ gcrt_cycles_init(struct gc_heap *heap)
     gcrt_lock_init(&c->lock, RANK_CYCLE);
     gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
     aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
-    gcrt_cycle_publish_pace_locked(heap);
+    gcrt_pace_publish_locked(heap);
     ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
     if (!gcrt_checkmark_init(heap)) {
         gcrt_lock_finish(&c->lock);

@@ -37,10 +37,4 @@ void gcrt_cycle_collect(struct gc_heap *heap);
 /* Has the coordinator verify the heap; the result, or GC_ERR_THREAD without a coordinator. */
 gc_status gcrt_cycle_verify(struct gc_heap *heap);
 
-/* Heap bytes marked by the last cycle and allocated since; never wrapped. */
-uint64_t gcrt_cycle_live(const struct gc_heap *heap);
-
-/* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
-void gcrt_cycle_publish_pace_locked(struct gc_heap *heap);
-
 #endif

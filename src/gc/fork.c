@@ -76,6 +76,7 @@
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/mutator.h"
+#include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/worker.h"
@@ -401,8 +402,8 @@ abandon_cycle(struct gc_heap *heap)
     bool swept = ahalf_load_relaxed(&c->marks) != MARKS_FINAL;
 
     gcrt_pacer_abandon_cycle(&c->pacer);
-    gcrt_pacer_commit(&c->pacer, gcrt_cycle_live(heap), swept);
-    gcrt_cycle_publish_pace_locked(heap);
+    gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), swept);
+    gcrt_pace_publish_locked(heap);
     ahalf_store_relaxed(&c->phase, swept ? PHASE_IDLE : PHASE_SWEEPING);
 }
 

@@ -9,6 +9,7 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/cycle.h"
+#include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/verify.h"
 #include "gc/worker.h"
@@ -194,7 +195,7 @@ Test(cycle, nothing_is_swept_and_nothing_left_until_marking_is_over_for_all)
     aword_store_relaxed(&the_heap->marking.marked_bytes, 300000);
     aword_store_relaxed(&self()->p->cache.black_bytes, 5000);
     end_marking(&cy);
-    cr_expect_eq(gcrt_cycle_live(the_heap), 303000, "what was marked, and what was born black");
+    cr_expect_eq(gcrt_pace_live(the_heap), 303000, "what was marked, and what was born black");
     cr_expect_eq(cy.report.heap_live, 303000);
     cr_expect_eq(cy.report.heap_end, 1000000);
     cr_expect_eq(ahalf_load_relaxed(&the_heap->mheap.sweepgen), sweepgen_before + 2);
