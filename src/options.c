@@ -103,6 +103,10 @@ static void set_stress(gc_options *opt, uint64_t v) { opt->debug_stress = (uint3
 static void set_chaos(gc_options *opt, uint64_t v) { opt->debug_chaos = v; }
 static void set_tiny(gc_options *opt, uint64_t v) { opt->debug_tiny = (int)v; }
 static void set_wbcheck(gc_options *opt, uint64_t v) { opt->debug_wbcheck = (int)v; }
+static void set_stw(gc_options *opt, uint64_t v)
+{
+    opt->mode = v != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
+}
 static void set_failat(gc_options *opt, uint64_t v) { opt->debug_failat = v; }
 static void set_failfrom(gc_options *opt, uint64_t v) { opt->debug_failfrom = v; }
 
@@ -120,6 +124,7 @@ find_knob(const char *name, size_t len)
         { "failat", UINT64_MAX, set_failat },
         { "failfrom", UINT64_MAX, set_failfrom },
         { "wbcheck", 1, set_wbcheck },
+        { "stw", 1, set_stw },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
@@ -140,7 +145,7 @@ parse_debug(gc_options *opt, const char *text)
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
                     "knobs among gctrace, verify, checkmark, clobberfree, stress, chaos, tiny, "
-                    "failat, failfrom, wbcheck");
+                    "failat, failfrom, wbcheck, stw");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
@@ -218,6 +223,8 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: threads is above 64");
     if (opt->signal < 0 || opt->signal > 64)
         return gcrt_error(GC_ERR_INVAL, "gc_options: signal %d is no signal", opt->signal);
+    if (opt->mode != GC_MODE_CONCURRENT && opt->mode != GC_MODE_STW)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: mode %d is none", (int)opt->mode);
     if (opt->periodic_ms < 0)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
     if (opt->debug_verify < 0 || opt->debug_verify > 2)

@@ -25,6 +25,14 @@ typedef int gc_oom_fn(gc_heap *heap, size_t bytes, void *arg);
 typedef void gc_log_fn(const char *line, size_t len, void *arg);
 
 /*
+ * How a cycle meets the threads.  GC_MODE_CONCURRENT is what this library is made for: threads
+ * run while the heap is marked, and stores into it need gc_write.  GC_MODE_STW is for programs
+ * on their way there: every thread is held while the heap is marked, for as long as that takes,
+ * so plain stores, memcpy and foreign containers are right; sweeping stays concurrent.
+ */
+typedef enum gc_mode { GC_MODE_CONCURRENT, GC_MODE_STW } gc_mode;
+
+/*
  * How a heap is set up.  Fill it with gc_options_default() or gc_options_from_env() first
  * and change what you need; the size field tells a library of another layout, which refuses it.
  */
@@ -36,6 +44,7 @@ typedef struct gc_options {
     uint32_t threads;       /* most marking threads; 0: one per CPU the process may use */
     uint32_t grace_us;      /* microseconds before a silent thread is signalled; 100 */
     int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
+    gc_mode mode;           /* GC_MODE_CONCURRENT */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
@@ -59,9 +68,9 @@ GC_API void gc_options_default(gc_options *opt);
 /*
  * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_THREADS,
  * GCRT_DEBUG ("gctrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,
- * failat=N,failfrom=N,wbcheck=1"); plain GOGC where GCRT_GOGC is absent.  A malformed value is
- * GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID
- * program the environment is ignored.
+ * failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC where GCRT_GOGC is absent.  A malformed
+ * value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a
+ * set-user-ID program the environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

@@ -35,7 +35,10 @@ action_scan(struct gcrt_mutator *m, uintptr_t sp)
         gcrt_checkmark_note_stack(m, sp);
     if (m->p != NULL)
         gcrt_mcache_blacken(&m->p->cache, m->heap->registry.black_gen);
-    barrier_set(m, BARRIER_DELETION);
+    if (heap_stops(m->heap))
+        m->sp = sp; /* m stays; nobody stores before marking is complete */
+    else
+        barrier_set(m, BARRIER_DELETION);
 }
 
 /* H4.  Says whether anything grey was still private to m (I-ragged-done). */

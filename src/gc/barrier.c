@@ -23,7 +23,8 @@
  * miss; a full buffer is marked in one go with prefetching, or, before marking is open,
  * handed over unresolved (stack.c says why).
  * Under wbcheck=1 every store comes here and is made together with its shadow (wbcheck.c).
- * Cost: off, one load and a branch, inline; on, a call and two appends.
+ * Cost: off, one load and a branch, inline; on, a call and two appends; a millisecond per full
+ * buffer where 32 MiB of them wait because some thread has not answered for long.
  */
 #include "gc/barrier.h"
 
@@ -35,6 +36,10 @@
 
 /* Bytes of a bulk operation between two chances to answer a handshake. */
 #define BULK_STEP ((size_t)4096)
+
+/* More buffers than this wait for marking to open: 32 MiB. */
+#define EARLY_MAX  ((uint64_t)16384)
+#define CROWDED_NS ((uint64_t)1000 * 1000)
 
 /* ---- the buffer ---- */
 
@@ -53,6 +58,7 @@ static void
 hand_over_raw(struct gc_heap *heap, const uintptr_t *words, uint32_t n)
 {
     struct work *w = &heap->work;
+    uint32_t buffers = 0;
 
     while (n != 0) {
         struct workbuf *b = gcrt_work_take_empty(w);
@@ -63,7 +69,22 @@ hand_over_raw(struct gc_heap *heap, const uintptr_t *words, uint32_t n)
         gcrt_work_push_raw(w, b);
         words += part;
         n -= part;
+        buffers++;
     }
+    aword_add_relaxed(&heap->marking.early, buffers);
+}
+
+/*
+ * Until marking opens nobody empties these buffers, and it opens only when the slowest thread
+ * has answered: one that blocks the signal, or waits for a disk, may take seconds.  Who stores
+ * much meanwhile does so slowly then, or memory would run out.
+ */
+static void
+slow_down_if_crowded(struct gc_heap *heap)
+{
+    if (UNLIKELY(aword_load_relaxed(&heap->marking.early) > EARLY_MAX
+            && !ahalf_load_acquire(&heap->marking.open))) /* pairs: mark.open */
+        gcrt_os_sleep_ns(CROWDED_NS);
 }
 
 bool
@@ -88,8 +109,10 @@ buffer_word(struct gcrt_mutator *m, uintptr_t word)
     if (!mheap_contains(&m->heap->mheap, word))
         return;
     m->barrier[m->nbarrier++] = word;
-    if (UNLIKELY(m->nbarrier == m->barrier_slots))
+    if (UNLIKELY(m->nbarrier == m->barrier_slots)) {
         gcrt_barrier_flush(m);
+        slow_down_if_crowded(m->heap);
+    }
 }
 
 /*
@@ -314,6 +337,14 @@ gc_clear(const gc_type *type, void *dst, size_t n)
 
 /* ---- roots of threads that may not be attached ---- */
 
+/* One past the end of an object counts for it, in a root. */
+static void
+add_reference(const struct gc_heap *heap, uintptr_t *words, uint32_t *n, uintptr_t word)
+{
+    if (mheap_contains(&heap->mheap, word) || mheap_contains(&heap->mheap, word - 1))
+        words[(*n)++] = word;
+}
+
 /*
  * A detached thread has no barrier state.  Under the registry lock no handshake can be
  * published, so its test and its store are one step for the protocol.
@@ -323,13 +354,17 @@ store_detached(struct gc_heap *heap, void *slot, uintptr_t value)
 {
     gcrt_lock_acquire(&heap->registry.lock);
     if (heap->registry.marking) {
-        uintptr_t words[2] = { slot_load(slot), value };
+        uintptr_t words[2];
+        uint32_t n = 0;
 
-        hand_over_raw(heap, words, 2);
+        add_reference(heap, words, &n, slot_load(slot));
+        add_reference(heap, words, &n, value);
+        hand_over_raw(heap, words, n);
         chaos_point(&heap->os, CHAOS_HANDLE_STORE);
     }
     slot_store_release(slot, value);
     gcrt_lock_release(&heap->registry.lock);
+    slow_down_if_crowded(heap);
 }
 
 void

@@ -56,6 +56,7 @@ reset_marking(struct marking *mk)
     aword_store_relaxed(&mk->worker_ns, 0);
     aword_store_relaxed(&mk->idle_ns, 0);
     aword_store_relaxed(&mk->credit, 0);
+    aword_store_relaxed(&mk->early, 0);
 }
 
 static void
@@ -79,9 +80,13 @@ start_cycle(struct cycle *cy)
     reset_marking(&heap->marking);
     gcrt_pace_start(cy);
     gcrt_checkmark_begin(heap);
-    gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
-    gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
-    gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
+    if (heap_stops(heap)) {
+        gcrt_stop_all(heap); /* nothing changes until marking is complete */
+    } else {
+        gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
+        gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
+        gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
+    }
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
     gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
@@ -150,6 +155,8 @@ mark_to_the_end(struct cycle *cy)
         ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
         if (!gcrt_marking_is_quiet(heap))
             continue;
+        if (heap_is_stopped(heap))
+            return; /* nobody holds anything privately */
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
         /* In this order: a marker says that it marked before it counts itself out. */
         if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed))
@@ -186,7 +193,10 @@ end_marking(struct cycle *cy)
     gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
     ahalf_store_full(&heap->marking.open, 0);
-    gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
+    if (heap_is_stopped(heap))
+        gcrt_resume_all(heap);
+    else
+        gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);

@@ -225,9 +225,13 @@ gcrt_fork_rest_end(struct gc_heap *heap)
 void
 gcrt_fork_rest_wait(struct gc_heap *heap, ahalf *word, unsigned seen, uint64_t ns)
 {
-    gcrt_fork_rest_begin(heap);
+    bool rest = !heap_is_stopped(heap);
+
+    if (rest)
+        gcrt_fork_rest_begin(heap);
     gcrt_os_wait(word, seen, ns);
-    gcrt_fork_rest_end(heap);
+    if (rest)
+        gcrt_fork_rest_end(heap);
 }
 
 void

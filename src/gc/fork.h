@@ -53,7 +53,8 @@ void gcrt_fork_rest(struct gc_heap *heap);
 static inline bool
 fork_is_coming(const struct gc_heap *heap)
 {
-    return ahalf_load_acquire(&heap->cycles.hold) != 0; /* pairs: fork.rest */
+    return ahalf_load_acquire(&heap->cycles.hold) != 0 /* pairs: fork.rest */
+        && !heap_is_stopped(heap); /* then it waits */
 }
 
 /* ---- in the child, on its coordinator, before anything else ---- */

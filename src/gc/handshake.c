@@ -14,6 +14,11 @@
  * mutator's store buffer, so stores it made with its old flags are visible to the collector.
  * The collector neither waits nor acts while it holds the registry lock, and holds one
  * mutator at a time.  While it waits it rests (fork.rest), and a fork may come in between.
+ * Holding: who has answered stays where it is, on its own thread or, outside, in state
+ * MUTATOR_HELD.  Two uses: the verifier's look, and GC_MODE_STW, where the hold begins with
+ * the scan and lasts until marking is complete.  The first may come within the second.
+ * Nobody rests meanwhile: some of those held are in signal handlers, and may have locks of
+ * the host's, or libc's, which a thread that forks will want.
  * Cost: a mutator that polls answers within its next allocation slow path; a silent one
  * costs a signal after the grace time.
  */
@@ -36,35 +41,39 @@
 
 /* ---- answering ---- */
 
-/* A pause: what the action took of the mutator's own time. */
+/* A pause: for how long the mutator did not get on. */
 static void
 count_pause(struct counters *c, enum action action, uint64_t ns)
 {
     timehist_add(&c->pause[action], ns);
     timehist_add(&c->pauses, ns);
-    aword_add_relaxed(&c->pause_ns, ns);
 }
 
-/* Carries the action out and says so.  own: on the mutator's own thread. */
-static void
+/* Carries the action out and says so; returns when it began.  own: on m's own thread. */
+static uint64_t
 act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
 {
     struct gc_heap *heap = m->heap;
     enum action action = heap->handshake.action;
-    uint64_t start = gcrt_os_now_ns();
+    uint64_t start = gcrt_os_now_ns(), ns;
 
     chaos_point(&heap->os, CHAOS_ACTION_BEFORE);
     gcrt_action_run(m, action, sp);
     chaos_point(&heap->os, CHAOS_ACTION_AFTER);
-    if (own)
-        count_pause(&heap->counters, action, gcrt_os_now_ns() - start);
+    ns = gcrt_os_now_ns() - start;
+    if (own) {
+        aword_add_relaxed(&heap->counters.pause_ns, ns);
+        if (!heap->handshake.holding)
+            count_pause(&heap->counters, action, ns);
+    }
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
     if (ahalf_add_full(&heap->handshake.pending, (unsigned)-1) == 1)
         gcrt_os_wake(&heap->handshake.pending, 1);
+    return start;
 }
 
-/* The verifier has asked everybody to stay where they are. */
+/* Everybody shall stay where they are. */
 static void
 wait_for_release(struct gc_heap *heap, unsigned epoch)
 {
@@ -78,16 +87,21 @@ static void
 answer_with_sp(void *arg, uintptr_t sp)
 {
     struct gcrt_mutator *m = arg;
+    struct gc_heap *heap = m->heap;
     unsigned epoch = ahalf_load_acquire(&m->request); /* pairs: handshake.ask */
-    bool hold = m->heap->handshake.action == ACTION_HOLD;
+    enum action action = heap->handshake.action;
+    bool hold = heap->handshake.holding;
+    uint64_t start;
 
     if (epoch == ahalf_load_relaxed(&m->answered))
         return;
     if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
         gcrt_fatal("a thread answers a handshake on a stack that is not its own");
-    act(m, epoch, sp, true);
-    if (UNLIKELY(hold))
-        wait_for_release(m->heap, epoch);
+    start = act(m, epoch, sp, true);
+    if (LIKELY(!hold))
+        return;
+    wait_for_release(heap, epoch);
+    count_pause(&heap->counters, action, gcrt_os_now_ns() - start);
 }
 
 void
@@ -168,7 +182,8 @@ set_inheritance_locked(struct gc_heap *heap, enum action action)
         r->marking = true;
         break;
     case ACTION_SCAN:
-        r->barrier = 2;
+        r->barrier = heap_stops(heap) ? 0 : 2;
+        r->marking = true; /* for threads that nobody holds: store_detached */
         r->black = true;
         r->black_gen = ahalf_load_relaxed(&heap->mheap.sweepgen);
         break;
@@ -179,16 +194,13 @@ set_inheritance_locked(struct gc_heap *heap, enum action action)
     case ACTION_FLUSH_CACHE:
         r->black = false;
         break;
-    case ACTION_HOLD:
-        r->held = true;
-        break;
     default:
         break;
     }
 }
 
 static unsigned
-publish(struct gc_heap *heap, enum action action)
+publish(struct gc_heap *heap, enum action action, bool holding)
 {
     struct registry *r = &heap->registry;
     struct handshake *hs = &heap->handshake;
@@ -197,6 +209,7 @@ publish(struct gc_heap *heap, enum action action)
 
     gcrt_lock_acquire(&r->lock);
     hs->action = action;
+    hs->holding = r->held = holding;
     epoch = ahalf_load_relaxed(&hs->epoch) + 1;
     ahalf_store_relaxed(&hs->epoch, epoch);
     ahalf_store_relaxed(&hs->pending, r->count);
@@ -229,7 +242,7 @@ answer_for_locked(struct gcrt_mutator *m, unsigned epoch)
         act(m, epoch, m->sp, false);
     }
     gcrt_lock_acquire(&heap->registry.lock);
-    if (heap->handshake.action == ACTION_HOLD)
+    if (heap->handshake.holding)
         return; /* stays held */
     ahalf_store_full(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
     gcrt_os_wake(&m->state, 1);
@@ -270,24 +283,23 @@ nudge_silent(struct gc_heap *heap, unsigned epoch)
 
 /*
  * A fork may come in the middle of a handshake, so a thread that is slow to answer does not
- * hold it up.  Not while mutators are held: some of them are in signal handlers, and may
- * have locks of the host's, or libc's, which the thread that forks will want.
+ * hold it up.
  */
 static void
-wait_for_answers(struct gc_heap *heap, enum action action, unsigned pending, uint64_t ns)
+wait_for_answers(struct gc_heap *heap, unsigned pending, uint64_t ns)
 {
-    if (action == ACTION_HOLD)
+    if (heap->handshake.holding)
         gcrt_os_wait(&heap->handshake.pending, pending, ns);
     else
         gcrt_fork_rest_wait(heap, &heap->handshake.pending, pending, ns);
 }
 
-void
-gcrt_handshake_run(struct gc_heap *heap, enum action action)
+static void
+handshake(struct gc_heap *heap, enum action action, bool holding)
 {
     struct handshake *hs = &heap->handshake;
     uint64_t start = gcrt_os_now_ns(), wait = hs->grace_ns;
-    unsigned epoch = publish(heap, action), pending;
+    unsigned epoch = publish(heap, action, holding), pending;
     bool nudge = false, reported = false;
 
     aword_add_relaxed(&heap->counters.handshakes, 1);
@@ -298,7 +310,7 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
         pending = ahalf_load_acquire(&hs->pending); /* pairs: handshake.answer */
         if (pending == 0)
             break;
-        wait_for_answers(heap, action, pending, wait);
+        wait_for_answers(heap, pending, wait);
         nudge = gcrt_os_now_ns() - start >= hs->grace_ns;
         wait = RETRY_NS;
         if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {
@@ -310,26 +322,67 @@ gcrt_handshake_run(struct gc_heap *heap, enum action action)
     timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);
 }
 
-/* ---- holding everybody, for the verifier ---- */
+void
+gcrt_handshake_run(struct gc_heap *heap, enum action action)
+{
+    handshake(heap, action, false);
+}
+
+/* ---- holding everybody ---- */
+
+static void
+release_all_locked(struct gc_heap *heap)
+{
+    struct gcrt_mutator *m;
+
+    RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node)
+        if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE)) /* mutator.state */
+            gcrt_os_wake(&m->state, 1);
+    heap->registry.held = false;
+}
+
+/* pairs: wait_for_release, wait_unlocked */
+static void
+announce_release(struct gc_heap *heap)
+{
+    ahalf_store_full(&heap->handshake.released, ahalf_load_relaxed(&heap->handshake.epoch));
+    gcrt_os_wake(&heap->handshake.released, INT32_MAX);
+}
 
 void
 gcrt_hold_all(struct gc_heap *heap)
 {
-    gcrt_handshake_run(heap, ACTION_HOLD);
+    if (!heap_is_stopped(heap))
+        handshake(heap, ACTION_HOLD, true);
     gcrt_lock_acquire(&heap->registry.lock);
 }
 
 void
 gcrt_release_all(struct gc_heap *heap)
 {
-    struct gcrt_mutator *m;
+    bool stopped = heap_is_stopped(heap);
 
-    RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node)
-        if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE))
-            gcrt_os_wake(&m->state, 1);
-    heap->registry.held = false;
+    if (!stopped)
+        release_all_locked(heap);
     gcrt_lock_release(&heap->registry.lock);
-    /* pairs: the wait in wait_for_release */
-    ahalf_store_full(&heap->handshake.released, ahalf_load_relaxed(&heap->handshake.epoch));
-    gcrt_os_wake(&heap->handshake.released, INT32_MAX);
+    if (!stopped)
+        announce_release(heap);
+}
+
+void
+gcrt_stop_all(struct gc_heap *heap)
+{
+    handshake(heap, ACTION_SCAN, true);
+    ahalf_store_full(&heap->handshake.stopped, 1);
+}
+
+void
+gcrt_resume_all(struct gc_heap *heap)
+{
+    ahalf_store_full(&heap->handshake.stopped, 0);
+    gcrt_lock_acquire(&heap->registry.lock);
+    heap->registry.marking = false;
+    release_all_locked(heap);
+    gcrt_lock_release(&heap->registry.lock);
+    announce_release(heap);
 }

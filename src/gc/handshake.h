@@ -22,10 +22,17 @@ void gcrt_handshake_signal(int signal);
 
 /*
  * Holds every mutator at a safepoint until gcrt_release_all: for the verifier, which must
- * see a heap at rest.  The only global stop; a cycle never uses it.  The caller must not be
- * an inside mutator of the heap, and holds the registry meanwhile.
+ * see a heap at rest.  The caller must not be an inside mutator of the heap, and holds the
+ * registry meanwhile.
  */
 void gcrt_hold_all(struct gc_heap *heap);
 void gcrt_release_all(struct gc_heap *heap);
+
+/*
+ * GC_MODE_STW: every mutator carries ACTION_SCAN out and stays there until gcrt_resume_all.
+ * No handshake can be run in between, and no fork comes; gcrt_hold_all is then only the lock.
+ */
+void gcrt_stop_all(struct gc_heap *heap);
+void gcrt_resume_all(struct gc_heap *heap);
 
 #endif

@@ -59,7 +59,7 @@ struct registry {
     uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */
     bool black;                   /* lock: newcomers allocate black ... */
     unsigned black_gen;           /* lock: ... in spans of this sweepgen */
-    bool held;                    /* lock: the verifier holds everybody; newcomers wait */
+    bool held;                    /* lock: everybody is held; newcomers wait */
     bool marking;                 /* lock: from H1 published to H5 published */
     pthread_key_t exit_key;       /* const: detaches threads that exit attached */
 };
@@ -75,11 +75,13 @@ struct ps {
 
 struct handshake {
     enum action action; /* written before the epoch is published */
+    bool holding;       /* the same: who has answered stays where it is */
+    ahalf stopped;      /* atomic: everybody is held, for marking (GC_MODE_STW) */
     ahalf epoch;        /* atomic: number of the newest handshake */
     ahalf pending;      /* atomic: mutators that have not answered */
     int signal;         /* const */
     uint64_t grace_ns;  /* const */
-    ahalf released;     /* futex: newest hold that is over */
+    ahalf released;     /* futex: newest handshake that held, and is over */
     ahalf flushed;      /* atomic: somebody's H4 flush was not empty */
 };
 
@@ -105,6 +107,7 @@ struct marking {
     /* of the running cycle; atomic sums */
     aword marked_bytes, heap_work, stack_work, globals_work;
     aword assist_ns, worker_ns, idle_ns; /* CPU time of marking, by who */
+    aword early;          /* atomic: buffers that barriers filled before marking opened */
     aword credit;         /* atomic: scan bytes done by workers, for assists to take */
     aword work_per_byte;  /* atomic: bits of a double; 0 while nobody assists */
     aword bytes_per_work; /* atomic: bits of a double */
@@ -189,6 +192,20 @@ struct gc_heap {
     /* const: called by the coordinator after each cycle, outside every lock; may be NULL */
     void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);
 };
+
+/* Do its cycles hold the mutators while they mark? */
+static inline bool
+heap_stops(const struct gc_heap *heap)
+{
+    return heap->options.mode == GC_MODE_STW;
+}
+
+/* Are they held now, for that? */
+static inline bool
+heap_is_stopped(const struct gc_heap *heap)
+{
+    return ahalf_load_acquire(&heap->handshake.stopped) != 0;
+}
 
 /* A P: an mcache, held by at most one mutator. */
 struct p {

@@ -198,6 +198,22 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m)
     return GC_OK;
 }
 
+/* Everybody is held, or a thread forks.  The registry lock is held, but for the wait. */
+static void
+wait_unlocked(struct gc_heap *heap)
+{
+    struct registry *r = &heap->registry;
+    unsigned seen = ahalf_load_acquire(&heap->handshake.released);
+    bool held = r->held;
+
+    gcrt_lock_release(&r->lock);
+    if (held)
+        gcrt_os_wait(&heap->handshake.released, seen, UINT64_MAX);
+    else
+        gcrt_os_yield();
+    gcrt_lock_acquire(&r->lock);
+}
+
 /* Joins the heap with the state that the last published handshake left. */
 static void
 enlist(struct gc_heap *heap, struct gcrt_mutator *m)
@@ -206,12 +222,8 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     unsigned epoch;
 
     gcrt_lock_acquire(&r->lock);
-    /* The lock itself is held for most of that time. */
-    while (r->held || fork_gate_is_closed(heap)) {
-        gcrt_lock_release(&r->lock);
-        gcrt_os_yield();
-        gcrt_lock_acquire(&r->lock);
-    }
+    while (r->held || fork_gate_is_closed(heap))
+        wait_unlocked(heap);
     epoch = ahalf_load_relaxed(&heap->handshake.epoch);
     ahalf_store_relaxed(&m->request, epoch);
     ahalf_store_relaxed(&m->answered, epoch);

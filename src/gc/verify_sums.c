@@ -150,8 +150,9 @@ static void
 check_phase(struct verifier *v, const struct gcrt_mutator *m)
 {
     const struct verify_rules *r = v->rules;
+    uint32_t barrier = heap_stops(v->heap) ? (uint32_t)BARRIER_OFF : r->barrier;
 
-    if (barrier_state(m->self) != r->barrier || m->p->cache.black != r->black)
+    if (barrier_state(m->self) != barrier || m->p->cache.black != r->black)
         gcrt_verify_complain(v, "mutator.phase", "thread %d has barrier %u, black %d %s", m->tid,
                 barrier_state(m->self), m->p->cache.black, r->when);
     if (!r->shaded && m->nbarrier != 0)

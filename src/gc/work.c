@@ -15,7 +15,7 @@
 #include "alloc/base/check.h"
 
 /* Address space only: pages of it are touched as buffers are. */
-#define POOL_BYTES ((size_t)1 << 30)
+#define POOL_BYTES ((size_t)8 << 30)
 #define TINY_SLOTS 4
 #define SHARE_MIN  4
 

@@ -109,6 +109,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_failfrom = n;
     else if (knob(item, len, "wbcheck", 1, &n))
         opt->debug_wbcheck = (int)n;
+    else if (knob(item, len, "stw", 1, &n))
+        opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
     else
         return false;
     return true;
@@ -152,6 +154,8 @@ clear_padding(gc_options *opt)
     size_t from = offsetof(gc_options, debug_stress) + sizeof(opt->debug_stress);
 
     memset((char *)opt + from, 0, offsetof(gc_options, debug_chaos) - from);
+    from = offsetof(gc_options, periodic_ms) + sizeof(opt->periodic_ms);
+    memset((char *)opt + from, 0, offsetof(gc_options, oom) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
     from = offsetof(gc_options, debug_wbcheck) + sizeof(opt->debug_wbcheck);

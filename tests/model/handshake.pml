@@ -9,7 +9,10 @@
  * critical again: that a thread is critical at every one of endlessly many retries is left
  * out.  Epochs count modulo 4.
  *
- * Switches: ATTACH, BLOCK, SILENT (a thread may stop calling us for good), ONE (mutator 1
+ * HOLDS: a handshake may hold, as the verifier's does and that of GC_MODE_STW: who has answered
+ * stays until it is released.  REST: there may be no further handshake.
+ *
+ * Switches: ATTACH, BLOCK, HOLDS, SILENT (a thread may stop calling us for good), ONE (mutator 1
  * stays out of it), NO_SIGNALS (no grace time ever ends: fewer states).  Tags in comments
  * (function: step) are tied to the code by order.txt.
  */
@@ -20,6 +23,7 @@
 #define P_ONCE     43 /* an action runs twice, or one was skipped */
 #define P_SPILLED  44 /* the collector acts for a thread whose registers are not saved */
 #define P_WALK     46 /* the walk over the registry stands on a record that has left it */
+#define P_HELD     47 /* a thread gets on while everybody is held */
 #define P_ACKED    45 /* the handshake ends, and somebody has neither answered nor was born so */
 
 #define INSIDE  0
@@ -27,11 +31,15 @@
 #define HELD    2
 #define FREE    3 /* nobody has the registry's lock; else who has */
 #define COLLECTOR 2
+#define NONE    9
 
 byte lock = FREE;
 byte epoch, pending, count;
 byte inherit;                 /* registry.barrier and the like: as of which handshake */
 byte req[2], ans[2];
+bit holding, held;            /* this handshake holds; newcomers wait */
+byte released;                /* newest handshake that held, and is over */
+bit waits[2];                 /* a newcomer, until released changes */
 bit poll[2], critical[2], depth[2], listed[2];
 byte state[2];
 byte sig[2];                  /* 1 a signal is on its way, 2 one that will not find it critical */
@@ -41,6 +49,7 @@ bit asleep;                   /* the collector, on `pending' */
 bit busy[2];                  /* somebody acts on the record */
 bit mid[2];                   /* between the barrier's test and the store */
 bit spilled[2];
+bit all_held;                  /* all have answered one that holds */
 byte ran[2];                  /* newest handshake carried out, or born with */
 
 /* PROGRESS: who has just had the lock lets another go first, for there is no strong fairness. */
@@ -88,10 +97,23 @@ byte last = FREE;
     COUNT_DOWN                          /* act: pending */
 #endif
 
+#ifdef HOLDS
+#define STAY(m) if :: hold -> released == e :: atomic { !hold -> skip } fi; hold = 0;
+#define GETS_ON d_step { CHECK(!all_held, P_HELD) };
+#define READ_HOLD hold = holding
+#else
+#define STAY(m)
+#define GETS_ON
+#define READ_HOLD skip
+#endif
+
 /* gcrt_handshake_answer; critical. */
 #define ANSWER(m)                                                                          \
     if                                                                                     \
-    :: atomic { req[m] != ans[m] -> e = req[m] }; ACT(m, e); e = 0                         \
+    :: atomic { req[m] != ans[m] -> e = req[m]; READ_HOLD };                               \
+        ACT(m, e);                                                                         \
+        STAY(m)                                                                            \
+        e = 0                                                                              \
     :: req[m] == ans[m]                                                                    \
     fi
 
@@ -137,6 +159,7 @@ byte last = FREE;
     critical[m] = 1;                                                                       \
     SIG(m)                                                                                 \
     mid[m] = 1;                                                                            \
+    GETS_ON                                                                                \
     SIG(m)                                                                                 \
     mid[m] = 0;                                                                            \
     critical[m] = 0
@@ -179,7 +202,17 @@ byte last = FREE;
     POLL(m)
 #endif
 
-/* gcrt_mutator_attach, enlist */
+/* gcrt_mutator_attach, enlist, wait_unlocked */
+#if defined(HOLDS) && !defined(M_BORN_HELD)
+#define WAIT_UNHELD(m)                                                                     \
+    do                                                                                     \
+    :: atomic { held -> waits[m] = 1 }; UNLOCK; !waits[m]; LOCK(m)                         \
+    :: atomic { !held -> break }                                                           \
+    od;                                                                                    \
+    skip;
+#else
+#define WAIT_UNHELD(m)
+#endif
 #ifdef M_BORN_ASKED
 #define BIRTH(m) req[m] = epoch
 #else
@@ -188,6 +221,7 @@ byte last = FREE;
 #define ENLIST(m)                                                                          \
     critical[m] = 1;                                                                       \
     LOCK(m);                            /* enlist: lock */                                 \
+    WAIT_UNHELD(m)                                                                         \
     d_step { BIRTH(m) };                /* enlist: epoch */                                \
     ran[m] = inherit;                   /* enlist: inherit */                              \
     poll[m] = 0;                        /* enlist: poll */                                 \
@@ -234,6 +268,7 @@ byte last = FREE;
 /* progress_ labels must not stand in here: a mutator that runs on is no progress. */
 #define BODY(m)                                                                            \
     byte e;                                                                                \
+    bit hold;                                                                              \
 end_away:                                                                                  \
     do :: goto born od;                                                                    \
 born:                                                                                      \
@@ -287,6 +322,11 @@ active proctype mutator1() { BODY(1) }
 #endif
 #ifdef M_LET_UNLOCKED
 #define LET_GO(m) state[m] = OUTSIDE; LOCK(COLLECTOR)
+#elif defined(HOLDS) && !defined(M_LET_HELD)
+#define LET_GO(m)                                                                          \
+    LOCK(COLLECTOR);                                                                       \
+    if :: holding :: !holding -> state[m] = OUTSIDE fi;                                    \
+    skip
 #else
 #define LET_GO(m)                                                                          \
     LOCK(COLLECTOR);                    /* answer_for_locked.let: lock */                  \
@@ -347,6 +387,13 @@ active proctype mutator1() { BODY(1) }
 #define TIME_UP :: true -> nudge = 1
 #endif
 
+/* release_all_locked */
+#define LET_ONE_GO(m) if :: atomic { state[m] == HELD -> state[m] = OUTSIDE } :: else fi
+#define LET_ALL_GO LET_ONE_GO(0); LET_ONE_GO(1)
+
+/* announce_release */
+#define RELEASE d_step { released = epoch; waits[0] = 0; waits[1] = 0 }
+
 active proctype collector()
 {
     byte seen;
@@ -354,6 +401,9 @@ active proctype collector()
     bit nudge;
 
     do
+#ifdef REST
+    :: goto end_rest
+#endif
     ::
 #ifdef M_INHERIT_EARLY
         inherit = NEXT(epoch);
@@ -361,6 +411,16 @@ active proctype collector()
         LOCK(COLLECTOR);                                        /* publish: lock */
         epoch = NEXT(epoch);                                    /* publish: epoch */
         pending = count;                                        /* publish: pending */
+#ifdef HOLDS
+        if
+        :: d_step {
+            holding = 1;
+            held = 1;
+            if :: released == epoch -> released = NONE /* so old it was another */ :: else fi
+        }
+        :: d_step { holding = 0; held = 0 }
+        fi;
+#endif
 #if !defined(M_INHERIT_EARLY) && !defined(M_INHERIT_LATE)
         inherit = epoch;                                        /* publish: inherit */
 #endif
@@ -376,17 +436,17 @@ active proctype collector()
         do
         ::
 #ifdef BLOCK
-            SERVE(0);                                           /* gcrt_handshake_run: chase */
+            SERVE(0);                                           /* handshake: chase */
 #ifndef ONE
             SERVE(1);
 #endif
 #endif
             if :: nudge -> NUDGE_ALL :: atomic { !nudge -> skip } fi;
-            seen = pending;                                     /* gcrt_handshake_run: look */
+            seen = pending;                                     /* handshake: look */
             if
             :: atomic { seen == 0 -> break }
             :: atomic { seen != 0 && pending != seen -> skip }
-            :: atomic { seen != 0 && pending == seen -> asleep = 1 }; /* gcrt_handshake_run: wait */
+            :: atomic { seen != 0 && pending == seen -> asleep = 1 }; /* handshake: wait */
                 if
                 :: !asleep
                 TIME_UP
@@ -399,7 +459,29 @@ active proctype collector()
             CHECK(!listed[0] || ran[0] == epoch, P_ACKED);
             CHECK(!listed[1] || ran[1] == epoch, P_ACKED)
         };
+#ifdef HOLDS
+        if
+        :: holding ->
+            all_held = 1;
+            all_held = 0;
+#ifdef M_ANNOUNCE_FIRST
+            RELEASE;
+#endif
+            LOCK(COLLECTOR);                                    /* gcrt_resume_all: lock */
+            LET_ALL_GO;                                         /* gcrt_resume_all: go */
+            held = 0;
+            UNLOCK;                                             /* gcrt_resume_all: unlock */
+#ifndef M_ANNOUNCE_FIRST
+            RELEASE                                             /* gcrt_resume_all: tell */
+#endif
+        :: !holding
+        fi;
+#endif
 progress_end:
         skip
-    od
+    od;
+#ifdef REST
+end_rest:
+    skip
+#endif
 }

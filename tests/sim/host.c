@@ -254,6 +254,16 @@ do_new(struct player *pl, const struct op *op, bool large)
 
 /* ---- slots ---- */
 
+/* A cycle that holds every thread does without the barrier. */
+static void
+store(struct player *pl, void **slot, void *value)
+{
+    if (pl->world->program->stw)
+        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
+    else
+        gc_write(slot, value);
+}
+
 static void
 do_write(struct player *pl, const struct op *op, bool clear)
 {
@@ -261,7 +271,7 @@ do_write(struct player *pl, const struct op *op, bool clear)
     void *slot = slot_in(pl, op->a, op->c, &e);
 
     if (slot != NULL)
-        gc_write((void **)slot, clear ? NULL : entry_encode(e, *reg(pl, op->b)));
+        store(pl, (void **)slot, clear ? NULL : entry_encode(e, *reg(pl, op->b)));
 }
 
 static void
@@ -274,7 +284,7 @@ do_load(struct player *pl, const struct op *op, bool hide)
         return;
     *reg(pl, op->a) = entry_load(e, op->c % entry_nslots(e));
     if (hide)
-        gc_write((void **)slot, NULL);
+        store(pl, (void **)slot, NULL);
 }
 
 static void
@@ -326,7 +336,7 @@ do_lend(struct player *pl, const struct op *op)
 {
     void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
-    gc_write(global, *reg(pl, op->a));
+    store(pl, global, *reg(pl, op->a));
     *reg(pl, op->a) = NULL;
     for (unsigned i = op->c % 8; i > 0; i--) {
         gc_safepoint();
@@ -334,7 +344,7 @@ do_lend(struct player *pl, const struct op *op)
     }
     *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
     if (op->c & 8)
-        gc_write(global, *reg(pl, op->c));
+        store(pl, global, *reg(pl, op->c));
 }
 
 static void
@@ -354,12 +364,12 @@ do_global(struct player *pl, const struct op *op, bool put)
     void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
     if (put) {
-        gc_write(global, *reg(pl, op->a));
+        store(pl, global, *reg(pl, op->a));
         return;
     }
     *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
     if (op->c & 1)
-        gc_write(global, NULL);
+        store(pl, global, NULL);
 }
 
 static void
@@ -595,6 +605,8 @@ create_heap(struct world *w)
     opt.debug_stress = p->stress;
     opt.debug_clobberfree = 1;
     opt.debug_chaos = 1;
+    if (p->stw)
+        opt.mode = GC_MODE_STW;
     if (gc_heap_create(&opt, &w->heap) != GC_OK)
         sched_fail("gc_heap_create: %s", gc_last_error());
 }

@@ -64,6 +64,7 @@ struct program {
     enum chaos_place favourites[2]; /* where its threads like to stop */
     uint32_t stress;
     int64_t gogc;
+    bool stw;  /* cycles hold the mutators, which store plainly */
     bool junk; /* a dropped pointer stays on the stack, where nobody means it */
     unsigned nops[PLAYERS_MAX];
     struct op ops[PLAYERS_MAX][OPS_MAX];

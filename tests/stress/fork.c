@@ -627,13 +627,22 @@ fork_once(enum spot spot, unsigned mode, uint64_t *rng)
     T_CHECK(own == NULL || list_check(own) == PRIVATE, "the parent's list");
 }
 
+/* No fork comes while a cycle holds everybody, and without barriers there is no other moment. */
+static bool
+is_aimed_at(enum spot spot)
+{
+    if (t_arg("stw", 0))
+        return spot == IDLE || spot == SWEEPING || spot == IN_H6;
+    return spot != STARTING && spot != ENDING;
+}
+
 static enum spot
 rarest_spot(void)
 {
     enum spot rarest = IDLE;
 
     for (enum spot s = IDLE; s < SPOTS; s++)
-        if (s != STARTING && s != ENDING && hits[s] < hits[rarest])
+        if (is_aimed_at(s) && hits[s] < hits[rarest])
             rarest = s;
     return rarest;
 }
@@ -642,12 +651,15 @@ static void
 fork_often(uint64_t forks)
 {
     uint64_t rng = t_seed() ^ 3, n;
+    enum spot spot;
 
     for (n = 0; n < forks || hits[rarest_spot()] == 0; n++) {
         T_CHECK(n < forks * ATTEMPTS, "%llu forks never met spot %d", (unsigned long long)n,
                 (int)rarest_spot());
-        fork_once(n % 4 == 3 ? (enum spot)t_below(&rng, SPOTS) : rarest_spot(),
-                (unsigned)(n % 3), &rng);
+        spot = (enum spot)t_below(&rng, SPOTS);
+        if (n % 4 != 3 || (t_arg("stw", 0) && !is_aimed_at(spot)))
+            spot = rarest_spot();
+        fork_once(spot, (unsigned)(n % 3), &rng);
     }
 }
 

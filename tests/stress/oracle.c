@@ -175,10 +175,10 @@ anchor_set(struct mutator *m, size_t i, void *root)
 
     switch (held->where) {
     case ANCHOR_ROOT:
-        gc_write(&m->roots[i], root);
+        t_store(&m->roots[i], root);
         break;
     case ANCHOR_HEAP:
-        gc_write(table_slot(m, i), root);
+        t_store(table_slot(m, i), root);
         break;
     case ANCHOR_HANDLE:
         if (held->handle != NULL) {
@@ -201,10 +201,10 @@ anchor_clear(struct mutator *m, size_t i)
 
     switch (held->where) {
     case ANCHOR_ROOT:
-        gc_write(&m->roots[i], NULL);
+        t_store(&m->roots[i], NULL);
         break;
     case ANCHOR_HEAP:
-        gc_write(table_slot(m, i), NULL);
+        t_store(table_slot(m, i), NULL);
         break;
     case ANCHOR_HANDLE:
         gc_handle_free(held->handle);
@@ -310,7 +310,7 @@ do_rehang(struct mutator *m, size_t i)
 
     if (way == 1) {
         T_OK(gc_root_add(cell, sizeof cell));
-        gc_write(&cell[1], root);
+        t_store(&cell[1], root);
     } else if (way == 2) {
         handle = gc_handle_new(root);
         T_CHECK(handle != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
@@ -339,7 +339,7 @@ do_detach(struct mutator *m)
 
         if (held->family == NULL || held->where < ANCHOR_STACK)
             continue;
-        gc_write(&m->roots[i], family_root(held->family));
+        t_store(&m->roots[i], family_root(held->family));
         anchor_clear(m, i);
         held->where = ANCHOR_ROOT;
     }
@@ -369,7 +369,7 @@ lock_any(struct mutator *m)
 static void
 global_put(size_t j, struct family *family, void *root)
 {
-    gc_write(&global_roots[j], root);
+    t_store(&global_roots[j], root);
     globals[j].family = family;
 }
 
@@ -389,14 +389,14 @@ do_global(struct mutator *m, size_t i)
         m->held[i].family = NULL;
     } else if (family != NULL && m->held[i].family == NULL) {
         root = global_roots[j];
-        gc_write(&global_roots[j], NULL);
+        t_store(&global_roots[j], NULL);
         global->family = NULL;
         noise(m);
         take(m, i, family, root);
     } else if (family != NULL) {
         root = family_step(family, &m->player, noise, m);
         if (root != NULL)
-            gc_write(&global_roots[j], root);
+            t_store(&global_roots[j], root);
         family_check(family, &m->player, 0);
         T_CHECK(global_roots[j] == family_root(family), "global %zu is altered", j);
     }
@@ -419,7 +419,7 @@ do_global_swap(struct mutator *m)
     x = gc_exchange(&global_roots[a], NULL);
     noise(m);
     y = gc_exchange(&global_roots[b], x);
-    gc_write(&global_roots[a], y);
+    t_store(&global_roots[a], y);
     family = globals[a].family;
     globals[a].family = globals[b].family;
     globals[b].family = family;
@@ -511,7 +511,7 @@ do_spawn(struct mutator *m, size_t i)
     parcel = gc_alloc(&parcel_type);
     parcel->family = (uintptr_t)m->held[i].family;
     parcel->rng = t_rand(&m->player.rng);
-    gc_write(&parcel->root, family_root(m->held[i].family));
+    t_store(&parcel->root, family_root(m->held[i].family));
     m->held[i].family = NULL;
     /* The anchor still says where, though the family is not ours any more. */
     anchor_clear(m, i);
@@ -682,7 +682,7 @@ drop_globals(void)
     for (size_t j = 0; j < GLOBALS; j++)
         if (globals[j].family != NULL) {
             family_drop(globals[j].family);
-            gc_write(&global_roots[j], NULL);
+            t_store(&global_roots[j], NULL);
         }
 }
 

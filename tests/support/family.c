@@ -204,10 +204,10 @@ store(struct player *player, void **slot, void *old, void *value, void *wrong)
         /* The wrong value must be a real pointer or NULL: the barrier may shade it. */
         T_CHECK(gc_cas(slot, old == NULL ? wrong : NULL, value) == 0,
                 "gc_cas from a wrong value stored");
-        gc_write(slot, value);
+        t_store(slot, value);
         return;
     default:
-        gc_write(slot, value);
+        t_store(slot, value);
         return;
     }
 }
@@ -315,7 +315,7 @@ step_move(struct family *family, struct player *player, void (*noise)(void *), v
     /* Whatever is in the table still lives, if only through held. */
     to = any_slot(family, player, &word);
     if (to != NULL && edge_at(to, word) == NULL) {
-        gc_write(node_slot(to, word), held);
+        t_store(node_slot(to, word), held);
         edge_add(to, word, edge.target, edge.offset);
     }
     prune(family);
@@ -332,7 +332,7 @@ step_swap(struct family *family, struct player *player)
         return;
     x = node_load(one, a.word);
     y = gc_exchange(node_slot(two, b.word), x);
-    gc_write(node_slot(one, a.word), y);
+    t_store(node_slot(one, a.word), y);
     T_CHECK(y == edge_value(family, &b), "swap found %p, not %p", y,
             edge_value(family, &b));
     edges_remove(one, a.word, 1);
@@ -384,15 +384,15 @@ step_bulk(struct family *family, struct player *player)
     words = n * d.words;
     overlap = src == dst && from < to + words && to < from + words;
     if (t_below(&player->rng, 6) == 0 || (src == dst && from == to)) {
-        gc_clear(d.type, node_slot(dst, to), n);
+        t_clear(d.type, node_slot(dst, to), n);
         edges_remove(dst, to, words);
     } else {
         if (dst->nedges + src->nedges > EDGES_MAX)
             return;
-        if (overlap || t_below(&player->rng, 3) == 0)
+        if (!overlap && t_below(&player->rng, 3) == 0)
             gc_move(d.type, node_slot(dst, to), node_slot(src, from), n);
         else
-            gc_copy(d.type, node_slot(dst, to), node_slot(src, from), n);
+            t_copy(d.type, node_slot(dst, to), node_slot(src, from), n);
         shadow_copy(dst, to, src, from, words);
     }
     node_refill(dst, to, words);
@@ -414,7 +414,7 @@ step_regrow(struct family *family, struct player *player)
     p = gc_alloc_array(&gc_pointer_type, n * 2);
     *node = (struct node){ .hidden = t_hide(p), .serial = ++player->serial,
         .bytes = n * 16, .usable = gc_usable_size(p), .kind = NODE_PTRS, .used = 1 };
-    gc_copy(&gc_pointer_type, p, node_slot(old, 0), n);
+    t_copy(&gc_pointer_type, p, node_slot(old, 0), n);
     shadow_copy(node, 0, old, 0, n);
     player->allocs++;
     family->root = entry;

@@ -11,6 +11,8 @@
 
 #include "heapkit.h"
 
+#include <string.h>
+
 void
 t_options(gc_options *opt)
 {
@@ -27,6 +29,53 @@ t_options(gc_options *opt)
     opt->debug_chaos = (uint64_t)t_arg("chaos", 0);
     opt->debug_tiny = (int)t_arg("tiny", 0);
     opt->debug_wbcheck = (int)t_arg("wbcheck", 0);
+    if (t_arg("stw", 0))
+        opt->mode = GC_MODE_STW;
+}
+
+/* ---- stores ---- */
+
+static int
+is_plain(void)
+{
+    static int plain = -1; /* atomic */
+    int p = __atomic_load_n(&plain, __ATOMIC_RELAXED);
+
+    if (p < 0) {
+        p = t_arg("stw", 0) != 0;
+        __atomic_store_n(&plain, p, __ATOMIC_RELAXED);
+    }
+    return p;
+}
+
+void
+t_store(void **slot, void *value)
+{
+    if (is_plain())
+        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
+    else
+        gc_write(slot, value);
+}
+
+void
+t_copy(const gc_type *type, void *dst, const void *src, size_t n)
+{
+    if (is_plain())
+        memmove(dst, src, n * type->size);
+    else if ((uintptr_t)dst - (uintptr_t)src < n * type->size
+            || (uintptr_t)src - (uintptr_t)dst < n * type->size)
+        gc_move(type, dst, src, n);
+    else
+        gc_copy(type, dst, src, n);
+}
+
+void
+t_clear(const gc_type *type, void *dst, size_t n)
+{
+    if (is_plain())
+        memset(dst, 0, n * type->size);
+    else
+        gc_clear(type, dst, n);
 }
 
 void

@@ -14,13 +14,21 @@
 /*
  * Defaults, then clobberfree=1 and a heap_min of 1 MiB so that quick runs see many cycles,
  * then arguments: gogc= heap_min= threads= grace= verify= stress= chaos= tiny= clobber=
- * gctrace= wbcheck=.  A NULL setting keeps the default.
+ * gctrace= wbcheck= stw=.  A NULL setting keeps the default.
  */
 void t_options(gc_options *opt);
 
 /* Fails with the status's text and gc_last_error() unless status is GC_OK. */
 #define T_OK(call) t_ok(__FILE__, __LINE__, #call, (call))
 void t_ok(const char *file, int line, const char *call, gc_status status);
+
+/*
+ * gc_write, gc_copy or gc_move, and gc_clear; with stw=1 plain stores, memmove and memset,
+ * which GC_MODE_STW allows.  n elements of the type.
+ */
+void t_store(void **slot, void *value);
+void t_copy(const gc_type *type, void *dst, const void *src, size_t n);
+void t_clear(const gc_type *type, void *dst, size_t n);
 
 /* Two collections from a wiped stack: afterwards nothing unreachable is left. */
 void t_collect_twice(gc_heap *heap);

@@ -154,6 +154,45 @@ Test(barrier, a_full_buffer_is_handed_over_and_not_marked_before_marking_is_open
     end_by_hand();
 }
 
+/* The bound is one from below: sleeping takes at least so long. */
+static uint64_t
+time_of_full_buffer(struct node *object)
+{
+    uint64_t start = gcrt_os_now_ns();
+
+    do {
+        object->left = NULL;
+        gc_write(&object->left, object);
+    } while (self()->nbarrier != 0);
+    return gcrt_os_now_ns() - start;
+}
+
+/* Somebody does not answer; nobody empties what barriers fill. */
+Test(barrier, who_stores_much_before_marking_is_open_is_slowed_down)
+{
+    aword *early;
+    struct node *object;
+    gc_handle *handle;
+    uint64_t start;
+
+    begin_by_hand();
+    early = &the_heap->marking.early;
+    object = gc_alloc(&node_type);
+    handle = gc_handle_new(object);
+    handshake(ACTION_BARRIER_ON);
+    (void)time_of_full_buffer(object);
+    cr_expect_eq(aword_load_relaxed(early), (BARRIER_SLOTS + WORKBUF_SLOTS - 1) / WORKBUF_SLOTS);
+    aword_store_relaxed(early, UINT64_MAX / 2);
+    cr_expect_geq(time_of_full_buffer(object), 1000000);
+    GC_BLOCKING {
+        start = gcrt_os_now_ns();
+        gc_handle_set(handle, object);
+        cr_expect_geq(gcrt_os_now_ns() - start, 1000000);
+    }
+    take_raw(&raw);
+    end_by_hand();
+}
+
 Test(barrier, h4_leaves_nothing_private_and_says_that_there_was_something)
 {
     struct node *object, *child;
@@ -317,6 +356,35 @@ Test(barrier, stores_by_others_than_the_heaps_inside_mutators_are_handed_over)
     gc_handle_set(handle, NULL);
     take_raw(&raw);
     cr_expect_eq(raw.n, 0, "between cycles nothing is");
+    end_by_hand();
+}
+
+/* While everybody is held there are still threads that nobody holds. */
+Test(barrier, handles_set_by_detached_threads_while_all_are_stopped_are_handed_over)
+{
+    struct node *one;
+    gc_handle *handle;
+    pthread_t thread;
+    void *args[2];
+
+    begin_by_hand();
+    the_heap->options.mode = GC_MODE_STW;
+    one = gc_alloc(&node_type);
+    handle = gc_handle_new(one);
+    args[0] = handle;
+    args[1] = NULL;
+    GC_BLOCKING {
+        gcrt_stop_all(the_heap);
+        take_raw(&raw); /* what the scan has found */
+        cr_assert_eq(pthread_create(&thread, NULL, set_handle, args), 0);
+        pthread_join(thread, NULL);
+        take_raw(&raw);
+        cr_expect_eq(count_raw(&raw, one), 1, "the old value");
+        gcrt_resume_all(the_heap);
+        gc_handle_set(handle, one);
+        take_raw(&raw);
+        cr_expect_eq(raw.n, 0, "marking is over");
+    }
     end_by_hand();
 }
 

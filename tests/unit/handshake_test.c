@@ -675,22 +675,49 @@ Test(handshake, who_is_held_inside_stands_still, .timeout = 30)
     destroy_heap();
 }
 
-/* Holding begins with a handshake; who attaches after it and before the lock is taken waits. */
-Test(handshake, who_attaches_while_others_are_asked_to_hold_waits, .timeout = 30)
+/* While a cycle holds everybody nobody has the registry's lock; who attaches then waits. */
+Test(handshake, who_attaches_while_everybody_is_stopped_waits, .timeout = 30)
 {
     struct newborn newborn = { 9, false, false };
     pthread_t child;
 
     create_heap(100);
-    gcrt_handshake_run(heap, ACTION_HOLD);
+    heap->options.mode = GC_MODE_STW;
+    gcrt_stop_all(heap);
     cr_assert_eq(pthread_create(&child, NULL, be_born, &newborn), 0);
     sleep_ms(50);
     cr_expect_eq(heap->registry.count, 0, "nobody comes in");
     cr_expect_eq(newborn.barrier, 9);
-    gcrt_lock_acquire(&heap->registry.lock);
-    gcrt_release_all(heap);
+    gcrt_resume_all(heap);
     pthread_join(child, NULL);
     cr_expect_eq(newborn.barrier, BARRIER_OFF);
+    gcrt_handshake_run(heap, ACTION_FLUSH_CACHE);
+    destroy_heap();
+}
+
+/* The verifier looks in the middle of a cycle that holds everybody. */
+Test(handshake, a_look_at_those_who_are_stopped_does_not_let_them_go, .timeout = 30)
+{
+    pthread_t thread;
+    uint64_t before;
+
+    create_heap(100);
+    heap->options.mode = GC_MODE_STW;
+    cr_assert_eq(pthread_create(&thread, NULL, count_main, NULL), 0);
+    while (aword_load_relaxed(&rounds) < 1000)
+        sleep_ms(1);
+    gcrt_stop_all(heap);
+    before = aword_load_relaxed(&rounds);
+    gcrt_hold_all(heap);
+    gcrt_release_all(heap);
+    sleep_ms(50);
+    cr_expect_eq(aword_load_relaxed(&rounds), before);
+    gcrt_resume_all(heap);
+    while (aword_load_relaxed(&rounds) < before + 1000)
+        sleep_ms(1);
+    ahalf_store_release(&leave, 1);
+    pthread_join(thread, NULL);
+    gcrt_handshake_run(heap, ACTION_FLUSH_CACHE);
     destroy_heap();
 }
 

@@ -42,7 +42,8 @@ same(const gc_options *a, const gc_options *b)
     return a->struct_size == b->struct_size && a->gogc == b->gogc
         && a->heap_min == b->heap_min && a->reserve == b->reserve && a->threads == b->threads
         && a->grace_us == b->grace_us && a->signal == b->signal
-        && a->periodic_ms == b->periodic_ms && a->oom == b->oom && a->oom_arg == b->oom_arg
+        && a->mode == b->mode && a->periodic_ms == b->periodic_ms
+        && a->oom == b->oom && a->oom_arg == b->oom_arg
         && a->log == b->log && a->log_arg == b->log_arg
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
         && a->debug_checkmark == b->debug_checkmark
@@ -230,6 +231,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want.debug_wbcheck = 1;
     expect_parsed("GCRT_DEBUG", "wbcheck=1", &want);
     want = defaults();
+    want.mode = GC_MODE_STW;
+    expect_parsed("GCRT_DEBUG", "stw=1", &want);
+    want = defaults();
     want.debug_failfrom = 12345;
     expect_parsed("GCRT_DEBUG", "failfrom=12345", &want);
 }
@@ -260,7 +264,7 @@ Test(options, anything_else_is_no_debug_knob)
 {
     static const char *const others[] = { "gctrace", "gctrace=", "=1", "=", ",", "gctrace=1,",
         ",gctrace=1", "gctrace=1,,tiny=1", "gctrace=2", "tiny=2", "verify=3",
-        "checkmark=3", "wbcheck=2", "clobberfree=2", "stress=4294967296",
+        "checkmark=3", "wbcheck=2", "stw=2", "clobberfree=2", "stress=4294967296",
         "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
         "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gctrace:1", "1", "all",

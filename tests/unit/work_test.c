@@ -493,7 +493,7 @@ Test(work, a_smaller_pool_is_tried_when_the_system_refuses)
 {
     os.fail_at = 1;
     init(1, false);
-    cr_assert_eq(work.pool_bytes, (size_t)1 << 29);
+    cr_assert_eq(work.pool_bytes, (size_t)1 << 32);
     finish();
 }
 
