@@ -311,8 +311,8 @@ gc_verify(gc_heap *heap)
 
 /* ---- threads ---- */
 
-gc_status
-gc_thread_attach(gc_heap *heap)
+static gc_status
+attach(gc_heap *heap, bool precise)
 {
     struct gc_heap *h;
 
@@ -321,7 +321,19 @@ gc_thread_attach(gc_heap *heap)
     h = gcrt_heap_resolve(heap);
     if (h == NULL)
         return gcrt_error(GC_ERR_INVAL, "gc_thread_attach: there is no such heap");
-    return gcrt_mutator_attach(h);
+    return gcrt_mutator_attach(h, precise || h->options.precise_stacks != 0);
+}
+
+gc_status
+gc_thread_attach(gc_heap *heap)
+{
+    return attach(heap, false);
+}
+
+gc_status
+gc_thread_attach_precise(gc_heap *heap)
+{
+    return attach(heap, true);
 }
 
 void

@@ -40,6 +40,14 @@ GC_IMPL_BEGIN
                     (const void *)(value)))
 
 /*
+ * gc_write_word(&decode, &obj->field, word): a store into a field of a tagged type, whose
+ * decode is given.  field is of 8 bytes, a uint64_t say.  Not an ordering store.
+ */
+#define gc_write_word(decode, slot, word)                              \
+    ((void)sizeof(char[sizeof(*(slot)) == 8 ? 1 : -1]),                \
+            gc_impl_write_word((decode), (void *)(slot), (word)))
+
+/*
  * Bulk forms over n elements of the type: copy (ranges must not overlap), move (they may),
  * clear (to zero).  Whole words are copied, never pieces, so that the collector and other
  * threads never see half a pointer.  dst must be inside one heap object or a registered
@@ -50,6 +58,7 @@ GC_API void gc_move(const gc_type *type, void *dst, const void *src, size_t n);
 GC_API void gc_clear(const gc_type *type, void *dst, size_t n);
 
 GC_API void gc_impl_write_slow(void *slot, const void *value);
+GC_API void gc_impl_write_word_slow(const gc_decode *decode, void *slot, uint64_t word);
 GC_API void gc_impl_write_release(void *slot, const void *value);
 GC_API void *gc_impl_exchange(void *slot, const void *value);
 GC_API int gc_impl_cas(void *slot, const void *expected, const void *value);
@@ -71,6 +80,21 @@ gc_impl_write(void *slot, const void *value)
     }
     gc_impl_self.critical = 0;
     gc_impl_write_slow(slot, value);
+}
+
+GC_INLINE void
+gc_impl_write_word(const gc_decode *decode, void *slot, uint64_t word)
+{
+    gc_impl_self.critical = 1;
+    __asm__ volatile("" ::: "memory");
+    if (GC_LIKELY(gc_impl_self.barrier == 0)) {
+        __atomic_store_n((uint64_t *)slot, word, __ATOMIC_RELAXED);
+        __asm__ volatile("" ::: "memory");
+        gc_impl_self.critical = 0;
+        return;
+    }
+    gc_impl_self.critical = 0;
+    gc_impl_write_word_slow(decode, slot, word);
 }
 
 GC_IMPL_END

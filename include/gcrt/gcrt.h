@@ -13,6 +13,7 @@
 #include <gcrt/debug.h>
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
+#include <gcrt/precise.h>
 #include <gcrt/roots.h>
 #include <gcrt/runtime.h>
 #include <gcrt/status.h>

@@ -45,6 +45,7 @@ typedef struct gc_options {
     uint32_t grace_us;      /* microseconds before a silent thread is signalled; 100 */
     int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
     gc_mode mode;           /* GC_MODE_CONCURRENT */
+    int precise_stacks;     /* 1: no thread's stack is scanned; see precise.h */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */

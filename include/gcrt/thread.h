@@ -55,6 +55,7 @@ GC_API void gc_block_leave(void);
 /* ---- the calling thread's hot words: reserved, layout may change in any release ---- */
 
 struct gc_type;
+struct gc_impl_frame;
 
 struct gc_impl_run {
     uintptr_t key;  /* the type's address; array classes in the top byte */
@@ -70,6 +71,7 @@ struct gc_impl_thread {
     uint32_t run_mask;          /* runs has run_mask + 1 entries */
     struct gc_impl_run *runs;   /* hash table of allocation runs, never NULL */
     struct gcrt_mutator *mutator; /* NULL while detached */
+    struct gc_impl_frame *frames; /* innermost GC_FRAME; precise.h */
 };
 
 GC_API extern __thread struct gc_impl_thread gc_impl_self

@@ -30,6 +30,27 @@ typedef void gc_trace_fn(const void *obj, size_t bytes, gc_tracer *tracer);
 /* For use inside a gc_trace_fn: obj may be NULL, interior, or no heap pointer at all. */
 GC_API void gc_trace(gc_tracer *tracer, const void *obj);
 
+/*
+ * How to read a word that is not just a pointer: w refers to an object if (w & mask) ==
+ * value, and then to the address w & keep; otherwise it is a number or the like.  Low tags:
+ * { 7, 1, ~7 } for pointers that end in 001.  NaN boxes: { 0xffffull << 48, 0xfffcull << 48,
+ * (1ull << 48) - 1 } for pointers below the bits 0xfffc.  mask 0 takes every word.
+ */
+typedef struct gc_decode {
+    uint64_t mask, value, keep;
+} gc_decode;
+
+GC_INLINE uintptr_t
+gc_decode_word(const gc_decode *d, uint64_t word)
+{
+    return (word & d->mask) == d->value ? word & d->keep : 0;
+}
+
+/* gc_trace for each of n words, which lie in a row; the second form reads tagged ones. */
+GC_API void gc_trace_words(gc_tracer *tracer, const void *words, size_t n);
+GC_API void gc_trace_tagged(gc_tracer *tracer, const gc_decode *decode, const void *words,
+        size_t n);
+
 /* One pointer field: bytes / 8 consecutive pointer words starting at offset. */
 typedef struct gc_field {
     uint32_t offset;
@@ -45,17 +66,18 @@ enum gc_form {
 };
 
 #define GC_IMPL_TYPE_MAGIC 0x67637431u
+#define GC_IMPL_TAGGED     1 /* words of the fields are decoded */
 
 struct gc_type {
     const char *name;       /* C name, for reports; borrowed for ever */
     uint32_t size;          /* bytes of one element (the header, for GC_FORM_FLEX) */
     uint8_t form;           /* enum gc_form */
-    uint8_t reserved0;
+    uint8_t flags;          /* GC_IMPL_TAGGED or 0 */
     uint16_t nfields;       /* entries in fields */
     uint64_t mask;          /* bit i: word i is a pointer; the first 64 words */
     const gc_field *fields; /* all pointer fields; borrowed for ever */
     gc_trace_fn *trace;     /* GC_FORM_TRACED */
-    const gc_type *elem;    /* GC_FORM_FLEX: the tail's element type */
+    const gc_type *elem;    /* GC_FORM_FLEX: the tail's element type; tagged: a gc_decode */
     uint32_t tail;          /* GC_FORM_FLEX: offset of the tail */
     uint32_t magic;         /* GC_IMPL_TYPE_MAGIC */
     const char *names;      /* the fields' names, "left, right", for reports, or NULL */
@@ -78,6 +100,20 @@ GC_API extern const gc_type gc_byte_type;
         (uint16_t)(sizeof(name_##_gc_fields) / sizeof(gc_field)),                           \
         0 GC_IMPL_MAP(GC_IMPL_MASK, T, __VA_ARGS__), name_##_gc_fields, 0, 0, 0,            \
         GC_IMPL_TYPE_MAGIC, #__VA_ARGS__ }
+
+/*
+ * GC_TYPE_TAGGED(name, T, decode, field, ...): the same for tagged words; decode is a gc_decode
+ * at file scope.  Stores to such fields go through gc_write_word.
+ */
+#define GC_TYPE_TAGGED(name_, T, decode_, ...)                                              \
+    GC_IMPL_MAP(GC_IMPL_CHECK, T, __VA_ARGS__)                                              \
+    static const gc_field name_##_gc_fields[] = { GC_IMPL_MAP(GC_IMPL_FIELD, T,             \
+            __VA_ARGS__) };                                                                 \
+    static const gc_type name_ __attribute__((unused)) = { #T, (uint32_t)sizeof(T),         \
+        GC_FORM_FIELDS, GC_IMPL_TAGGED,                                                     \
+        (uint16_t)(sizeof(name_##_gc_fields) / sizeof(gc_field)),                           \
+        0 GC_IMPL_MAP(GC_IMPL_MASK, T, __VA_ARGS__), name_##_gc_fields, 0,                  \
+        (const gc_type *)(const void *)&(decode_), 0, GC_IMPL_TYPE_MAGIC, #__VA_ARGS__ }
 
 /* GC_TYPE_NOSCAN(name, T): objects without pointers; the collector never reads them. */
 #define GC_TYPE_NOSCAN(name_, T)                                                            \
@@ -122,6 +158,7 @@ typedef struct gc_type_spec {
     gc_trace_fn *trace;     /* GC_FORM_TRACED */
     const gc_type *elem;    /* GC_FORM_FLEX */
     size_t tail;            /* GC_FORM_FLEX: offset of the tail, size at the latest */
+    const gc_decode *decode; /* GC_FORM_FIELDS: NULL, or how to read the fields' words */
 } gc_type_spec;
 
 /*

@@ -28,6 +28,7 @@
  */
 #include "gc/barrier.h"
 
+#include "gc/kind.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/barrier.h>
@@ -124,7 +125,7 @@ static inline void
 shade_word(struct gcrt_mutator *m, uintptr_t slot, uintptr_t word)
 {
     buffer_word(m, word);
-    if (!mheap_contains(&m->heap->mheap, slot)
+    if (!mheap_contains(&m->heap->mheap, slot) && !heap_is_exact(m->heap)
             && !ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
         buffer_word(m, word - 1);
 }
@@ -169,6 +170,22 @@ gc_impl_write_slow(void *slot, const void *value)
     critical_leave();
 }
 
+void
+gc_impl_write_word_slow(const gc_decode *decode, void *slot, uint64_t word)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    critical_enter();
+    if (barrier_state(&gc_impl_self) != BARRIER_OFF)
+        gcrt_barrier_shade(m, slot, gc_decode_word(decode, slot_load(slot)),
+                gc_decode_word(decode, word));
+    chaos_point(&m->heap->os, CHAOS_BARRIER_STORE);
+    watch_begin(slot, WORD);
+    slot_store_relaxed(slot, word);
+    watch_end(slot, WORD);
+    critical_leave();
+}
+
 /* The barrier is on, or the store is watched. */
 static NOINLINE void
 release_slow(void *slot, const void *value)
@@ -207,15 +224,18 @@ slot_cas(void *slot, uintptr_t expected, uintptr_t value)
 void *
 gc_impl_exchange(void *slot, const void *value)
 {
+    struct gcrt_mutator *m = gc_impl_self.mutator;
     uintptr_t old;
 
     critical_enter();
     do {
         old = slot_load(slot);
         if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-            gcrt_barrier_shade(gc_impl_self.mutator, slot, old, (uintptr_t)value);
+            gcrt_barrier_shade(m, slot, old, (uintptr_t)value);
     } while (!slot_cas(slot, old, (uintptr_t)value));
+    m->own.result = (void *)old; /* perhaps nothing else holds it while we poll */
     critical_leave();
+    m->own.result = NULL;
     return (void *)old;
 }
 
@@ -235,39 +255,43 @@ gc_impl_cas(void *slot, const void *expected, const void *value)
 
 /* ---- bulk stores ---- */
 
-/* The words of `from`, which lie in the slots from `slot` on, or will. */
+/* The words of `from`, which lie in the slots from `slot` on, or will; decode NULL: pointers. */
 static void
-shade_words(struct gcrt_mutator *m, const char *slot, const char *from, size_t bytes)
+shade_words(struct gcrt_mutator *m, const gc_decode *decode, const char *slot,
+        const char *from, size_t bytes)
 {
-    for (size_t i = 0; i + WORD <= bytes; i += WORD)
-        shade_word(m, (uintptr_t)slot + i, slot_load(from + i));
+    for (size_t i = 0; i + WORD <= bytes; i += WORD) {
+        uintptr_t word = slot_load(from + i);
+
+        shade_word(m, (uintptr_t)slot + i, decode == NULL ? word : gc_decode_word(decode, word));
+    }
 }
 
 void
 gcrt_barrier_shade_range(struct gcrt_mutator *m, const void *start, size_t bytes)
 {
-    shade_words(m, start, start, bytes);
+    shade_words(m, NULL, start, start, bytes);
 }
 
 /* dst[0..bytes) is about to become src (NULL: zeroes). */
 static void
-shade_bulk(const char *dst, const char *src, size_t bytes)
+shade_bulk(const gc_decode *decode, const char *dst, const char *src, size_t bytes)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
 
     if (barrier_state(&gc_impl_self) == BARRIER_OFF)
         return;
-    shade_words(m, dst, dst, bytes);
+    shade_words(m, decode, dst, dst, bytes);
     if (src != NULL && barrier_state(&gc_impl_self) == BARRIER_HYBRID)
-        shade_words(m, dst, src, bytes);
+        shade_words(m, decode, dst, src, bytes);
 }
 
 /* One step of a bulk store, whole words, in the direction that overlap allows. */
 static void
-step(char *dst, const char *src, size_t bytes, bool backwards)
+step(const gc_type *type, char *dst, const char *src, size_t bytes, bool backwards)
 {
     critical_enter();
-    shade_bulk(dst, src, bytes);
+    shade_bulk(type_decode(type), dst, src, bytes);
     watch_begin(dst, bytes);
     for (size_t i = 0; i < bytes; i += WORD) {
         size_t at = backwards ? bytes - WORD - i : i;
@@ -305,7 +329,7 @@ bulk_move(const gc_type *type, char *dst, const char *src, size_t bytes)
         size_t part = min_size(bytes - done, BULK_STEP);
         size_t at = backwards ? bytes - done - part : done;
 
-        step(dst + at, src + at, part, backwards);
+        step(type, dst + at, src + at, part, backwards);
         done += part;
     }
 }
@@ -332,7 +356,7 @@ gc_clear(const gc_type *type, void *dst, size_t n)
         return;
     }
     for (size_t done = 0; done < bytes; done += min_size(bytes - done, BULK_STEP))
-        step((char *)dst + done, NULL, min_size(bytes - done, BULK_STEP), false);
+        step(type, (char *)dst + done, NULL, min_size(bytes - done, BULK_STEP), false);
 }
 
 /* ---- roots of threads that may not be attached ---- */

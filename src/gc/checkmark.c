@@ -90,7 +90,7 @@ gcrt_checkmark_finish(struct gc_heap *heap)
 /* ---- what the scans see ---- */
 
 static void
-note_word(struct checkmark *c, uintptr_t word, uintptr_t at, int tid)
+note_word(struct checkmark *c, uintptr_t word, uintptr_t at, int tid, bool exact)
 {
     const struct mheap *h = &c->heap->mheap;
     unsigned i;
@@ -99,7 +99,7 @@ note_word(struct checkmark *c, uintptr_t word, uintptr_t at, int tid)
         return;
     i = ahalf_add_full(&c->nwords, 1); /* full: the vocabulary has nothing weaker */
     if (i < CHECKMARK_WORDS)
-        c->words[i] = (struct stack_word){ .word = word, .at = at, .tid = tid };
+        c->words[i] = (struct stack_word){ .word = word, .at = at, .tid = tid, .exact = exact };
     else
         ahalf_store_relaxed(&c->nwords, CHECKMARK_WORDS);
 }
@@ -108,7 +108,20 @@ RACY_READER static void
 note_range(struct checkmark *c, uintptr_t from, uintptr_t to, int tid)
 {
     for (; from < to; from += WORD)
-        note_word(c, RACY_READ(from), from, tid);
+        note_word(c, RACY_READ(from), from, tid, false);
+}
+
+struct note {
+    struct checkmark *c;
+    int tid;
+};
+
+static void
+note_own(void *arg, uintptr_t word, uintptr_t at)
+{
+    const struct note *note = arg;
+
+    note_word(note->c, word, at, note->tid, true);
 }
 
 /*
@@ -119,7 +132,11 @@ void
 gcrt_checkmark_note_stack(struct gcrt_mutator *m, uintptr_t sp)
 {
     struct checkmark *c = m->heap->checkmark;
+    struct note note = { .c = c, .tid = m->tid };
 
+    gcrt_own_visit(m, note_own, &note);
+    if (m->precise)
+        return;
     if (ahalf_load_relaxed(&m->state) == MUTATOR_INSIDE) {
         note_range(c, align_down(sp + STACK_SLACK - STACK_SAVED, WORD), m->stack_hi, m->tid);
         return;
@@ -153,7 +170,8 @@ search_snapshot(struct checkmark *c)
         uintptr_t word = c->words[i].word, at = (uintptr_t)&c->words[i];
 
         gcrt_search_word(&c->search, word, at, FROM_SCAN);
-        gcrt_search_word(&c->search, word - 1, at, FROM_SCAN);
+        if (!c->words[i].exact)
+            gcrt_search_word(&c->search, word - 1, at, FROM_SCAN);
     }
     gcrt_search_drain(&c->search);
     c->reachable = c->search.objects;

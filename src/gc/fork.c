@@ -436,7 +436,7 @@ is_prepared(void)
 
     if (gc_impl_self.critical)
         return false;
-    return m == NULL || (sp >= m->stack_lo && sp < m->stack_hi);
+    return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }
 
 static void
@@ -541,6 +541,7 @@ drop_records(struct gc_heap *heap)
 
         cds_list_del(&m->node);
         drop_work(m);
+        gcrt_own_drop(m);
         m->next = r->spare;
         r->spare = m;
     }

@@ -35,7 +35,7 @@
  * With less stack than this below it the handler leaves the answer for later: a host may
  * survive its own stack's overflow (by siglongjmp), but not one in the middle of an action.
  */
-#define HANDLER_ROOM 4096
+#define HANDLER_ROOM 8192
 /* A handshake that takes so long is reported, once. */
 #define STALL_NS ((uint64_t)10 * 1000000000)
 
@@ -95,7 +95,7 @@ answer_with_sp(void *arg, uintptr_t sp)
 
     if (epoch == ahalf_load_relaxed(&m->answered))
         return;
-    if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
+    if (UNLIKELY((sp < m->stack_lo || sp >= m->stack_hi) && !m->precise))
         gcrt_fatal("a thread answers a handshake on a stack that is not its own");
     start = act(m, epoch, sp, true);
     if (LIKELY(!hold))
@@ -156,7 +156,7 @@ gcrt_handshake_signal(int signal)
     int saved = errno, cancel;
 
     (void)signal;
-    if (m == NULL || gc_impl_self.critical || m->block_depth != 0
+    if (m == NULL || m->precise || gc_impl_self.critical || m->block_depth != 0
             || __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) == 0)
         return;
     if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
@@ -276,7 +276,7 @@ nudge_silent(struct gc_heap *heap, unsigned epoch)
 
     gcrt_lock_acquire(&r->lock);
     RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node)
-        if (ahalf_load_acquire(&m->answered) != epoch) /* pairs: handshake.answer */
+        if (!m->precise && ahalf_load_acquire(&m->answered) != epoch) /* handshake.answer */
             send_nudge(m);
     gcrt_lock_release(&r->lock);
 }
@@ -316,7 +316,7 @@ handshake(struct gc_heap *heap, enum action action, bool holding)
         if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {
             reported = true;
             gcrt_warn("%u threads have not answered a handshake for 10 s; does one block "
-                      "signal %d?", pending, hs->signal);
+                      "signal %d, or a precise one call nothing?", pending, hs->signal);
         }
     }
     timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);

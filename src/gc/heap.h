@@ -193,6 +193,13 @@ struct gc_heap {
     void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);
 };
 
+/* Is a pointer one past the end of an object none to it, wherever it lies? */
+static inline bool
+heap_is_exact(const struct gc_heap *heap)
+{
+    return heap->options.precise_stacks != 0;
+}
+
 /* Do its cycles hold the mutators while they mark? */
 static inline bool
 heap_stops(const struct gc_heap *heap)

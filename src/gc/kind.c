@@ -115,6 +115,8 @@ fields_complaint(const gc_type *type)
 {
     uint64_t end = 0;
 
+    if (type->flags & GC_IMPL_TAGGED && (type->form != GC_FORM_FIELDS || type->elem == NULL))
+        return "is tagged but names no gc_decode, or is flexible";
     if (type->nfields == 0 && type->form == GC_FORM_FIELDS)
         return "has no pointer field (use a noscan type)";
     for (size_t i = 0; i < type->nfields; i++) {
@@ -202,7 +204,9 @@ layout_of_fields(const gc_type *type, bool single)
 {
     struct layout l = { .elem_bytes = type->size, .mask = type->mask, .type = type };
 
-    if (type->size > 64 * WORD)
+    if (type->flags & GC_IMPL_TAGGED)
+        l.how = SCAN_TAGGED;
+    else if (type->size > 64 * WORD)
         l.how = SCAN_FIELDS;
     else if (single)
         l.how = SCAN_ONE;
@@ -347,7 +351,8 @@ type_of_spec(const gc_type_spec *spec, const gc_field *sorted)
                                                    : mask_of(sorted, spec->nfields),
         .fields = sorted,
         .trace = spec->trace,
-        .elem = spec->elem,
+        .flags = spec->decode == NULL ? 0 : GC_IMPL_TAGGED,
+        .elem = spec->decode == NULL ? spec->elem : (const gc_type *)(const void *)spec->decode,
         .tail = (uint32_t)spec->tail,
         .magic = GC_IMPL_TYPE_MAGIC,
     };
@@ -359,16 +364,21 @@ keep_type(struct gc_heap *heap, const gc_type *type)
 {
     size_t name_bytes = strlen(type->name) + 1;
     size_t field_bytes = type->nfields * sizeof(gc_field);
+    const gc_decode *decode = type_decode(type);
+    size_t decode_bytes = decode == NULL ? 0 : sizeof(*decode);
     struct gc_type *t;
     char *rest;
 
     critical_enter(); /* a handshake may take locks of a lower rank */
-    t = gcrt_persist_alloc(&heap->persist, sizeof(*t) + field_bytes + name_bytes);
+    t = gcrt_persist_alloc(&heap->persist, sizeof(*t) + decode_bytes + field_bytes + name_bytes);
     critical_leave();
     if (t == NULL)
         return NULL;
     rest = (char *)(t + 1);
     *t = *type;
+    if (decode != NULL)
+        t->elem = memcpy(rest, decode, decode_bytes);
+    rest += decode_bytes;
     t->fields = memcpy(rest, type->fields, field_bytes);
     t->name = memcpy(rest + field_bytes, type->name, name_bytes);
     return t;
@@ -382,6 +392,8 @@ spec_complaint(const gc_type_spec *spec)
         return "size, tail or nfields is too large";
     if ((unsigned)spec->form > GC_FORM_FLEX)
         return "form is unknown";
+    if (spec->decode != NULL && spec->form != GC_FORM_FIELDS)
+        return "decode is given but form is not GC_FORM_FIELDS";
     if (spec->nfields != 0 && spec->fields == NULL)
         return "fields is NULL but nfields is not 0";
     return NULL;

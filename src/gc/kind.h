@@ -21,6 +21,7 @@ enum scan_how {
     SCAN_ONE,    /* one element: the words in mask */
     SCAN_TILED,  /* elements until the slot's end: mask each */
     SCAN_FIELDS, /* elements too long for a mask: the type's fields */
+    SCAN_TAGGED, /* elements until the slot's end: the type's fields, decoded */
     SCAN_FLEX,   /* the type's fields once, then `tail` tiled from type->tail on */
     SCAN_TRACE   /* the type's function */
 };
@@ -56,6 +57,13 @@ const char *gcrt_type_complaint(const gc_type *type);
  */
 struct kind *gcrt_kind_get(struct gc_heap *heap, uintptr_t key, const gc_type *type,
         unsigned sizeclass, bool single);
+
+/* How the words of its fields are read; NULL: they are pointers. */
+static inline const gc_decode *
+type_decode(const gc_type *type)
+{
+    return type->flags & GC_IMPL_TAGGED ? (const gc_decode *)(const void *)type->elem : NULL;
+}
 
 static inline uintptr_t
 kind_key(const gc_type *type, unsigned sizeclass)

@@ -189,6 +189,7 @@ alloc_large(struct gcrt_mutator *m, const struct request *req)
     critical_enter();
     s = take_large(m, req);
     p = s == NULL ? NULL : (void *)span_start(&m->heap->mheap, s);
+    m->own.result = p;
     critical_leave();
     if (p == NULL)
         return NULL;
@@ -222,6 +223,7 @@ try_once(struct gcrt_mutator *m, const struct request *req)
         p = take_tiny(m, req->bytes);
     else
         p = take_slot(m, small_key(req, sizeclass), req, sizeclass);
+    m->own.result = p; /* the caller's stack need not be scanned */
     critical_leave();
     return p;
 }
@@ -269,7 +271,9 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     p = try_once(m, req);
     if (UNLIKELY(p == NULL))
         p = retry(m, req);
-    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL)
-        return gcrt_wbcheck_born(m, p, req->site) ? p : NULL;
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL
+            && !gcrt_wbcheck_born(m, p, req->site))
+        p = NULL;
+    m->own.result = NULL;
     return p;
 }

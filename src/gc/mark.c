@@ -84,8 +84,9 @@ gcrt_mark_word(struct marker *mk, uintptr_t word)
 static void
 mark_ambiguous(struct marker *mk, uintptr_t word)
 {
-    gcrt_mark_word(mk, word);
-    gcrt_mark_word(mk, word - 1);
+    gcrt_mark_word(mk, word & ~RAW_EXACT);
+    if ((word & RAW_EXACT) == 0)
+        gcrt_mark_word(mk, word - 1);
 }
 
 /* Resolves one raw buffer; the number of its words, 0 if there is none. */
@@ -215,6 +216,53 @@ gc_trace(gc_tracer *tracer, const void *obj)
     mk->nbatch = append(mk, mk->nbatch, (uintptr_t)obj);
 }
 
+RACY_READER void
+gc_trace_words(gc_tracer *tracer, const void *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        gc_trace(tracer, (const void *)RACY_READ((uintptr_t)words + i * WORD));
+}
+
+RACY_READER void
+gc_trace_tagged(gc_tracer *tracer, const gc_decode *decode, const void *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uintptr_t word = gc_decode_word(decode, RACY_READ((uintptr_t)words + i * WORD));
+
+        if (word != 0)
+            gc_trace(tracer, (const void *)word);
+    }
+}
+
+/* ---- parts of objects ---- */
+
+RACY_READER static void
+scan_tagged_words(struct marker *mk, const gc_decode *decode, uintptr_t from, uintptr_t to)
+{
+    while (from < to) {
+        uintptr_t stop = from + min_size(to - from, 64 * WORD);
+        uint32_t n;
+
+        make_room(mk, 64);
+        n = mk->nbatch;
+        for (; from < stop; from += WORD)
+            n = append(mk, n, gc_decode_word(decode, RACY_READ(from)));
+        mk->nbatch = n;
+    }
+}
+
+static void
+scan_tagged(struct marker *mk, uintptr_t object, const gc_type *type)
+{
+    const gc_decode *decode = type_decode(type);
+
+    for (size_t i = 0; i < type->nfields; i++) {
+        uintptr_t from = object + type->fields[i].offset;
+
+        scan_tagged_words(mk, decode, from, from + type->fields[i].bytes);
+    }
+}
+
 /*
  * Elements of a tiled region that start in [from, to); origin is element 0, bytes the
  * region's end.  A last incomplete element is padding, and zero.
@@ -226,10 +274,12 @@ scan_tiled(struct marker *mk, const struct layout *l, uintptr_t origin, uintptr_
     uintptr_t at = origin + (from - origin + l->elem_bytes - 1) / l->elem_bytes * l->elem_bytes;
 
     for (; at < to && at + l->elem_bytes <= end; at += l->elem_bytes)
-        if (l->how == SCAN_FIELDS)
+        if (l->how == SCAN_TILED)
+            scan_mask(mk, at, l->mask);
+        else if (l->how == SCAN_FIELDS)
             scan_fields(mk, at, l->type);
         else
-            scan_mask(mk, at, l->mask);
+            scan_tagged(mk, at, l->type);
 }
 
 /* The part [from, to) of a region that starts at origin and ends at end. */
@@ -249,6 +299,7 @@ scan_region(struct marker *mk, const struct layout *l, uintptr_t origin, uintptr
         break;
     case SCAN_TILED:
     case SCAN_FIELDS:
+    case SCAN_TAGGED:
         scan_tiled(mk, l, origin, end, from, to);
         break;
     case SCAN_TRACE:

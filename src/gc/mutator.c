@@ -176,7 +176,7 @@ drop_record(struct gc_heap *heap, struct gcrt_mutator *m)
  * know the thread here: in a critical section that could wait for a thread that forks.
  */
 static gc_status
-prepare(struct gc_heap *heap, struct gcrt_mutator *m)
+prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
 {
     int error;
 
@@ -186,6 +186,7 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m)
     m->self = &gc_impl_self;
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
+    m->precise = precise;
     m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
     ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
     error = gcrt_os_stack_bounds(&heap->os, &m->stack_lo, &m->stack_hi);
@@ -239,7 +240,7 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
 }
 
 gc_status
-gcrt_mutator_attach(struct gc_heap *heap)
+gcrt_mutator_attach(struct gc_heap *heap, bool precise)
 {
     struct gcrt_mutator *m;
     gc_status status;
@@ -249,7 +250,7 @@ gcrt_mutator_attach(struct gc_heap *heap)
     m = new_record(heap);
     if (m == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for the thread's record");
-    status = prepare(heap, m);
+    status = prepare(heap, m, precise);
     if (status != GC_OK) {
         drop_record(heap, m);
         return status;
@@ -306,6 +307,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     gcrt_mcache_flush(&p->cache, barrier_state(&gc_impl_self) != BARRIER_OFF);
     ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os, CHAOS_DETACH);
+    gcrt_own_drop(m);
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
@@ -418,14 +420,15 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
         m->block_depth++;
         return;
     }
-    if (UNLIKELY(sp < m->stack_lo || sp >= m->stack_hi))
+    if (UNLIKELY((sp < m->stack_lo || sp >= m->stack_hi) && !m->precise))
         gcrt_fatal("gc_block_enter: on a stack that is not the thread's own");
     critical_set();
     m->block_depth = 1;
     for (size_t i = 0; i < CALLEE_SAVED; i++)
         m->regs[i] = regs[i];
     m->sp = sp;
-    copy_window(m, sp);
+    if (!m->precise)
+        copy_window(m, sp);
     gcrt_mutator_hide_runs(m);
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
     chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);

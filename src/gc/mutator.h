@@ -17,6 +17,7 @@
 #include "gc/fork.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
+#include "gc/own.h"
 
 #include <gcrt/thread.h>
 
@@ -35,6 +36,7 @@ struct gcrt_mutator {
     ahalf answered;              /* atomic: newest one answered; pairs: handshake.answer */
     int tid;                     /* const while attached */
     uint32_t block_depth;        /* owner: nested blocking regions */
+    bool precise;                /* const while attached: its stack is not scanned */
     uint32_t barrier_slots;      /* const: BARRIER_SLOTS, 2 in tiny mode */
 
     uintptr_t stack_lo, stack_hi; /* const while attached */
@@ -46,6 +48,7 @@ struct gcrt_mutator {
     uint32_t nbarrier;            /* owner: words in the barrier buffer */
     uintptr_t barrier[BARRIER_SLOTS];
     struct marker marker;         /* owner */
+    struct own own;               /* owner: roots of its own */
     bool over_goal;               /* owner: the heap was above its goal at the last run */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
 
@@ -56,7 +59,7 @@ struct gcrt_mutator {
 bool gcrt_registry_init(struct gc_heap *heap);
 void gcrt_registry_finish(struct gc_heap *heap);
 
-gc_status gcrt_mutator_attach(struct gc_heap *heap);
+gc_status gcrt_mutator_attach(struct gc_heap *heap, bool precise);
 /* The calling thread's mutator, which is inside, leaves its heap. */
 void gcrt_mutator_detach(struct gcrt_mutator *m);
 

@@ -66,17 +66,8 @@ each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), v
         fn(arg, RACY_READ(from));
 }
 
-static void
-each_locked(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word), void *arg)
-{
-    for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next)
-        each_word(r->start, r->end, fn, arg);
-    for (const struct handle_chunk *c = heap->roots.chunks; c != NULL; c = c->next)
-        for (size_t i = 0; i < CHUNK_HANDLES; i++)
-            fn(arg, slot_load(&c->handles[i].object));
-}
 
-/* On purpose not each_locked: what that leaves out must show. */
+/* On purpose not what collects them: what that leaves out must show. */
 RACY_READER void
 gcrt_roots_visit(struct gc_heap *heap,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg)
@@ -99,6 +90,7 @@ gcrt_roots_visit(struct gc_heap *heap,
 struct collecting {
     struct gc_heap *heap;
     struct workbuf *buffer;
+    uintptr_t exact; /* RAW_EXACT or 0 */
     size_t bytes;
 };
 
@@ -114,7 +106,7 @@ collect_word(void *arg, uintptr_t word)
         return; /* one past the end of the last object counts too */
     if (c->buffer == NULL)
         c->buffer = gcrt_work_take_empty(w);
-    c->buffer->slot[c->buffer->n++] = word;
+    c->buffer->slot[c->buffer->n++] = word | c->exact;
     if (c->buffer->n == w->slots) {
         gcrt_work_push_raw(w, c->buffer);
         c->buffer = NULL;
@@ -124,10 +116,15 @@ collect_word(void *arg, uintptr_t word)
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
-    struct collecting c = { .heap = heap };
+    struct collecting c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
 
     gcrt_lock_acquire(&heap->roots.lock);
-    each_locked(heap, collect_word, &c);
+    for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next)
+        each_word(r->start, r->end, collect_word, &c);
+    c.exact = RAW_EXACT;
+    for (const struct handle_chunk *h = heap->roots.chunks; h != NULL; h = h->next)
+        for (size_t i = 0; i < CHUNK_HANDLES; i++)
+            collect_word(&c, slot_load(&h->handles[i].object));
     gcrt_lock_release(&heap->roots.lock);
     if (c.buffer != NULL)
         gcrt_work_push_raw(&heap->work, c.buffer);
@@ -297,7 +294,7 @@ gc_handle_new(void *obj)
 
     critical_enter();
     handle = take_handle(m->heap);
-    critical_leave();
+    critical_clear(); /* no poll: obj has no other root, perhaps */
     if (handle != NULL)
         gcrt_barrier_root_store(m->heap, &handle->object, (uintptr_t)obj);
     else

@@ -133,12 +133,21 @@ reach_range(struct search *s, uintptr_t from, uintptr_t to)
         gcrt_search_word(s, RACY_READ(from), from, FROM_STACK);
 }
 
+static void
+reach_own(void *arg, uintptr_t word, uintptr_t at)
+{
+    gcrt_search_word(arg, word, at, FROM_STACK);
+}
+
 void
 gcrt_search_stacks(struct search *s)
 {
     struct gcrt_mutator *m;
 
     RCU_LIST_EACH(struct gcrt_mutator, m, &s->walk.marker.heap->registry.mutators, node) {
+        gcrt_own_visit(m, reach_own, s);
+        if (m->precise)
+            continue;
         if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
             reach_range(s, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
             reach_range(s, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
@@ -206,7 +215,13 @@ append_stack_word(char *text, size_t n, uintptr_t at, const struct gc_heap *heap
             append(text, n, "the stack of thread %d, as it entered a blocking region\n", m->tid);
         else if (at - m->stack_lo < m->stack_hi - m->stack_lo)
             append(text, n, "the stack of thread %d, word at %#lx\n", m->tid, (unsigned long)at);
+        else if (at == (uintptr_t)m)
+            append(text, n, "a root callback of thread %d\n", m->tid);
+        else
+            continue;
+        return;
     }
+    append(text, n, "a local of some thread, %#lx\n", (unsigned long)at);
 }
 
 static void

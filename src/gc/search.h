@@ -12,6 +12,7 @@
 
 /* A word that a mutator's scan saw (checkmark.h). */
 struct stack_word {
+    bool exact; /* said by the host, not found on a stack */
     uintptr_t word;
     uintptr_t at; /* where it lay */
     int tid;      /* whose stack */

@@ -49,20 +49,39 @@ collect_range(struct collector *c, uintptr_t from, uintptr_t to)
     }
 }
 
+/* What the host says itself is meant as it is. */
+static void
+collect_own(void *arg, uintptr_t word, uintptr_t at)
+{
+    struct collector *c = arg;
+
+    (void)at;
+    if (mheap_contains(&c->heap->mheap, word))
+        collect_word(c, word | RAW_EXACT);
+}
+
+static size_t
+collect_stack(struct collector *c, const struct gcrt_mutator *m, uintptr_t from)
+{
+    if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
+        collect_range(c, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
+        collect_range(c, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
+    }
+    collect_range(c, from, m->stack_hi);
+    return m->stack_hi - from;
+}
+
 size_t
 gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp)
 {
     struct collector c = { .heap = m->heap };
-    uintptr_t from = align_down(sp, WORD);
+    size_t bytes = gcrt_own_visit(m, collect_own, &c) * WORD;
 
-    if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
-        collect_range(&c, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
-        collect_range(&c, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
-    }
-    collect_range(&c, from, m->stack_hi);
+    if (!m->precise)
+        bytes += collect_stack(&c, m, align_down(sp, WORD));
     if (c.buffer != NULL)
         gcrt_work_push_raw(&m->heap->work, c.buffer);
-    return m->stack_hi - from;
+    return bytes;
 }
 
 NOINLINE void

@@ -5,8 +5,9 @@
 #include "gc/mutator.h"
 
 /*
- * Collects every word of m's stack from sp up, and of its saved registers if it is outside,
- * that could point into the heap, as raw work.  Returns the bytes looked at.
+ * Collects m's own roots and, unless it is precise, every word of its stack from sp up, and of
+ * its saved registers if it is outside, that could point into the heap, as raw work.  Returns
+ * the bytes looked at.
  */
 size_t gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp);
 

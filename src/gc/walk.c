@@ -54,12 +54,28 @@ walk_words(struct walk *w, uintptr_t from, uintptr_t to)
         w->edge(w, RACY_READ(from), from);
 }
 
+RACY_READER static void
+walk_tagged(struct walk *w, uintptr_t from, uintptr_t to, const gc_decode *d)
+{
+    for (; from + WORD <= to; from += WORD) {
+        uintptr_t word = RACY_READ(from);
+
+        if ((word & d->mask) == d->value)
+            w->edge(w, word & d->keep, from);
+    }
+}
+
 static void
 walk_fields(struct walk *w, uintptr_t at, const gc_type *type)
 {
-    for (size_t i = 0; i < type->nfields; i++)
-        walk_words(w, at + type->fields[i].offset,
-                at + type->fields[i].offset + type->fields[i].bytes);
+    for (size_t i = 0; i < type->nfields; i++) {
+        uintptr_t from = at + type->fields[i].offset, to = from + type->fields[i].bytes;
+
+        if (type->flags & GC_IMPL_TAGGED)
+            walk_tagged(w, from, to, type_decode(type));
+        else
+            walk_words(w, from, to);
+    }
 }
 
 /* Elements from `at` on; a last one that is not whole is padding. */

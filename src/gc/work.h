@@ -17,6 +17,9 @@
 #include "alloc/base/atomic.h"
 #include "alloc/os/os.h"
 
+/* On a raw word: it means the object that it points into, not the one before. */
+#define RAW_EXACT ((uintptr_t)1 << 63)
+
 #define WORK_STACKS   65 /* mutators, and up to 64 workers */
 #define WORKBUF_SLOTS 255
 

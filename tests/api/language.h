@@ -36,6 +36,12 @@ struct language_plain {
     struct language_leaf *items[];
 };
 
+struct language_word {
+    uint64_t bits;
+};
+
+static const gc_decode language_decode = { 1, 1, ~(uint64_t)1 };
+
 static void
 language_trace(const void *obj, size_t bytes, gc_tracer *tracer)
 {
@@ -49,6 +55,8 @@ GC_TYPE_CONSERVATIVE(loose_type, struct language_node);
 GC_TYPE_TRACED(traced_type, struct language_node, language_trace);
 GC_TYPE_FLEX(blob_type, struct language_blob, items, gc_pointer_type, owner);
 GC_TYPE_FLEX_PLAIN(plain_type, struct language_plain, items, gc_pointer_type);
+
+GC_TYPE_TAGGED(tagged_type, struct language_word, language_decode, bits);
 
 static struct language_node *language_global;
 
@@ -101,6 +109,22 @@ language_stores(void)
 }
 
 static int
+language_precise(void)
+{
+    struct language_word *word = NULL;
+    struct language_node *node = NULL;
+    GC_FRAME(word, node);
+
+    word = (struct language_word *)gc_alloc(&tagged_type);
+    node = (struct language_node *)gc_alloc(&node_type);
+    gc_write_word(&language_decode, &word->bits, (uintptr_t)node | 1);
+    EXPECT(gc_decode_word(&language_decode, word->bits) == (uintptr_t)node);
+    EXPECT(gc_decode_word(&language_decode, 42) == 0);
+    GC_FRAME_END;
+    return 0;
+}
+
+static int
 language_survival(void)
 {
     char *text = gc_strdup("still here");
@@ -127,7 +151,8 @@ language_test(void)
         return 1;
     }
     EXPECT(gc_root_add(&language_global, sizeof(language_global)) == GC_OK);
-    failed = language_types() || language_stores() || language_survival();
+    failed = language_types() || language_stores() || language_precise()
+        || language_survival();
     gc_root_remove(&language_global);
     gc_shutdown();
     return failed;

@@ -432,6 +432,29 @@ do_rest(struct player *pl)
     (void)oracle_walk(pl->world);
 }
 
+/* A precise player's registers, but not the junk. */
+static void
+report_registers(gc_tracer *tracer, void *arg)
+{
+    const struct player *pl = arg;
+
+    gc_trace_words(tracer, (const void *)(uintptr_t)pl->registers,
+            pl->world->program->nregisters);
+}
+
+static void
+attach(struct player *pl)
+{
+    bool precise = pl->world->program->precise;
+    gc_status status = precise ? gc_thread_attach_precise(pl->world->heap)
+                               : gc_thread_attach(pl->world->heap);
+
+    if (status == GC_OK && precise)
+        status = gc_root_callback(report_registers, pl);
+    if (status != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+}
+
 /* While it is detached it has no registers, and moves objects between its handles. */
 static void
 do_detach(struct player *pl, const struct op *op)
@@ -448,8 +471,7 @@ do_detach(struct player *pl, const struct op *op)
             gc_handle_set(from, NULL);
     }
     sched_yield_now();
-    if (gc_thread_attach(pl->world->heap) != GC_OK)
-        sched_fail("attach: %s", gc_last_error());
+    attach(pl);
 }
 
 /* ---- running ---- */
@@ -570,9 +592,8 @@ player_main(void *arg)
     const struct program *p = pl->world->program;
     void *volatile registers[REGISTERS + 1] = { NULL }; /* the last one is junk */
 
-    if (gc_thread_attach(pl->world->heap) != GC_OK)
-        sched_fail("attach: %s", gc_last_error());
     pl->registers = registers;
+    attach(pl);
     for (unsigned k = 0; k < p->nops[pl->index]; k++) {
         if (p->ops[pl->index][k].code == OP_NONE)
             continue;
@@ -605,6 +626,7 @@ create_heap(struct world *w)
     opt.debug_stress = p->stress;
     opt.debug_clobberfree = 1;
     opt.debug_chaos = 1;
+    opt.precise_stacks = p->precise;
     if (p->stw)
         opt.mode = GC_MODE_STW;
     if (gc_heap_create(&opt, &w->heap) != GC_OK)

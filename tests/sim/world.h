@@ -65,6 +65,7 @@ struct program {
     uint32_t stress;
     int64_t gogc;
     bool stw;  /* cycles hold the mutators, which store plainly */
+    bool precise; /* only registers keep objects alive, whatever is on the stack */
     bool junk; /* a dropped pointer stays on the stack, where nobody means it */
     unsigned nops[PLAYERS_MAX];
     struct op ops[PLAYERS_MAX][OPS_MAX];

@@ -23,6 +23,7 @@
 #include "family.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <sched.h>
 #include <string.h>
 
@@ -78,6 +79,7 @@ static void *global_roots[GLOBALS]; /* registered; entry i under globals[i].lock
 static pthread_barrier_t gate;
 static int pausing, stopping; /* atomic: flags that mutators poll */
 static int gogc_given;        /* const once mutators run */
+static bool is_precise;       /* the same: no stack is scanned */
 static uint64_t child_allocs, child_steps, child_checks; /* atomic: adds */
 
 static int
@@ -161,7 +163,7 @@ stack_word(struct mutator *m, const struct holding *held, char *root)
     case ANCHOR_INTERIOR:
         return root + t_below(&m->player.rng, node->bytes);
     case ANCHOR_END:
-        return root + node->bytes;
+        return is_precise ? root : root + node->bytes; /* frames are exact */
     default:
         return root;
     }
@@ -291,8 +293,9 @@ do_drop(struct mutator *m, size_t i)
 static void
 do_create(struct mutator *m, size_t i)
 {
-    void *root;
+    void *root = NULL;
     struct family *family = family_new(m, &root);
+    GC_FRAME(root);
 
     noise(m);
     take(m, i, family, root);
@@ -307,6 +310,7 @@ do_rehang(struct mutator *m, size_t i)
     void *cell[3] = { NULL, NULL, NULL };
     gc_handle *handle = NULL;
     uint64_t way = t_below(&m->player.rng, 3);
+    GC_FRAME(root);
 
     if (way == 1) {
         T_OK(gc_root_add(cell, sizeof cell));
@@ -351,18 +355,23 @@ do_detach(struct mutator *m)
 
 /* ---- globals ---- */
 
+/* No signal interrupts a precise thread that waits, and the other one may wait for it. */
+static void
+lock(pthread_mutex_t *mutex, bool outside)
+{
+    if (outside)
+        gc_block_enter();
+    (void)pthread_mutex_lock(mutex);
+    if (outside)
+        gc_block_leave();
+}
+
 static size_t
 lock_any(struct mutator *m)
 {
     size_t j = (size_t)t_below(&m->player.rng, GLOBALS);
 
-    if (t_below(&m->player.rng, 2)) {
-        (void)pthread_mutex_lock(&globals[j].lock);
-        return j;
-    }
-    gc_block_enter();
-    (void)pthread_mutex_lock(&globals[j].lock);
-    gc_block_leave();
+    lock(&globals[j].lock, is_precise || t_below(&m->player.rng, 2) == 0);
     return j;
 }
 
@@ -380,7 +389,8 @@ do_global(struct mutator *m, size_t i)
     size_t j = lock_any(m);
     struct global *global = &globals[j];
     struct family *family = global->family;
-    void *root;
+    void *root = NULL;
+    GC_FRAME(root);
 
     if (family == NULL && m->held[i].family != NULL) {
         family = m->held[i].family;
@@ -410,12 +420,13 @@ do_global_swap(struct mutator *m)
     size_t b = (size_t)t_below(&m->player.rng, GLOBALS);
     size_t low = a < b ? a : b, high = a < b ? b : a;
     struct family *family;
-    void *x, *y;
+    void *x = NULL, *y = NULL;
+    GC_FRAME(x, y);
 
     if (a == b)
         return;
-    (void)pthread_mutex_lock(&globals[low].lock);
-    (void)pthread_mutex_lock(&globals[high].lock);
+    lock(&globals[low].lock, is_precise);
+    lock(&globals[high].lock, is_precise);
     x = gc_exchange(&global_roots[a], NULL);
     noise(m);
     y = gc_exchange(&global_roots[b], x);
@@ -435,6 +446,7 @@ do_borrow(struct mutator *m)
     struct family *family = globals[j].family;
     struct node node = { .used = 0 };
     void *held = NULL;
+    GC_FRAME(held);
 
     if (family != NULL) {
         node = family->nodes[t_below(&m->player.rng, FAMILY_NODES)];
@@ -475,6 +487,7 @@ child_main(void *arg)
     struct mutator me = { .player = { .rng = parcel->rng, .serial = parcel->rng } };
     struct family *family = (struct family *)parcel->family;
     void *volatile root = parcel->root;
+    GC_FRAME(root);
 
     arg = parcel = NULL;
     T_CHECK(root == family_root(family), "the new thread's argument leads to %p, not %p",
@@ -495,7 +508,7 @@ join_child(struct mutator *m)
 {
     if (!m->has_child)
         return;
-    if (t_below(&m->player.rng, 2))
+    if (t_below(&m->player.rng, 2) && !is_precise)
         (void)pthread_join(m->child, NULL);
     else
         GC_BLOCKING { (void)pthread_join(m->child, NULL); }
@@ -505,7 +518,8 @@ join_child(struct mutator *m)
 static void
 do_spawn(struct mutator *m, size_t i)
 {
-    struct parcel *parcel;
+    struct parcel *parcel = NULL;
+    GC_FRAME(parcel);
 
     join_child(m);
     parcel = gc_alloc(&parcel_type);
@@ -551,7 +565,7 @@ do_something(struct mutator *m)
 static void
 wait_at_gate(struct mutator *m)
 {
-    uint64_t way = t_below(&m->player.rng, 2);
+    uint64_t way = is_precise ? 0 : t_below(&m->player.rng, 2);
 
     t_wipe_stack();
     t_wipe_registers();
@@ -568,6 +582,7 @@ mutator_main(void *arg)
 {
     struct mutator *m = arg;
     void *volatile stack[HELD] = { NULL };
+    GC_FRAME(stack);
 
     if (gc_thread_heap() == NULL)
         T_OK(gc_thread_attach(NULL));
@@ -621,11 +636,12 @@ check_everything(struct census *census, struct player *player)
 /*
  * Stale words on stacks may keep some dead objects: each mutator's dead frames and spill
  * slots are good for a few families at most, whatever was allocated since the last check.
+ * Without stacks nothing is left.
  */
 static void
 check_reclaimed(const struct census *census, uint64_t *excess_max)
 {
-    uint64_t allowed = nmutators * 4 * FAMILY_NODES, excess;
+    uint64_t allowed = is_precise ? 0 : nmutators * 4 * FAMILY_NODES, excess;
     gc_stats stats;
 
     gc_stats_read(NULL, &stats);
@@ -649,7 +665,7 @@ quiesce(struct player *player, uint64_t *excess_max)
     struct census before, after;
 
     __atomic_store_n(&pausing, 1, __ATOMIC_RELEASE);
-    (void)pthread_barrier_wait(&gate);
+    GC_BLOCKING { (void)pthread_barrier_wait(&gate); }
     check_everything(&before, player);
     t_collect_twice(NULL);
     check_reclaimed(&before, excess_max);
@@ -657,7 +673,7 @@ quiesce(struct player *player, uint64_t *excess_max)
     T_CHECK(before.objects == after.objects, "the shadow changed while all threads wait");
     t_verify(NULL);
     __atomic_store_n(&pausing, 0, __ATOMIC_RELEASE);
-    (void)pthread_barrier_wait(&gate);
+    GC_BLOCKING { (void)pthread_barrier_wait(&gate); }
 }
 
 static void
@@ -726,13 +742,13 @@ run(uint64_t until_ms, unsigned round_ms)
     uint64_t excess_max = 0, rounds = 0;
 
     while (t_now_ms() < until_ms) {
-        t_sleep_us(round_ms * 1000);
+        GC_BLOCKING { t_sleep_us(round_ms * 1000); }
         quiesce(&player, &excess_max);
         rounds++;
     }
     __atomic_store_n(&stopping, 1, __ATOMIC_RELEASE);
     for (size_t k = 0; k < nmutators; k++)
-        (void)pthread_join(mutators[k].thread, NULL);
+        GC_BLOCKING { (void)pthread_join(mutators[k].thread, NULL); }
     drop_globals();
     t_collect_twice(NULL);
     t_verify(NULL);
@@ -755,6 +771,7 @@ main(int argc, char **argv)
     T_CHECK(nmutators >= 1 && nmutators <= MUTATORS_MAX, "mutators=1..%d", MUTATORS_MAX);
     t_options(&opt);
     gogc_given = t_arg("gogc", -2) != -2;
+    is_precise = t_arg("precise", 0) != 0;
     T_OK(gc_init(&opt));
     node_types_create(NULL);
     T_OK(gc_root_add(global_roots, sizeof global_roots));

@@ -241,6 +241,7 @@ step_grow(struct family *family, struct player *player, void (*noise)(void *), v
         return;
     node = &family->nodes[entry];
     p = node_create(node, player, t_below(&player->rng, 3) != 0);
+    GC_FRAME(p);
     for (uint64_t i = t_below(&player->rng, 4); i > 0; i--) {
         int64_t slot = node_any_slot(node, &player->rng);
         uint32_t target = any_node(family, player), offset;
@@ -305,6 +306,7 @@ step_move(struct family *family, struct player *player, void (*noise)(void *), v
     if (from == NULL)
         return;
     held = node_load(from, edge.word);
+    GC_FRAME(held);
     T_CHECK(held == edge_value(family, &edge), "slot %u holds %p, not %p", edge.word, held,
             edge_value(family, &edge));
     store(player, node_slot(from, edge.word), held, NULL, family_root(family));
@@ -331,6 +333,8 @@ step_swap(struct family *family, struct player *player)
     if (one == NULL || two == NULL || (one == two && a.word == b.word))
         return;
     x = node_load(one, a.word);
+    y = NULL;
+    GC_FRAME(x, y);
     y = gc_exchange(node_slot(two, b.word), x);
     t_store(node_slot(one, a.word), y);
     T_CHECK(y == edge_value(family, &b), "swap found %p, not %p", y,
@@ -412,6 +416,7 @@ step_regrow(struct family *family, struct player *player)
         return NULL;
     node = &family->nodes[entry];
     p = gc_alloc_array(&gc_pointer_type, n * 2);
+    GC_FRAME(p);
     *node = (struct node){ .hidden = t_hide(p), .serial = ++player->serial,
         .bytes = n * 16, .usable = gc_usable_size(p), .kind = NODE_PTRS, .used = 1 };
     t_copy(&gc_pointer_type, p, node_slot(old, 0), n);

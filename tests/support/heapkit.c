@@ -29,6 +29,7 @@ t_options(gc_options *opt)
     opt->debug_chaos = (uint64_t)t_arg("chaos", 0);
     opt->debug_tiny = (int)t_arg("tiny", 0);
     opt->debug_wbcheck = (int)t_arg("wbcheck", 0);
+    opt->precise_stacks = (int)t_arg("precise", 0);
     if (t_arg("stw", 0))
         opt->mode = GC_MODE_STW;
 }

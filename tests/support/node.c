@@ -314,6 +314,7 @@ node_create(struct node *node, struct player *player, int slots)
     node->kind = (uint8_t)pick_kind(&player->rng, slots);
     node->serial = ++player->serial;
     p = allocate(node, bytes, player);
+    GC_FRAME(p);
     node->usable = node->kind == NODE_TINY ? node->bytes : gc_usable_size(p);
     node->hidden = t_hide(p);
     node->used = 1;

@@ -127,6 +127,53 @@ Test(barrier, bulk_stores_shade_every_word)
     end_by_hand();
 }
 
+/* ---- tagged words ---- */
+
+struct boxed {
+    uint64_t words[4];
+};
+
+static const gc_decode high_tag = { .mask = 0xffffull << 48, .value = 0xfffcull << 48,
+    .keep = (1ull << 48) - 1 };
+
+GC_TYPE_TAGGED(boxed_type, struct boxed, high_tag, words);
+
+static uint64_t
+box(const void *p)
+{
+    return 0xfffcull << 48 | (uintptr_t)p;
+}
+
+Test(barrier, tagged_words_are_shaded_as_what_they_mean)
+{
+    struct boxed *object, *from;
+    struct node *one, *two;
+
+    begin_by_hand();
+    object = gc_alloc(&boxed_type);
+    from = gc_alloc(&boxed_type);
+    one = gc_alloc(&node_type);
+    two = gc_alloc(&node_type);
+    gc_write_word(&high_tag, &object->words[0], box(one));
+    handshake(ACTION_BARRIER_ON);
+    gc_write_word(&high_tag, &object->words[0], box(two));
+    cr_expect_eq(object->words[0], box(two));
+    cr_expect_eq(count_buffered(one), 1);
+    cr_expect_eq(count_buffered(two), 1);
+    cr_expect_eq(self()->nbarrier, 2);
+    gc_write_word(&high_tag, &object->words[0], (uintptr_t)one);
+    cr_expect_eq(count_buffered(two), 2);
+    cr_expect_eq(self()->nbarrier, 3, "an address without the tag is a number");
+    from->words[3] = box(one);
+    self()->nbarrier = 0;
+    gc_copy(&boxed_type, object, from, 1);
+    cr_expect_eq(count_buffered(one), 1);
+    cr_expect_eq(self()->nbarrier, 1);
+    gc_clear(&boxed_type, object, 1);
+    cr_expect_eq(count_buffered(one), 2);
+    end_by_hand();
+}
+
 /* ---- the buffer ---- */
 
 Test(barrier, a_full_buffer_is_handed_over_and_not_marked_before_marking_is_open)
@@ -417,7 +464,8 @@ Test(barrier, a_handle_of_another_heap_is_not_shaded_for_the_own_one)
 
 #define WORDS 600 /* more than two buffers' worth */
 
-static struct gcrt_mutator fake; /* whose stack is an array */
+static struct gc_impl_thread fake_self;
+static struct gcrt_mutator fake = { .self = &fake_self }; /* whose stack is an array */
 
 static void
 expect_collected(const uintptr_t *words, size_t n, const char *what)
@@ -440,7 +488,8 @@ Test(barrier, a_scan_finds_every_word_of_a_stack)
     fake.heap = the_heap;
     fake.stack_hi = (uintptr_t)(stack + WORDS);
     ahalf_store_relaxed(&fake.state, MUTATOR_INSIDE);
-    cr_expect_eq(gcrt_stack_collect(&fake, (uintptr_t)stack), sizeof(stack));
+    cr_expect_eq(gcrt_stack_collect(&fake, (uintptr_t)stack), sizeof(stack) + WORD,
+            "and the word that a call returns");
     take_raw(&raw);
     cr_expect_eq(raw.n, WORDS);
     expect_collected(stack, WORDS, "stack");

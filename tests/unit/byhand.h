@@ -109,7 +109,7 @@ take_raw(struct raw_words *raw)
     raw->n = 0;
     while ((b = gcrt_work_pop_raw(&the_heap->work)) != NULL) {
         for (uint32_t i = 0; i < b->n && raw->n < RAW_MAX; i++)
-            raw->word[raw->n++] = b->slot[i];
+            raw->word[raw->n++] = b->slot[i] & ~RAW_EXACT;
         gcrt_work_put_empty(&the_heap->work, b);
     }
 }

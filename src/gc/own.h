@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_OWN_H
+#define GCRT_GC_OWN_H
+
+/*
+ * Roots that a mutator owns: frames of locals, cells of scopes, callbacks, and the object
+ * that a call is about to return.  They change with its own plain stores and are read in
+ * its handshakes.
+ */
+
+#include "alloc/base/base.h"
+
+#include <gcrt/precise.h>
+
+struct gcrt_mutator;
+
+#define LOCAL_CELLS 510
+
+struct local_chunk {
+    struct local_chunk *prev; /* owned */
+    void *cells[LOCAL_CELLS];
+};
+
+struct root_callback {
+    struct root_callback *next; /* owned */
+    gc_root_fn *fn;
+    void *arg; /* the host's */
+};
+
+/* Zeroed is valid and empty. */
+struct own {
+    struct local_chunk *chunk; /* owner: newest; owned */
+    struct local_chunk *spare; /* owner: an empty one, or NULL; owned */
+    uint32_t used;             /* owner: cells in use of the newest */
+    uint32_t depth;            /* owner: scopes entered */
+    struct root_callback *callbacks; /* owner: newest first; owned */
+    void *result;              /* owner: what a call is about to return, or NULL */
+};
+
+/*
+ * Calls fn for each word; at is where it lies, or the mutator for one that a callback
+ * reports.  The caller owns m.  Returns the number of words.
+ */
+size_t gcrt_own_visit(struct gcrt_mutator *m,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
+
+/* The mutator ends: its chunks and callbacks are freed. */
+void gcrt_own_drop(struct gcrt_mutator *m);
+
+#endif
