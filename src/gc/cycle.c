@@ -402,6 +402,7 @@ gcrt_cycles_init(struct gc_heap *heap)
     gcrt_lock_init(&c->lock, RANK_CYCLE);
     gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
     aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
+    aword_store_relaxed(&c->heap_min, heap->options.heap_min);
     gcrt_pace_publish_locked(heap);
     ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
     if (!gcrt_checkmark_init(heap)) {

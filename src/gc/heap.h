@@ -131,6 +131,7 @@ struct cycles {
     aword trigger;          /* atomic: heap->live that starts a cycle */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
+    aword heap_min;         /* atomic: bytes */
     struct pacer pacer;     /* lock */
     uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's end */
     ahalf verified;         /* futex: verifications done; pairs: verify.done */

@@ -66,6 +66,47 @@ gcrt_pace_publish_locked(struct gc_heap *heap)
     aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
 }
 
+/* No span waits for the sweep: between the last sweep's end and this cycle's H6. */
+static bool
+is_swept(const struct gc_heap *heap)
+{
+    enum phase phase = ahalf_load_acquire(&heap->cycles.phase);
+
+    return phase == PHASE_IDLE || phase == PHASE_STARTING || phase == PHASE_MARKING;
+}
+
+int64_t
+gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent)
+{
+    struct cycles *c = &heap->cycles;
+    int64_t old;
+
+    gcrt_lock_acquire(&c->lock);
+    old = (int64_t)aword_load_relaxed(&c->gogc);
+    aword_store_relaxed(&c->gogc, (uint64_t)percent);
+    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_pace_live(heap), is_swept(heap));
+    if (!c->pacer.in_cycle)
+        gcrt_pace_publish_locked(heap);
+    gcrt_lock_release(&c->lock);
+    return old;
+}
+
+uint64_t
+gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes)
+{
+    struct cycles *c = &heap->cycles;
+    uint64_t old;
+
+    gcrt_lock_acquire(&c->lock);
+    old = aword_load_relaxed(&c->heap_min);
+    aword_store_relaxed(&c->heap_min, bytes);
+    gcrt_pacer_set_heap_min(&c->pacer, bytes, gcrt_pace_live(heap), is_swept(heap));
+    if (!c->pacer.in_cycle)
+        gcrt_pace_publish_locked(heap);
+    gcrt_lock_release(&c->lock);
+    return old;
+}
+
 void
 gcrt_pace_start(struct cycle *cy)
 {

@@ -24,6 +24,13 @@ uint64_t gcrt_pace_live(const struct gc_heap *heap);
 /* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
 void gcrt_pace_publish_locked(struct gc_heap *heap);
 
+/*
+ * Settings, from any thread, critical; each returns the value before.  They take effect at
+ * once, but for the trigger while a cycle runs: its end brings the next one.
+ */
+int64_t gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent);
+uint64_t gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes);
+
 /* In the order of a cycle; all by the coordinator. */
 
 void gcrt_pace_start(struct cycle *cy);

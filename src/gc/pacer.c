@@ -194,6 +194,13 @@ gcrt_pacer_set_gogc(struct pacer *p, int64_t gogc, uint64_t heap_live, bool swep
 }
 
 void
+gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, bool swept)
+{
+    p->heap_min = bytes;
+    gcrt_pacer_commit(p, heap_live, swept);
+}
+
+void
 gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept)
 {
     double share = p->utilization_goal;

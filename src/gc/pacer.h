@@ -20,7 +20,8 @@
  *     commit(heap_live, false)         at once: goal and trigger of the next cycle
  *     commit(heap_live, true)          may follow when the sweep is complete
  *
- * set_gogc may come at any point between them.  docs/pacing.md explains the formulas.
+ * set_gogc and set_heap_min may come at any point between them.  docs/pacing.md explains
+ * the formulas.
  */
 
 #define PACER_NONE     UINT64_MAX /* a goal or trigger that is never reached */
@@ -90,6 +91,9 @@ void gcrt_pacer_init(struct pacer *p, int64_t gogc, uint64_t heap_min, unsigned 
 
 /* Changes GOGC (any negative value: off) and commits. */
 void gcrt_pacer_set_gogc(struct pacer *p, int64_t gogc, uint64_t heap_live, bool swept);
+
+/* Changes the lowest goal and commits. */
+void gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, bool swept);
 
 /* Recomputes goal and runway from the last cycle's findings and the settings. */
 void gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept);

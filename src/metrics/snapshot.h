@@ -36,7 +36,7 @@ struct snapshot {
 
     uint64_t cycles_automatic, cycles_forced, cycles_started;
     uint64_t gogc;        /* percent; UINT64_MAX: off */
-    uint64_t heap_goal, heap_live, heap_pacing, heap_trigger;
+    uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;
     uint64_t scan_heap, scan_stack, scan_globals;
     uint64_t last_gc_epoch_ns;
     uint64_t swept_spans, freed_spans;

@@ -19,10 +19,12 @@ enum {
     GO_GOGC,
     THREADS,
     KNOBS,
+    HEAP_MIN,
     NVARS
 };
 
-static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG"};
+static const char *const names[NVARS] = {
+        "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG", "GCRT_HEAPMIN"};
 
 #define TEXT_MAX 300
 
@@ -60,6 +62,29 @@ gogc(const char *text, gc_options *opt)
     if (!number(text, strlen(text), 2147483647, &n))
         return false;
     opt->gogc = (int64_t)n;
+    return true;
+}
+
+/* Bytes, or a number of one of the units, which are powers of 1024. */
+static bool
+heap_min(const char *text, gc_options *opt)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t len = strlen(text), n;
+    uint64_t value, scale = 1;
+
+    for (size_t i = 0; i < COUNT_OF(unit); i++, scale *= 1024) {
+        n = strlen(unit[i]);
+        if (len <= n || strcmp(text + len - n, unit[i]) != 0 || text[len - n - 1] > '9')
+            continue;
+        len -= n;
+        break;
+    }
+    if (text[len] == '\0')
+        scale = 1;
+    if (!number(text, len, UINT64_MAX / scale, &value))
+        return false;
+    opt->heap_min = (size_t)(value * scale);
     return true;
 }
 
@@ -109,6 +134,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_failfrom = n;
     else if (knob(item, len, "wbcheck", 1, &n))
         opt->debug_wbcheck = (int)n;
+    else if (knob(item, len, "gcpacertrace", 1, &n))
+        opt->debug_gcpacertrace = (int)n;
     else if (knob(item, len, "stw", 1, &n))
         opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
     else
@@ -138,6 +165,8 @@ reference(const char *const value[NVARS], gc_options *opt)
     gc_options_default(opt);
     if (value[which] != NULL && !gogc(value[which], opt))
         return names[which];
+    if (value[HEAP_MIN] != NULL && !heap_min(value[HEAP_MIN], opt))
+        return names[HEAP_MIN];
     if (value[THREADS] != NULL && !threads(value[THREADS], opt))
         return names[THREADS];
     if (value[KNOBS] != NULL && !debug(value[KNOBS], opt))
@@ -158,7 +187,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, oom) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_wbcheck) + sizeof(opt->debug_wbcheck);
+    from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 

@@ -18,7 +18,8 @@
 static void
 clean_environment(void)
 {
-    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG" };
+    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_THREADS",
+        "GCRT_DEBUG" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
@@ -50,7 +51,8 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
         && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
-        && a->debug_wbcheck == b->debug_wbcheck;
+        && a->debug_wbcheck == b->debug_wbcheck
+        && a->debug_gcpacertrace == b->debug_gcpacertrace;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -105,6 +107,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_failat, 0);
     cr_expect_eq(opt.debug_wbcheck, 0);
     cr_expect_eq(opt.debug_failfrom, 0);
+    cr_expect_eq(opt.debug_gcpacertrace, 0);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -117,6 +120,7 @@ Test(options, a_variable_set_to_nothing_is_not_set)
 
     expect_parsed("GCRT_GOGC", "", &want);
     expect_parsed("GOGC", "", &want);
+    expect_parsed("GCRT_HEAPMIN", "", &want);
     expect_parsed("GCRT_THREADS", "", &want);
     expect_parsed("GCRT_DEBUG", "", &want);
 }
@@ -172,6 +176,42 @@ Test(options, our_own_gogc_goes_before_gos)
     expect_parsed("GCRT_GOGC", "off", &want);
     setenv("GOGC", "200", 1);
     expect_refused("GCRT_GOGC", "rubbish");
+}
+
+/* ---- GCRT_HEAPMIN ---- */
+
+Test(options, heap_minimum_is_bytes_or_a_number_with_a_unit)
+{
+    static const struct {
+        const char *text;
+        size_t value;
+    } valid[] = { { "0", 0 }, { "1", 1 }, { "4194304", (size_t)4 << 20 },
+        { "4194304B", (size_t)4 << 20 }, { "0B", 0 }, { "0TiB", 0 },
+        { "512KiB", (size_t)512 << 10 }, { "64MiB", (size_t)64 << 20 },
+        { "007MiB", (size_t)7 << 20 }, { "1GiB", (size_t)1 << 30 },
+        { "3TiB", (size_t)3 << 40 }, { "16777215TiB", (size_t)16777215 << 40 },
+        { "17179869183GiB", (size_t)17179869183u << 30 },
+        { "18446744073709551615", SIZE_MAX }, { "18446744073709551615B", SIZE_MAX } };
+    gc_options want = defaults();
+
+    for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++) {
+        want.heap_min = valid[i].value;
+        expect_parsed("GCRT_HEAPMIN", valid[i].text, &want);
+    }
+}
+
+Test(options, anything_else_is_no_heap_minimum)
+{
+    static const char *const others[] = { "B", "MiB", "-4MiB", "+4MiB", " 4MiB", "4MiB ",
+        "4 MiB", "4mib", "4MIB", "4MB", "4M", "4K", "4k", "4kB", "4KB", "4KiBB", "4KiBs", "4BB",
+        "4b", "4i", "4Ki", "4PiB", "1.5GiB", "0x4MiB", "4MiB,", "off", "16777216TiB", "17179869184GiB",
+        "17592186044416MiB", "18014398509481984KiB", "18446744073709551616B",
+        "99999999999999999999GiB" };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        expect_refused("GCRT_HEAPMIN", others[i]);
+    for (size_t i = 0; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_HEAPMIN", no_number[i]);
 }
 
 /* ---- GCRT_THREADS ---- */
@@ -236,6 +276,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_failfrom = 12345;
     expect_parsed("GCRT_DEBUG", "failfrom=12345", &want);
+    want = defaults();
+    want.debug_gcpacertrace = 1;
+    expect_parsed("GCRT_DEBUG", "gcpacertrace=1", &want);
 }
 
 Test(options, debug_knobs_can_be_combined_in_any_order)
@@ -267,7 +310,8 @@ Test(options, anything_else_is_no_debug_knob)
         "checkmark=3", "wbcheck=2", "stw=2", "clobberfree=2", "stress=4294967296",
         "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
-        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gctrace:1", "1", "all",
+        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2",
+        "pacertrace=1", "gctrace:1", "1", "all",
         "schedtrace=1000" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -369,8 +413,10 @@ Test(options, a_heap_without_options_takes_the_environment)
     gc_heap *heap = NULL;
 
     setenv("GCRT_GOGC", "77", 1);
+    setenv("GCRT_HEAPMIN", "3MiB", 1);
     cr_assert_eq(gc_heap_create(NULL, &heap), GC_OK, "%s", gc_last_error());
     cr_expect_eq(gc_set_gogc(heap, 100), 77);
+    cr_expect_eq(gc_set_heap_min(heap, 1), (size_t)3 << 20);
     cr_expect_eq(gc_heap_destroy(heap), GC_OK);
     setenv("GCRT_GOGC", "x", 1);
     heap = NULL;
