@@ -114,10 +114,12 @@ gcrt_pace_start(struct cycle *cy)
     struct cycles *c = &heap->cycles;
 
     gcrt_lock_acquire(&c->lock);
+    cy->report.pace.planned_start = gcrt_pacer_trigger(&c->pacer);
     gcrt_pacer_start_cycle(&c->pacer, gcrt_pace_live(heap), aword_load_relaxed(&heap->roots.bytes),
             heap->cpus);
     cy->report.heap_start = c->pacer.triggered;
     cy->report.goal = gcrt_pacer_goal(&c->pacer);
+    cy->report.pace.expected = gcrt_pacer_expected(&c->pacer);
     cy->heap_scan = not_negative(
             c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last);
     cy->stack_scan = c->pacer.last_stack_scan;
@@ -142,6 +144,13 @@ work_done(const struct marking *mk)
         + aword_load_relaxed(&mk->globals_work);
 }
 
+/* x >= 0; saturates. */
+static uint64_t
+millionths(double x)
+{
+    return x < 0x1p44 ? (uint64_t)(x * PACE_ONE) : UINT64_MAX;
+}
+
 void
 gcrt_pace_revise(struct cycle *cy)
 {
@@ -154,6 +163,10 @@ gcrt_pace_revise(struct cycle *cy)
     ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
     gcrt_lock_release(&heap->cycles.lock);
     gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
+    cy->report.pace.assist_last = millionths(ratio.work_per_byte);
+    if (!cy->revised)
+        cy->report.pace.assist_first = cy->report.pace.assist_last;
+    cy->revised = true;
 }
 
 void
@@ -171,6 +184,30 @@ gcrt_pace_settle(struct cycle *cy)
 }
 
 /* ---- accounts ---- */
+
+/* What the pacer makes of the cycle.  The plan's workers are those of its start. */
+static void
+report_pacing(struct cycle *cy, const struct pacer_outcome *out)
+{
+    struct gc_heap *heap = cy->heap;
+    const struct pacer *p = &heap->cycles.pacer;
+    struct pace_report *r = &cy->report.pace;
+    struct pacer_workers shares = gcrt_pacer_workers(p);
+    double cpu_ns = (double)(out->mark_ns + 1) * p->procs;
+
+    r->dedicated = shares.dedicated;
+    r->fractional = millionths(shares.fractional);
+    r->heap_work = out->heap_work;
+    r->workers_share = millionths(
+            (double)aword_load_relaxed(&heap->marking.worker_ns) / cpu_ns);
+    r->assists_share = millionths((double)out->assist_ns / cpu_ns);
+    r->idle_share = millionths((double)out->idle_ns / cpu_ns);
+    r->cons_mark = millionths(p->cons_mark_history[PACER_HISTORY - 1]);
+    r->cons_mark_used = millionths(p->cons_mark);
+    r->runway = p->runway;
+    r->next_trigger = gcrt_pacer_trigger(p);
+    r->next_goal = gcrt_pacer_goal(p);
+}
 
 static void
 end_pacing(struct cycle *cy)
@@ -190,6 +227,7 @@ end_pacing(struct cycle *cy)
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_end_cycle(&c->pacer, &out);
     gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), false);
+    report_pacing(cy, &out);
     c->scan_bytes_last = scan_bytes(heap);
     gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);

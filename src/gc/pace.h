@@ -16,6 +16,7 @@ struct cycle {
     uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */
     uint64_t heap_scan;               /* scannable bytes when it began */
     uint64_t stack_scan;              /* bytes of stacks, as far as known */
+    bool revised;                     /* there was an assist ratio */
 };
 
 /* Heap bytes marked by the last cycle and allocated since; never wrapped. */

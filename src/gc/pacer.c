@@ -105,9 +105,8 @@ min_double(double a, double b)
 
 /* ---- goals ---- */
 
-/* What the next cycle will scan if it is like the last one. */
-static uint64_t
-expected_work(const struct pacer *p)
+uint64_t
+gcrt_pacer_expected(const struct pacer *p)
 {
     return add_sat(add_sat(p->last_heap_scan, p->last_stack_scan), p->globals_scan);
 }
@@ -208,7 +207,7 @@ gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept)
     ASSERT(share > 0 && share < UTILIZATION_MAX);
     p->gogc_goal = goal_by_gogc(p);
     p->sweep_min = swept ? 0 : add_sat(heap_live, SWEEP_ROOM);
-    p->runway = to_bytes(p->cons_mark * ((1 - share) / share) * (double)expected_work(p));
+    p->runway = to_bytes(p->cons_mark * ((1 - share) / share) * (double)gcrt_pacer_expected(p));
 }
 
 struct pacer_workers
@@ -265,7 +264,7 @@ stretched_goal(const struct pacer *p, uint64_t goal, uint64_t expected, uint64_t
 struct pacer_assist
 gcrt_pacer_revise(const struct pacer *p, const struct pacer_progress *now)
 {
-    uint64_t expected = expected_work(p);
+    uint64_t expected = gcrt_pacer_expected(p);
     uint64_t most = add_sat(add_sat(now->heap_scan, now->stack_scan), p->globals_scan);
     uint64_t goal = gcrt_pacer_goal(p);
     double work_left, bytes_left;

@@ -86,6 +86,9 @@ struct pacer_workers {
     double fractional;  /* share of each CPU's time for one more, 0: none needed */
 };
 
+/* What the next cycle will scan if it is like the last one. */
+uint64_t gcrt_pacer_expected(const struct pacer *p);
+
 /* procs 0 counts as 1.  No cycle is running and the heap is empty and swept. */
 void gcrt_pacer_init(struct pacer *p, int64_t gogc, uint64_t heap_min, unsigned procs);
 

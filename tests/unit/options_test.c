@@ -202,10 +202,11 @@ Test(options, heap_minimum_is_bytes_or_a_number_with_a_unit)
 
 Test(options, anything_else_is_no_heap_minimum)
 {
-    static const char *const others[] = { "B", "MiB", "-4MiB", "+4MiB", " 4MiB", "4MiB ",
-        "4 MiB", "4mib", "4MIB", "4MB", "4M", "4K", "4k", "4kB", "4KB", "4KiBB", "4KiBs", "4BB",
-        "4b", "4i", "4Ki", "4PiB", "1.5GiB", "0x4MiB", "4MiB,", "off", "16777216TiB", "17179869184GiB",
-        "17592186044416MiB", "18014398509481984KiB", "18446744073709551616B",
+    static const char *const others[] = { "B", "MiB", "-4MiB", "+4MiB", " 4MiB",
+        "4MiB ", "4 MiB", "4mib",
+        "4MIB", "4MB", "4M", "4K", "4k", "4kB", "4KB", "4KiBB", "4KiBs", "4BB",
+        "4b", "4i", "4Ki", "4PiB", "1.5GiB", "0x4MiB", "4MiB,", "off", "16777216TiB",
+        "17179869184GiB", "17592186044416MiB", "18014398509481984KiB", "18446744073709551616B",
         "99999999999999999999GiB" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
