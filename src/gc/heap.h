@@ -133,7 +133,7 @@ struct cycles {
     aword gogc;             /* atomic: int64_t percent */
     aword heap_min;         /* atomic: bytes */
     struct pacer pacer;     /* lock */
-    uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's end */
+    uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's start */
     ahalf verified;         /* futex: verifications done; pairs: verify.done */
     gc_status verify_status; /* of the last one */
     char verify_text[256];

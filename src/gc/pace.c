@@ -120,9 +120,9 @@ gcrt_pace_start(struct cycle *cy)
     cy->report.heap_start = c->pacer.triggered;
     cy->report.goal = gcrt_pacer_goal(&c->pacer);
     cy->report.pace.expected = gcrt_pacer_expected(&c->pacer);
+    cy->scan_start = scan_bytes(heap);
     cy->heap_scan = not_negative(
-            c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last);
-    cy->stack_scan = c->pacer.last_stack_scan;
+            c->pacer.last_heap_scan + cy->scan_start - c->scan_bytes_last);
     aword_store_relaxed(&c->trigger, UINT64_MAX); /* one cycle at a time */
     gcrt_lock_release(&c->lock);
     cy->start_ns = gcrt_os_now_ns();
@@ -135,6 +135,7 @@ gcrt_pace_mark(struct cycle *cy)
 {
     cy->mark_ns = gcrt_os_now_ns();
     cy->pause_mark = aword_load_relaxed(&cy->heap->counters.pause_ns);
+    cy->stack_scan = aword_load_relaxed(&cy->heap->marking.stack_work);
 }
 
 static uint64_t
@@ -228,7 +229,7 @@ end_pacing(struct cycle *cy)
     gcrt_pacer_end_cycle(&c->pacer, &out);
     gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), false);
     report_pacing(cy, &out);
-    c->scan_bytes_last = scan_bytes(heap);
+    c->scan_bytes_last = cy->scan_start;
     gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);
 }

@@ -51,14 +51,16 @@ struct pacer {
 
     /* The running cycle. */
     bool in_cycle;
+    bool by_trigger;    /* it started because the heap had reached the trigger */
     uint64_t triggered; /* heap_live when it started */
+    uint64_t room;      /* what may be allocated in it, however late it started */
 };
 
 /* heap_live etc. are snapshots of racy counters; they need not agree with each other. */
 struct pacer_progress {
     uint64_t heap_live;  /* marked by the last cycle + allocated since */
-    uint64_t heap_scan;  /* scannable bytes in the heap, without those allocated black */
-    uint64_t stack_scan; /* stack bytes at most to be scanned now */
+    uint64_t heap_scan;  /* scannable bytes in the heap when the cycle started, at most */
+    uint64_t stack_scan; /* stack bytes of this cycle */
     uint64_t work;       /* bytes scanned so far: heap + stacks + globals */
 };
 
