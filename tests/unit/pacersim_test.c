@@ -79,7 +79,7 @@ report(const struct scenario *sc, const char *which, const struct summary *m,
 
     if (sc->settle != 0)
         snprintf(settled, sizeof(settled), "%u (%u)", m->settled - CHANGE, sc->settle);
-    cr_log_info("| %s | %s | %.0f | %.2f | %.3f–%.3f (%.2f–%.2f) | %.3f | %.3f (%.2f) | "
+    cr_log_info("| %s | %s | %.0f | %.2f | %.3f..%.3f (%.2f..%.2f) | %.3f | %.3f (%.2f) | "
                 "%.3f (%.2f) | %s | %u (%u) |",
             sc->prog.name, which, m->goal, m->start, m->least, m->peak, b->least, b->peak,
             m->share, m->share_max, b->share, m->burst_max, b->burst, settled, m->turns,
@@ -128,7 +128,7 @@ simulate(const struct scenario *sc)
         if (cpus[i] != 64)
             worst = worse(m, worst);
         if (cpus[i] == 16)
-            report(sc, "1–16", &worst, &sc->usual);
+            report(sc, "1..16", &worst, &sc->usual);
     }
     report(sc, "64", &m, &sc->big);
 }
