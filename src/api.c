@@ -334,6 +334,19 @@ gc_thread_detach(void)
     gcrt_mutator_detach(gcrt_mutator_self("gc_thread_detach"));
 }
 
+int
+gc_thread_set_assist(int on)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+    int before;
+
+    if (m == NULL)
+        gcrt_fatal("gc_thread_set_assist: the calling thread is not attached to a heap");
+    before = !m->never_assists;
+    m->never_assists = on == 0;
+    return before;
+}
+
 gc_heap *
 gc_thread_heap(void)
 {

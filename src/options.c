@@ -28,6 +28,7 @@ gc_options_default(gc_options *opt)
         .struct_size = sizeof(*opt),
         .gogc = 100,
         .heap_min = (size_t)4 << 20,
+        .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
     };
@@ -123,6 +124,18 @@ parse_heap_min(gc_options *opt, const char *text)
     return GC_OK;
 }
 
+static gc_status
+parse_nice(gc_options *opt, const char *text)
+{
+    bool minus = *text == '-';
+    uint64_t n;
+
+    if (!parse_number(text + minus, strlen(text + minus), 0, minus ? 20 : 19, &n))
+        return malformed("GCRT_NICE", text, "a nice level from -20 to 19");
+    opt->nice = minus ? -(int)n : (int)n;
+    return GC_OK;
+}
+
 /* One debug knob: its name, the largest value, and where it goes. */
 struct knob {
     const char *name;
@@ -209,7 +222,7 @@ static gc_status
 parse_all(gc_options *opt)
 {
     const char *gogc = variable("GCRT_GOGC"), *plain = variable("GOGC");
-    const char *heap_min = variable("GCRT_HEAPMIN");
+    const char *heap_min = variable("GCRT_HEAPMIN"), *nice = variable("GCRT_NICE");
     const char *threads = variable("GCRT_THREADS"), *debug = variable("GCRT_DEBUG");
     gc_status status = GC_OK;
 
@@ -221,6 +234,8 @@ parse_all(gc_options *opt)
         status = parse_heap_min(opt, heap_min);
     if (status == GC_OK && threads != NULL)
         status = parse_threads(opt, threads);
+    if (status == GC_OK && nice != NULL)
+        status = parse_nice(opt, nice);
     if (status == GC_OK && debug != NULL)
         status = parse_debug(opt, debug);
     return status;
@@ -261,6 +276,10 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: gogc is above 2147483647");
     if (opt->threads > GCRT_THREADS_MAX)
         return gcrt_error(GC_ERR_INVAL, "gc_options: threads is above 64");
+    if (opt->worker_percent_max < 1 || opt->worker_percent_max > 100)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: worker_percent_max is not 1 to 100");
+    if (opt->nice < -20 || opt->nice > 19)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: nice is not -20 to 19");
     if (opt->signal < 0 || opt->signal > 64)
         return gcrt_error(GC_ERR_INVAL, "gc_options: signal %d is no signal", opt->signal);
     if (opt->mode != GC_MODE_CONCURRENT && opt->mode != GC_MODE_STW)

@@ -216,6 +216,17 @@ install_signal(struct gc_heap *heap)
             strerror(error));
 }
 
+static gc_status
+check_nice(struct gc_heap *heap)
+{
+    int nice = heap->options.nice, error = gcrt_os_nice_refusal(&heap->os, nice);
+
+    if (error == 0)
+        return GC_OK;
+    return gcrt_error(GC_ERR_THREAD, "gc_heap_create: the system refuses nice %d: %s", nice,
+            strerror(error));
+}
+
 gc_status
 gc_heap_create(const gc_options *opt, gc_heap **ret)
 {
@@ -239,7 +250,9 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap's record");
     init_settings(heap, opt);
-    status = install_signal(heap);
+    status = check_nice(heap);
+    if (status == GC_OK)
+        status = install_signal(heap);
     if (status == GC_OK)
         status = init_heap_critical(heap);
     if (status != GC_OK)

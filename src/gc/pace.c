@@ -16,6 +16,7 @@
 
 #include "gc/assist.h"
 #include "gc/mutator.h"
+#include "gc/worker.h"
 
 /* ---- sums over Ps ---- */
 
@@ -157,7 +158,8 @@ gcrt_pace_revise(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
     struct pacer_progress now = { .heap_live = gcrt_pace_live(heap), .heap_scan = cy->heap_scan,
-        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
+        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking),
+        .owed = gcrt_workers_owe(heap) };
     struct pacer_assist ratio;
 
     gcrt_lock_acquire(&heap->cycles.lock);
@@ -222,7 +224,7 @@ end_pacing(struct cycle *cy)
         .stack_work = aword_load_relaxed(&mk->stack_work),
         .globals_work = aword_load_relaxed(&mk->globals_work),
         .mark_ns = cy->end_ns - cy->start_ns,
-        .assist_ns = aword_load_relaxed(&mk->assist_ns),
+        .assist_ns = aword_load_relaxed(&mk->assist_ns) + aword_load_relaxed(&mk->extra_ns),
         .idle_ns = aword_load_relaxed(&mk->idle_ns) };
 
     gcrt_lock_acquire(&c->lock);

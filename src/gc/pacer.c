@@ -296,6 +296,10 @@ passed_goal(const struct pacer *p, uint64_t goal)
  * the heap is alive.  Stacks are scanned before marking opens, so theirs is known.  (The
  * maximum with the work done is ours: the counters are snapshots, and scannable bytes may be
  * reported later than the work on them.)
+ *
+ * What workers have taken on for threads that never assist is no part of what the others pay
+ * for.  Such a thread that allocates x bytes leaves x * work_per_byte to the workers, so
+ * work left and bytes left shrink alike, and the ratio stays what it was.
  */
 struct pacer_assist
 gcrt_pacer_revise(const struct pacer *p, const struct pacer_progress *now)
@@ -315,7 +319,7 @@ gcrt_pacer_revise(const struct pacer *p, const struct pacer_progress *now)
         goal = passed_goal(p, goal);
         expected = most;
     }
-    work_left = (double)max_u64(sub_sat(expected, now->work), WORK_MIN);
+    work_left = (double)max_u64(sub_sat(expected, add_sat(now->work, now->owed)), WORK_MIN);
     bytes_left = (double)max_u64(sub_sat(goal, now->heap_live), 1);
     return (struct pacer_assist){ work_left / bytes_left, bytes_left / work_left };
 }

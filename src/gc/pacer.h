@@ -62,6 +62,7 @@ struct pacer_progress {
     uint64_t heap_scan;  /* scannable bytes in the heap when the cycle started, at most */
     uint64_t stack_scan; /* stack bytes of this cycle */
     uint64_t work;       /* bytes scanned so far: heap + stacks + globals */
+    uint64_t owed;       /* of what is left: bytes that only the workers are to scan */
 };
 
 /* The exchange rate between allocation and marking.  Both are finite and above 0. */
@@ -78,7 +79,7 @@ struct pacer_outcome {
     uint64_t stack_work;
     uint64_t globals_work;
     uint64_t mark_ns;   /* wall time from start to the end of marking */
-    uint64_t assist_ns; /* CPU time of all mutators' assists */
+    uint64_t assist_ns; /* CPU time of assists, and of workers beyond utilization_goal */
     uint64_t idle_ns;   /* CPU time of marking on CPUs that nobody else wanted */
 };
 

@@ -191,6 +191,8 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
     s->signal_answers = aword_load_relaxed(&c->signal_answers);
     s->proxy_answers = aword_load_relaxed(&c->proxy_answers);
     s->throttles = aword_load_relaxed(&c->throttles);
+    s->left_to_workers = aword_load_relaxed(&c->left_to_workers);
+    s->worker_percent = aword_load_relaxed(&heap->marking.share.percent);
     s->barrier_flushes = aword_load_relaxed(&c->barrier_flushes);
     s->barrier_words = aword_load_relaxed(&c->barrier_words);
     s->cpus = heap->cpus;
@@ -209,6 +211,9 @@ read_times(struct gc_heap *heap, struct snapshot *s)
     s->coordinator_ns = aword_load_relaxed(&c->coordinator_ns);
     s->pauses = &c->pauses;
     s->assists = &c->assist;
+    s->assists_cpu = &c->assist_cpu;
+    s->assist_threads = &c->assist_threads;
+    s->throttle_waits = &c->throttle;
     for (unsigned i = 0; i < ACTION_COUNT; i++) {
         s->pause[i] = &c->pause[i];
         s->latency[i] = &c->latency[i];

@@ -18,13 +18,14 @@ enum {
     OWN_GOGC,
     GO_GOGC,
     THREADS,
+    NICE,
     KNOBS,
     HEAP_MIN,
     NVARS
 };
 
-static const char *const names[NVARS] = {
-        "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG", "GCRT_HEAPMIN"};
+static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_NICE",
+        "GCRT_DEBUG", "GCRT_HEAPMIN"};
 
 #define TEXT_MAX 300
 
@@ -99,6 +100,19 @@ threads(const char *text, gc_options *opt)
     return true;
 }
 
+static bool
+nice_level(const char *text, gc_options *opt)
+{
+    int sign = *text == '-' ? -1 : 1;
+    uint64_t n;
+
+    text += sign < 0;
+    if (!number(text, strlen(text), 20, &n) || (sign > 0 && n == 20))
+        return false;
+    opt->nice = sign * (int)n;
+    return true;
+}
+
 /* "name=number": does it begin with this name, and is the rest such a number? */
 static bool
 knob(const char *item, size_t len, const char *name, uint64_t most, uint64_t *ret)
@@ -169,6 +183,8 @@ reference(const char *const value[NVARS], gc_options *opt)
         return names[HEAP_MIN];
     if (value[THREADS] != NULL && !threads(value[THREADS], opt))
         return names[THREADS];
+    if (value[NICE] != NULL && !nice_level(value[NICE], opt))
+        return names[NICE];
     if (value[KNOBS] != NULL && !debug(value[KNOBS], opt))
         return names[KNOBS];
     return NULL;
@@ -267,9 +283,12 @@ check_struct(struct input *in)
     opt.signal = (int)take_number(in);
     opt.periodic_ms = (int)take_number(in);
     opt.debug_verify = (int)take_number(in);
+    opt.nice = (int)take_number(in) % 32;
+    opt.worker_percent_max = (uint32_t)take_number(in) % 128;
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
             && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
-            && opt.debug_verify >= 0 && opt.debug_verify <= 2;
+            && opt.debug_verify >= 0 && opt.debug_verify <= 2 && opt.nice >= -20
+            && opt.nice <= 19 && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
     status = gcrt_options_check(&opt);
     FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);
     if (!good) {

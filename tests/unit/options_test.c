@@ -4,12 +4,16 @@
  * which variable goes before which, and that a failure leaves the caller's options alone.
  * Criterion runs each test in a process of its own, so setenv reaches nobody else.
  */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "options.h"
 
@@ -19,7 +23,7 @@ static void
 clean_environment(void)
 {
     static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_THREADS",
-        "GCRT_DEBUG" };
+        "GCRT_NICE", "GCRT_DEBUG" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
@@ -42,6 +46,7 @@ same(const gc_options *a, const gc_options *b)
 {
     return a->struct_size == b->struct_size && a->gogc == b->gogc
         && a->heap_min == b->heap_min && a->reserve == b->reserve && a->threads == b->threads
+        && a->worker_percent_max == b->worker_percent_max && a->nice == b->nice
         && a->grace_us == b->grace_us && a->signal == b->signal
         && a->mode == b->mode && a->periodic_ms == b->periodic_ms
         && a->oom == b->oom && a->oom_arg == b->oom_arg
@@ -97,6 +102,8 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.heap_min, (size_t)4 << 20);
     cr_expect_eq(opt.reserve, 0);
     cr_expect_eq(opt.threads, 0);
+    cr_expect_eq(opt.worker_percent_max, 50);
+    cr_expect_eq(opt.nice, 0);
     cr_expect_eq(opt.grace_us, 100);
     cr_expect_eq(opt.signal, 0);
     cr_expect_eq(opt.periodic_ms, 120000);
@@ -122,6 +129,7 @@ Test(options, a_variable_set_to_nothing_is_not_set)
     expect_parsed("GOGC", "", &want);
     expect_parsed("GCRT_HEAPMIN", "", &want);
     expect_parsed("GCRT_THREADS", "", &want);
+    expect_parsed("GCRT_NICE", "", &want);
     expect_parsed("GCRT_DEBUG", "", &want);
 }
 
@@ -233,6 +241,26 @@ Test(options, threads_are_1_to_64)
     expect_refused("GCRT_THREADS", "off");
     for (size_t i = 0; i < NO_NUMBERS; i++)
         expect_refused("GCRT_THREADS", no_number[i]);
+}
+
+/* ---- GCRT_NICE ---- */
+
+Test(options, nice_is_minus_20_to_19)
+{
+    gc_options want = defaults();
+    char text[8];
+
+    for (int n = -20; n <= 19; n++) {
+        snprintf(text, sizeof(text), "%d", n);
+        want.nice = n;
+        expect_parsed("GCRT_NICE", text, &want);
+    }
+    expect_refused("GCRT_NICE", "-21");
+    expect_refused("GCRT_NICE", "20");
+    expect_refused("GCRT_NICE", "--1");
+    expect_refused("GCRT_NICE", "-");
+    for (size_t i = 1; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_NICE", no_number[i]);
 }
 
 /* ---- GCRT_DEBUG ---- */
@@ -385,6 +413,16 @@ Test(options, options_that_make_no_sense_make_no_heap)
     opt.periodic_ms = -1;
     expect_checked(&opt, "periodic_ms");
     opt = defaults();
+    opt.worker_percent_max = 0;
+    expect_checked(&opt, "worker_percent_max");
+    opt.worker_percent_max = 101;
+    expect_checked(&opt, "worker_percent_max");
+    opt = defaults();
+    opt.nice = -21;
+    expect_checked(&opt, "nice");
+    opt.nice = 20;
+    expect_checked(&opt, "nice");
+    opt = defaults();
     opt.debug_verify = 3;
     expect_checked(&opt, "debug_verify");
     opt = defaults();
@@ -405,8 +443,64 @@ Test(options, extremes_that_make_sense_make_a_heap)
     opt.periodic_ms = INT_MAX;
     opt.reserve = (size_t)64 << 20;
     opt.heap_min = 0;
+    opt.nice = 19;
+    opt.worker_percent_max = 100;
     cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());
     cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+}
+
+/* Threads of this process, the caller left out, that have the nice level. */
+static int
+threads_of_level(int level)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *d;
+    int n = 0;
+
+    cr_assert_not_null(tasks);
+    while ((d = readdir(tasks)) != NULL) {
+        int tid = atoi(d->d_name);
+
+        n += tid > 0 && tid != getpid() && getpriority(PRIO_PROCESS, (id_t)tid) == level;
+    }
+    closedir(tasks);
+    return n;
+}
+
+Test(options, the_collectors_threads_have_their_nice_level)
+{
+    gc_options opt = defaults();
+    int own = getpriority(PRIO_PROCESS, 0);
+    gc_heap *heap = NULL;
+
+    opt.nice = 3;
+    opt.threads = 2;
+    cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());
+    gc_collect(heap); /* the coordinator has run, and workers start with the first cycle */
+    for (int i = 0; i < 10000 && threads_of_level(own + 3) < 3; i++)
+        usleep(1000);
+    cr_expect_eq(threads_of_level(own + 3), 3);
+    cr_expect_eq(getpriority(PRIO_PROCESS, 0), own);
+    cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+}
+
+Test(options, a_nice_level_that_the_system_refuses_makes_no_heap)
+{
+    gc_options opt = defaults();
+    int own = getpriority(PRIO_PROCESS, 0);
+    gc_heap *heap = NULL;
+    gc_status status;
+
+    opt.nice = -1;
+    opt.debug_failat = 2; /* the first is the heap's own record */
+    cr_assert_eq(gc_heap_create(&opt, &heap), GC_ERR_THREAD);
+    cr_expect_not_null(strstr(gc_last_error(), "nice -1: "), "%s", gc_last_error());
+    opt.debug_failat = 0;
+    status = gc_heap_create(&opt, &heap); /* as the user may */
+    cr_expect(status == GC_ERR_THREAD || status == GC_OK, "%s", gc_last_error());
+    cr_expect_eq(getpriority(PRIO_PROCESS, 0), own, "the caller keeps its level");
+    if (status == GC_OK)
+        cr_expect_eq(gc_heap_destroy(heap), GC_OK);
 }
 
 Test(options, a_heap_without_options_takes_the_environment)

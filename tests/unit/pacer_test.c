@@ -96,7 +96,7 @@ Test(pacer, random_streams_keep_every_number_finite_and_the_trigger_below_the_go
             continue;
         pacersim_revise(&p, &(struct pacer_progress){
             .heap_live = rand_count(), .heap_scan = rand_count(),
-            .stack_scan = rand_count(), .work = rand_count(),
+            .stack_scan = rand_count(), .work = rand_count(), .owed = rand_count(),
         });
         revisions++;
     }
@@ -332,6 +332,24 @@ Test(pacer, assist_ratio_is_work_left_over_bytes_left)
     now.work = 100 * MIB;
     cr_expect_float_eq(pacersim_revise(&p, &now).work_per_byte, 1000 / (10.0 * (double)MIB),
             1e-12, "never less than 1000 bytes of work");
+}
+
+/* x bytes allocated by a thread that never assists leave x * ratio of work to the workers. */
+Test(pacer, what_only_workers_are_to_do_is_not_in_the_ratio)
+{
+    struct pacer p = settled(100);
+    struct pacer_progress now = { .heap_live = 180 * MIB, .heap_scan = 180 * MIB };
+
+    gcrt_pacer_start_cycle(&p, 180 * MIB, 0, PROCS);
+    for (uint64_t x = 0; x < 20; x++) {
+        now.heap_live = (180 + x) * MIB;
+        now.owed = 5 * x * MIB;
+        cr_expect_float_eq(checked_revise(&p, &now).work_per_byte, 5, 1e-12);
+    }
+    now.owed = UINT64_MAX;
+    now.work = 50 * MIB;
+    cr_expect_float_eq(checked_revise(&p, &now).work_per_byte, 1000 / (1.0 * (double)MIB), 1e-12,
+            "more owed than there is leaves next to nothing to others");
 }
 
 Test(pacer, more_work_than_expected_stretches_the_goal_up_to_the_hard_goal)
