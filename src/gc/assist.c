@@ -123,7 +123,6 @@ static int64_t
 leave_to_workers(struct gc_heap *heap, int64_t want)
 {
     aword_add_relaxed(&heap->marking.owed, (uint64_t)want);
-    aword_add_relaxed(&heap->counters.left_to_workers, (uint64_t)want);
     return want;
 }
 

@@ -169,7 +169,7 @@ struct counters {
     struct timehist assist_cpu;            /* per assist: CPU time */
     struct timehist assist_threads;        /* per thread and cycle: CPU time of its assists */
     struct timehist throttle;              /* per wait above the goal */
-    aword left_to_workers;        /* scan bytes owed by threads that never assist */
+    aword done_for_others;        /* scan bytes by workers for threads that never assist */
     aword signals, signal_answers, proxy_answers; /* sent; answered in handler; for outside */
     aword barrier_flushes, barrier_words;
     aword attaches, detaches;

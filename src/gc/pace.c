@@ -158,10 +158,12 @@ gcrt_pace_revise(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
     struct pacer_progress now = { .heap_live = gcrt_pace_live(heap), .heap_scan = cy->heap_scan,
-        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking),
-        .owed = gcrt_workers_owe(heap) };
+        .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
+    uint64_t all = now.heap_scan + now.stack_scan + heap->cycles.pacer.globals_scan;
     struct pacer_assist ratio;
 
+    gcrt_workers_forgive(heap, all > now.work ? all - now.work : 0);
+    now.owed = gcrt_workers_owe(heap);
     gcrt_lock_acquire(&heap->cycles.lock);
     ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
     gcrt_lock_release(&heap->cycles.lock);

@@ -20,12 +20,11 @@
  *
  * Idle CPUs.  Beyond its share a worker may run on CPUs that nobody uses: as many workers
  * as there are CPUs less mutators inside.  Whether the host's other threads want the CPU only
- * the kernel knows, so in idle time a worker offers it after each QUANTUM_IDLE bytes, some tens
- * of microseconds: if the kernel gives the CPU to somebody, or had done so before, the idle
- * time is over, for a time that doubles from try to try, up to BACKOFF_MAX.  (A thread of the
- * scheduler's idle class would be better mannered, but it may hold grey objects when the
- * host takes its CPU for seconds, and the cycle would wait; unprivileged threads cannot
- * leave that class again.)
+ * the kernel knows, so in idle time a worker offers it every IDLE_NS or so: if the kernel
+ * gives it to somebody, or had done so before, the idle time is over, for a time that doubles
+ * from try to try, up to BACKOFF_MAX.  (A thread of the scheduler's idle class would be better
+ * mannered, but it may hold grey objects when the host takes its CPU for seconds, and the
+ * cycle would wait; unprivileged threads cannot leave that class again.)
  * Source: Go's dedicated, fractional and idle workers (mgcpacer.go), for threads that the
  * library does not schedule.
  */
@@ -34,8 +33,11 @@
 #include "alloc/os/os.h"
 #include "gc/mutator.h"
 
-#define QUANTUM_BYTES ((uint64_t)128 << 10)
-#define QUANTUM_IDLE  ((uint64_t)32 << 10)
+#define QUANTUM_BYTES ((uint64_t)256 << 10)
+/* In idle time a quantum is between these, so that it takes about IDLE_NS. */
+#define IDLE_MIN ((uint64_t)16 << 10)
+#define IDLE_MAX QUANTUM_BYTES
+#define IDLE_NS  ((uint64_t)50 * 1000)
 #define PAUSE_NS      ((uint64_t)1000 * 1000)
 #define MILLION       1000000u
 /* An offered CPU was taken if it was away for so long. */
@@ -112,13 +114,14 @@ struct session {
     int64_t spare_ns;           /* CPU time by the share, less CPU time used */
     uint64_t idle_from_ns;      /* no idle time before */
     uint64_t backoff_ns;        /* after the next loss of an idle CPU */
+    uint64_t idle_bytes;        /* of a quantum in idle time */
     bool in_share;              /* the quantum under way began within the share */
 };
 
 static void
 session_begin(struct session *s)
 {
-    *s = (struct session){ .backoff_ns = BACKOFF_MIN };
+    *s = (struct session){ .backoff_ns = BACKOFF_MIN, .idle_bytes = IDLE_MIN };
     s->last_ns = s->earned_ns = gcrt_os_now_ns();
     s->last_cpu = gcrt_os_thread_cpu_ns();
 }
@@ -198,6 +201,16 @@ offer_cpu(struct session *s)
     return s->last_ns - start < OFFER_LOST_NS;
 }
 
+/* Bytes take as long as memory does, which is five times longer in one heap than in another. */
+static void
+adapt_quantum(struct session *s, uint64_t used_ns)
+{
+    if (used_ns < IDLE_NS / 2)
+        s->idle_bytes = min_size(2 * s->idle_bytes, IDLE_MAX);
+    else if (used_ns > 2 * IDLE_NS)
+        s->idle_bytes = max_size(s->idle_bytes / 2, IDLE_MIN);
+}
+
 /* The part of n that the part of the share above the pacer's has done. */
 static uint64_t
 above(uint64_t n, uint64_t share, uint64_t base)
@@ -220,6 +233,7 @@ after_quantum(struct worker *w, struct session *s)
         aword_add_relaxed(&mk->extra_ns, above(used, share, base));
     } else {
         aword_add_relaxed(&mk->idle_ns, used);
+        adapt_quantum(s, used);
     }
     if (is_in_share(w, s))
         return 0;
@@ -245,6 +259,7 @@ pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
         paid = min_size(owed, extra);
     }
     aword_add_relaxed(&mk->credit, n - paid);
+    aword_add_relaxed(&heap->counters.done_for_others, paid);
 }
 
 /* Scans for one quantum.  True if there may be more. */
@@ -256,7 +271,7 @@ mark_quantum(struct worker *w, struct session *s)
     uint64_t budget, n;
 
     s->in_share = is_in_share(w, s);
-    budget = s->in_share ? QUANTUM_BYTES : QUANTUM_IDLE;
+    budget = s->in_share ? QUANTUM_BYTES : s->idle_bytes;
     n = gcrt_mark_drain(&w->marker, budget);
     pay(heap, n, s->in_share ? above(n, share, base) : n);
     if (ahalf_load_relaxed(&heap->marking.sleepers) != 0) {
@@ -440,6 +455,16 @@ gcrt_workers_revise(struct gc_heap *heap)
         return;
     sh->revised_ns = now;
     revise_share(heap);
+}
+
+void
+gcrt_workers_forgive(struct gc_heap *heap, uint64_t left)
+{
+    aword *owed = &heap->marking.owed;
+    uint64_t n = aword_load_relaxed(owed);
+
+    while (n > left && !aword_cas_full(owed, n, left))
+        n = aword_load_relaxed(owed);
 }
 
 uint64_t

@@ -31,6 +31,8 @@ void gcrt_workers_finish(struct gc_heap *heap);
 void gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares);
 /* While marking: the workers' share follows what mutators pay.  Coordinator. */
 void gcrt_workers_revise(struct gc_heap *heap);
+/* No more is owed than is left: near the goal the ratio knows no bounds.  Coordinator. */
+void gcrt_workers_forgive(struct gc_heap *heap, uint64_t left);
 /* Scan bytes that workers will do beyond their usual share, so nobody else need. Coordinator. */
 uint64_t gcrt_workers_owe(const struct gc_heap *heap);
 /* Wakes sleeping workers: there may be work for them. */

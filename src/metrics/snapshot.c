@@ -191,7 +191,7 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
     s->signal_answers = aword_load_relaxed(&c->signal_answers);
     s->proxy_answers = aword_load_relaxed(&c->proxy_answers);
     s->throttles = aword_load_relaxed(&c->throttles);
-    s->left_to_workers = aword_load_relaxed(&c->left_to_workers);
+    s->left_to_workers = aword_load_relaxed(&c->done_for_others);
     s->worker_percent = aword_load_relaxed(&heap->marking.share.percent);
     s->barrier_flushes = aword_load_relaxed(&c->barrier_flushes);
     s->barrier_words = aword_load_relaxed(&c->barrier_words);

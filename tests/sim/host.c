@@ -150,6 +150,7 @@ program_draw(struct program *p, uint64_t seed)
             p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
+    p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
 }
 
 /* ---- a mutator's registers ---- */
@@ -396,6 +397,16 @@ do_handle(struct player *pl, const struct op *op)
 /* ---- threads ---- */
 
 static void
+attach(struct player *pl)
+{
+    if (gc_thread_attach(pl->world->heap) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+    if (pl->world->program->exempt >> pl->index & 1)
+        (void)gc_thread_set_assist(0);
+}
+
+
+static void
 do_block(const struct op *op)
 {
     gc_block_enter();
@@ -448,8 +459,7 @@ do_detach(struct player *pl, const struct op *op)
             gc_handle_set(from, NULL);
     }
     sched_yield_now();
-    if (gc_thread_attach(pl->world->heap) != GC_OK)
-        sched_fail("attach: %s", gc_last_error());
+    attach(pl);
 }
 
 /* ---- running ---- */
@@ -570,8 +580,7 @@ player_main(void *arg)
     const struct program *p = pl->world->program;
     void *volatile registers[REGISTERS + 1] = { NULL }; /* the last one is junk */
 
-    if (gc_thread_attach(pl->world->heap) != GC_OK)
-        sched_fail("attach: %s", gc_last_error());
+    attach(pl);
     pl->registers = registers;
     for (unsigned k = 0; k < p->nops[pl->index]; k++) {
         if (p->ops[pl->index][k].code == OP_NONE)
@@ -630,6 +639,7 @@ count(struct world *w)
     stats.handshakes += aword_load_relaxed(&w->heap->counters.handshakes);
     for (unsigned i = 0; i < TIMEHIST_BUCKETS; i++)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
+    stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
 }
 

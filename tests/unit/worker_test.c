@@ -398,6 +398,39 @@ expect_paid(uint64_t n, uint64_t of_it_extra, uint64_t owed, uint64_t credit)
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), credit);
 }
 
+Test(worker, no_more_is_owed_than_is_left)
+{
+    begin_by_hand();
+    aword_store_relaxed(&the_heap->marking.owed, 1000);
+    gcrt_workers_forgive(the_heap, 1001);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 1000);
+    gcrt_workers_forgive(the_heap, 10);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 10);
+    end_by_hand();
+}
+
+Test(worker, a_quantum_of_idle_time_is_some_tens_of_microseconds)
+{
+    struct session s;
+    struct worker *w = begin_worker(&s);
+
+    set_share(w, 0, 0);
+    ahalf_store_relaxed(&the_heap->marking.inside, 0);
+    cr_expect_eq(s.idle_bytes, IDLE_MIN);
+    for (int i = 0; i < 10; i++)
+        (void)idle_quantum(w, &s, 10 * US, 10 * US);
+    cr_expect_eq(s.idle_bytes, IDLE_MAX);
+    (void)idle_quantum(w, &s, 200 * US, 200 * US);
+    cr_expect_eq(s.idle_bytes, IDLE_MAX / 2);
+    (void)idle_quantum(w, &s, 60 * US, 60 * US);
+    cr_expect_eq(s.idle_bytes, IDLE_MAX / 2);
+    for (int i = 0; i < 10; i++)
+        (void)idle_quantum(w, &s, 200 * US, 200 * US);
+    cr_expect_eq(s.idle_bytes, IDLE_MIN);
+    ahalf_store_relaxed(&the_heap->marking.inside, 1);
+    end_by_hand();
+}
+
 Test(worker, extra_work_pays_what_is_owed_first)
 {
     begin_by_hand();
