@@ -344,11 +344,11 @@ Test(pacer, what_only_workers_are_to_do_is_not_in_the_ratio)
     for (uint64_t x = 0; x < 20; x++) {
         now.heap_live = (180 + x) * MIB;
         now.owed = 5 * x * MIB;
-        cr_expect_float_eq(checked_revise(&p, &now).work_per_byte, 5, 1e-12);
+        cr_expect_float_eq(pacersim_revise(&p, &now).work_per_byte, 5, 1e-12);
     }
     now.owed = UINT64_MAX;
     now.work = 50 * MIB;
-    cr_expect_float_eq(checked_revise(&p, &now).work_per_byte, 1000 / (1.0 * (double)MIB), 1e-12,
+    cr_expect_float_eq(pacersim_revise(&p, &now).work_per_byte, 1000 / (1.0 * (double)MIB), 1e-12,
             "more owed than there is leaves next to nothing to others");
 }
 
