@@ -273,21 +273,25 @@ int64_t
 gc_set_gogc(gc_heap *heap, int64_t percent)
 {
     struct gc_heap *h = resolve("gc_set_gogc", heap);
-    struct cycles *c = &h->cycles;
     int64_t old;
 
     percent = percent < 0 ? GC_GOGC_OFF : percent > INT32_MAX ? INT32_MAX : percent;
     critical_enter();
-    gcrt_lock_acquire(&c->lock);
-    old = (int64_t)aword_load_relaxed(&c->gogc);
-    aword_store_relaxed(&c->gogc, (uint64_t)percent);
-    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_pace_live(h),
-            ahalf_load_acquire(&c->phase) != PHASE_SWEEPING);
-    if (!c->pacer.in_cycle)
-        gcrt_pace_publish_locked(h);
-    gcrt_lock_release(&c->lock);
+    old = gcrt_pace_set_gogc(h, percent);
     critical_leave();
     return old;
+}
+
+size_t
+gc_set_heap_min(gc_heap *heap, size_t bytes)
+{
+    struct gc_heap *h = resolve("gc_set_heap_min", heap);
+    uint64_t old;
+
+    critical_enter();
+    old = gcrt_pace_set_heap_min(h, bytes);
+    critical_leave();
+    return (size_t)old;
 }
 
 gc_status
@@ -340,6 +344,19 @@ void
 gc_thread_detach(void)
 {
     gcrt_mutator_detach(gcrt_mutator_self("gc_thread_detach"));
+}
+
+int
+gc_thread_set_assist(int on)
+{
+    struct gcrt_mutator *m = gc_impl_self.mutator;
+    int before;
+
+    if (m == NULL)
+        gcrt_fatal("gc_thread_set_assist: the calling thread is not attached to a heap");
+    before = !m->never_assists;
+    m->never_assists = on == 0;
+    return before;
 }
 
 gc_heap *

@@ -28,6 +28,7 @@ gc_options_default(gc_options *opt)
         .struct_size = sizeof(*opt),
         .gogc = 100,
         .heap_min = (size_t)4 << 20,
+        .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
     };
@@ -62,6 +63,29 @@ malformed(const char *name, const char *value, const char *expected)
     return gcrt_error(GC_ERR_ENV, "%s=%s: expected %s", name, value, expected);
 }
 
+/* Decimal digits, then nothing (bytes) or one of the units; at most max bytes. */
+static bool
+parse_size(const char *text, uint64_t max, uint64_t *ret)
+{
+    static const struct {
+        const char *name;
+        unsigned shift;
+    } units[] = { { "", 0 }, { "B", 0 }, { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 },
+        { "TiB", 40 } };
+    size_t len = strspn(text, "0123456789");
+    uint64_t n;
+
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (strcmp(text + len, units[i].name) != 0)
+            continue;
+        if (!parse_number(text, len, 0, max >> units[i].shift, &n))
+            return false;
+        *ret = n << units[i].shift;
+        return true;
+    }
+    return false;
+}
+
 static gc_status
 parse_gogc(gc_options *opt, const char *name, const char *text)
 {
@@ -88,6 +112,30 @@ parse_threads(gc_options *opt, const char *text)
     return GC_OK;
 }
 
+static gc_status
+parse_heap_min(gc_options *opt, const char *text)
+{
+    uint64_t n;
+
+    if (!parse_size(text, SIZE_MAX, &n))
+        return malformed("GCRT_HEAPMIN", text,
+                "a size like 4194304, 512KiB, 64MiB or 1GiB, below 16777216TiB");
+    opt->heap_min = (size_t)n;
+    return GC_OK;
+}
+
+static gc_status
+parse_nice(gc_options *opt, const char *text)
+{
+    bool minus = *text == '-';
+    uint64_t n;
+
+    if (!parse_number(text + minus, strlen(text + minus), 0, minus ? 20 : 19, &n))
+        return malformed("GCRT_NICE", text, "a nice level from -20 to 19");
+    opt->nice = minus ? -(int)n : (int)n;
+    return GC_OK;
+}
+
 /* One debug knob: its name, the largest value, and where it goes. */
 struct knob {
     const char *name;
@@ -96,6 +144,7 @@ struct knob {
 };
 
 static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
+static void set_pacertrace(gc_options *opt, uint64_t v) { opt->debug_gcpacertrace = (int)v; }
 static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
 static void set_checkmark(gc_options *opt, uint64_t v) { opt->debug_checkmark = (int)v; }
 static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = (int)v; }
@@ -115,6 +164,7 @@ find_knob(const char *name, size_t len)
 {
     static const struct knob knobs[] = {
         { "gctrace", 1, set_gctrace },
+        { "gcpacertrace", 1, set_pacertrace },
         { "verify", 2, set_verify },
         { "checkmark", 2, set_checkmark },
         { "clobberfree", 1, set_clobber },
@@ -144,8 +194,8 @@ parse_debug(gc_options *opt, const char *text)
 
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, verify, checkmark, clobberfree, stress, chaos, tiny, "
-                    "failat, failfrom, wbcheck, stw");
+                    "knobs among gctrace, gcpacertrace, verify, checkmark, clobberfree, stress, "
+                    "chaos, tiny, failat, failfrom, wbcheck, stw");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
@@ -172,6 +222,7 @@ static gc_status
 parse_all(gc_options *opt)
 {
     const char *gogc = variable("GCRT_GOGC"), *plain = variable("GOGC");
+    const char *heap_min = variable("GCRT_HEAPMIN"), *nice = variable("GCRT_NICE");
     const char *threads = variable("GCRT_THREADS"), *debug = variable("GCRT_DEBUG");
     gc_status status = GC_OK;
 
@@ -179,8 +230,12 @@ parse_all(gc_options *opt)
         status = parse_gogc(opt, "GCRT_GOGC", gogc);
     else if (plain != NULL)
         status = parse_gogc(opt, "GOGC", plain);
+    if (status == GC_OK && heap_min != NULL)
+        status = parse_heap_min(opt, heap_min);
     if (status == GC_OK && threads != NULL)
         status = parse_threads(opt, threads);
+    if (status == GC_OK && nice != NULL)
+        status = parse_nice(opt, nice);
     if (status == GC_OK && debug != NULL)
         status = parse_debug(opt, debug);
     return status;
@@ -221,6 +276,10 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: gogc is above 2147483647");
     if (opt->threads > GCRT_THREADS_MAX)
         return gcrt_error(GC_ERR_INVAL, "gc_options: threads is above 64");
+    if (opt->worker_percent_max < 1 || opt->worker_percent_max > 100)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: worker_percent_max is not 1 to 100");
+    if (opt->nice < -20 || opt->nice > 19)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: nice is not -20 to 19");
     if (opt->signal < 0 || opt->signal > 64)
         return gcrt_error(GC_ERR_INVAL, "gc_options: signal %d is no signal", opt->signal);
     if (opt->mode != GC_MODE_CONCURRENT && opt->mode != GC_MODE_STW)

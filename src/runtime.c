@@ -21,6 +21,7 @@
 #include "gc/wbcheck.h"
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
+#include "metrics/pacertrace.h"
 #include "options.h"
 
 #include <gcrt/gcrt.h>
@@ -33,15 +34,23 @@
 /* ---- reports ---- */
 
 static void
-say_cycle(struct gc_heap *heap, const struct cycle_report *report)
+say_line(struct gc_heap *heap, const char *line, size_t len)
 {
-    char line[GCTRACE_LINE_MAX];
-    size_t len = gcrt_gctrace_format(line, sizeof(line), report);
-
     if (heap->options.log != NULL)
         heap->options.log(line, len, heap->options.log_arg);
     else
         gcrt_say(line);
+}
+
+static void
+say_cycle(struct gc_heap *heap, const struct cycle_report *report)
+{
+    char line[PACERTRACE_LINE_MAX > GCTRACE_LINE_MAX ? PACERTRACE_LINE_MAX : GCTRACE_LINE_MAX];
+
+    if (heap->options.debug_gcpacertrace)
+        say_line(heap, line, gcrt_pacertrace_format(line, sizeof(line), report));
+    if (heap->options.debug_gctrace)
+        say_line(heap, line, gcrt_gctrace_format(line, sizeof(line), report));
 }
 
 /* ---- construction ---- */
@@ -65,7 +74,7 @@ init_settings(struct gc_heap *heap, const gc_options *opt)
     heap->marking.nworkers = opt->threads != 0 ? opt->threads
         : heap->cpus > GCRT_THREADS_MAX        ? GCRT_THREADS_MAX
                                                : heap->cpus;
-    if (opt->debug_gctrace)
+    if (opt->debug_gctrace || opt->debug_gcpacertrace)
         heap->on_cycle = say_cycle;
 }
 
@@ -207,6 +216,17 @@ install_signal(struct gc_heap *heap)
             strerror(error));
 }
 
+static gc_status
+check_nice(struct gc_heap *heap)
+{
+    int nice = heap->options.nice, error = gcrt_os_nice_refusal(&heap->os, nice);
+
+    if (error == 0)
+        return GC_OK;
+    return gcrt_error(GC_ERR_THREAD, "gc_heap_create: the system refuses nice %d: %s", nice,
+            strerror(error));
+}
+
 gc_status
 gc_heap_create(const gc_options *opt, gc_heap **ret)
 {
@@ -230,7 +250,9 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     if (heap == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap's record");
     init_settings(heap, opt);
-    status = install_signal(heap);
+    status = check_nice(heap);
+    if (status == GC_OK)
+        status = install_signal(heap);
     if (status == GC_OK)
         status = init_heap_critical(heap);
     if (status != GC_OK)

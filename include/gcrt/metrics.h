@@ -107,6 +107,17 @@ typedef struct gc_stats {
 /* All zero without a heap. */
 GC_API void gc_stats_read(gc_heap *heap, gc_stats *ret);
 
+/* What the calling thread has spent on the collector since it attached. */
+typedef struct gc_thread_stats {
+    uint64_t total_alloc; /* bytes that its allocations took, unused rests of runs included */
+    uint64_t assists, assist_ns, assist_max_ns; /* marking for its allocations: CPU time */
+    uint64_t waits, wait_ns; /* while the heap was above its goal: wall time */
+    uint64_t pauses, pause_ns, pause_max_ns; /* handshakes that it answered: wall time */
+} gc_thread_stats;
+
+/* Any thread, about itself; all zero while it is detached. */
+GC_API void gc_thread_stats_read(gc_thread_stats *ret);
+
 GC_IMPL_END
 
 #endif

@@ -39,9 +39,11 @@ typedef enum gc_mode { GC_MODE_CONCURRENT, GC_MODE_STW } gc_mode;
 typedef struct gc_options {
     size_t struct_size;     /* sizeof(gc_options); set by gc_options_default */
     int64_t gogc;           /* percent of live heap to grow by; 0.., or GC_GOGC_OFF; 100 */
-    size_t heap_min;        /* bytes: no cycle below this heap size at gogc 100; 4 MiB */
+    size_t heap_min;        /* bytes: lowest goal at gogc 100, scales with gogc; 4 MiB */
     size_t reserve;         /* bytes of address space; 0: four times the RAM, >= 64 GiB */
     uint32_t threads;       /* most marking threads; 0: one per CPU the process may use */
+    uint32_t worker_percent_max; /* of the CPUs: most that marking threads may claim; 50 */
+    int nice;               /* added to the nice level of the collector's threads; 0 */
     uint32_t grace_us;      /* microseconds before a silent thread is signalled; 100 */
     int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
     gc_mode mode;           /* GC_MODE_CONCURRENT */
@@ -61,16 +63,18 @@ typedef struct gc_options {
     uint64_t debug_failat;  /* N: the N-th call to the system that can fail fails; 0: off */
     uint64_t debug_failfrom; /* N: that one and all later ones; 0: off */
     int debug_wbcheck;      /* 1: a store without gc_write is a fatal line that names it */
+    int debug_gcpacertrace; /* 1: what the pacer planned and found, one line a cycle */
 } gc_options;
 
 /* Fills *opt with the defaults above.  Any thread. */
 GC_API void gc_options_default(gc_options *opt);
 
 /*
- * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_THREADS,
- * GCRT_DEBUG ("gctrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,tiny=1,
- * failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC where GCRT_GOGC is absent.  A malformed
- * value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a
+ * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_HEAPMIN (bytes, or a
+ * number with B, KiB, MiB, GiB or TiB behind it: 64MiB), GCRT_THREADS, GCRT_NICE,
+ * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,
+ * tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC where GCRT_GOGC is absent.  A
+ * malformed value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a
  * set-user-ID program the environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);

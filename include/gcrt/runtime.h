@@ -50,6 +50,13 @@ GC_API void gc_collect(gc_heap *heap);
  */
 GC_API int64_t gc_set_gogc(gc_heap *heap, int64_t percent);
 
+/*
+ * Sets the lowest goal that the heap has at GOGC 100, in bytes; it scales with GOGC.  A
+ * program that may use so much anyway is collected less often while little is alive.
+ * Returns the previous value.
+ */
+GC_API size_t gc_set_heap_min(gc_heap *heap, size_t bytes);
+
 GC_IMPL_END
 
 #endif

@@ -27,6 +27,18 @@ GC_API GC_MUST_CHECK gc_status gc_thread_attach(gc_heap *heap);
 /* Detaches the caller; its stack no longer keeps objects alive.  Fatal if detached. */
 GC_API void gc_thread_detach(void);
 
+/*
+ * on 0: from here on the calling thread never marks for the collector and never waits because
+ * the heap is above its goal; other values: it does, as every thread does when it attaches.
+ * For threads that must answer within microseconds whatever others allocate.  What it
+ * allocates is paid by marking threads, which may then take up to worker_percent_max of the
+ * CPUs, and beyond that by the threads that do assist.  If all that is not enough the heap
+ * outgrows its goal, by what such threads allocate meanwhile.  Handshakes, and a full heap,
+ * concern it as any other.  Returns what was set before, 1 or 0.  Attached callers, in a
+ * blocking region too; fatal if detached.
+ */
+GC_API int gc_thread_set_assist(int on);
+
 /* The heap that the calling thread is attached to, or NULL. */
 GC_API gc_heap *gc_thread_heap(void);
 

@@ -14,6 +14,7 @@
  */
 #include "gc/actions.h"
 
+#include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/checkmark.h"
 #include "gc/stack.h"
@@ -65,6 +66,7 @@ action_barrier_off(struct gcrt_mutator *m)
 static void
 action_flush_cache(struct gcrt_mutator *m)
 {
+    gcrt_assist_end_cycle(m);
     if (m->p == NULL)
         return;
     gcrt_mcache_flush(&m->p->cache, false);

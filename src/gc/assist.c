@@ -10,7 +10,14 @@
  * Concurrency: credit is a shared sum of scan bytes that workers did in advance; taking
  * from it may overdraw by a race, which only makes somebody pay later.
  * The ratio is two words that may be read from different updates; either is fine.
- * Cost: an assist ends after ASSIST_NS whatever is owed; what is left is owed on.
+ * Cost: an assist ends after ASSIST_NS whatever is owed; what is left is owed on.  Beyond that
+ * it takes what one step takes: 4 KiB of big objects, or 128 small ones (mark.h: brief), plus
+ * 16 raw words.  Objects with a trace function above 2 KiB are left to the workers; how long
+ * that of a smaller one takes is the host's.  Nobody queues for anything.
+ *
+ * A thread that never assists (gc_thread_set_assist) takes credit as others do.  What credit does
+ * not cover is owed by the workers, whose share rises for it (worker.c), and what they owe is
+ * not in the ratio that others pay, as long as the share can still rise (pacer.c, revise).
  * Source: Go's gcAssistAlloc (mgcmark.go), without its queue: a mutator that finds no work
  * goes on instead of sleeping, because then termination is near.
  */
@@ -21,14 +28,15 @@
 
 #include <string.h>
 
-#define ASSIST_NS    ((uint64_t)40 * 1000)
-#define ASSIST_STEP  ((uint64_t)16 << 10) /* scan bytes between looks at the clock */
-#define WORK_MIN     ((int64_t)16 << 10)  /* scan bytes done at least, in advance */
+#define ASSIST_NS    ((uint64_t)30 * 1000)
+#define ASSIST_STEP  ((uint64_t)4 << 10)  /* scan bytes between looks at the clock */
+#define WORK_MIN     ((int64_t)32 << 10)  /* scan bytes done at least, in advance */
 #define CREDIT_MAX   (64.0 * (1 << 20))   /* bytes that one assist may earn at most */
 #define THROTTLE_NS ((uint64_t)100 * 1000) /* a wait just above the goal */
 #define TENTHS_MAX   ((uint64_t)10)         /* of the goal above it, beyond which waits stay */
 #define GOAL_MIN     ((uint64_t)8 << 20)    /* a smaller goal is missed by a few runs */
-#define THROTTLE_SPANS 64                  /* spans swept instead of waiting */
+#define THROTTLE_SPANS 64                  /* spans swept instead of waiting ... */
+#define THROTTLE_STEP  8                   /* ... between looks at the clock */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
 
 static double
@@ -67,7 +75,24 @@ take_credit(struct gc_heap *heap, int64_t want)
     if (taken <= 0)
         return 0;
     aword_add_relaxed(&heap->marking.credit, (uint64_t)0 - (uint64_t)taken);
+    aword_add_relaxed(&heap->marking.taken, (uint64_t)taken);
     return taken;
+}
+
+/* What one assist took: wall time for whoever waits for the thread, CPU time for the books. */
+static void
+count_assist(struct gcrt_mutator *m, uint64_t wall_ns, uint64_t cpu_ns)
+{
+    struct gc_heap *heap = m->heap;
+    struct thread_account *a = &m->account;
+
+    a->assists++;
+    a->assist_ns += cpu_ns;
+    a->cycle_assist_ns += cpu_ns;
+    a->assist_max_ns = max_size(a->assist_max_ns, cpu_ns);
+    aword_add_relaxed(&heap->marking.assist_ns, cpu_ns);
+    timehist_add(&heap->counters.assist, wall_ns);
+    timehist_add(&heap->counters.assist_cpu, cpu_ns);
 }
 
 /* Marks for about `want` scan bytes, at most ASSIST_NS long. */
@@ -75,7 +100,7 @@ static int64_t
 work_off(struct gcrt_mutator *m, int64_t want)
 {
     struct gc_heap *heap = m->heap;
-    uint64_t start = gcrt_os_now_ns(), ns;
+    uint64_t start = gcrt_os_now_ns(), cpu = gcrt_os_thread_cpu_ns();
     int64_t done = 0;
 
     gcrt_marking_begin(heap);
@@ -88,32 +113,60 @@ work_off(struct gcrt_mutator *m, int64_t want)
     } while (done < want && gcrt_os_now_ns() - start < ASSIST_NS);
     (void)gcrt_marker_flush(&m->marker);
     gcrt_marking_end(heap);
-    ns = gcrt_os_now_ns() - start;
-    aword_add_relaxed(&heap->marking.assist_ns, ns);
-    timehist_add(&heap->counters.assist, ns);
+    aword_add_relaxed(&heap->marking.charged, (uint64_t)done);
+    count_assist(m, gcrt_os_now_ns() - start, gcrt_os_thread_cpu_ns() - cpu);
     return done;
+}
+
+/* The workers do it, beyond what they do for everybody. */
+static int64_t
+leave_to_workers(struct gc_heap *heap, int64_t want)
+{
+    aword_add_relaxed(&heap->marking.owed, (uint64_t)want);
+    return want;
+}
+
+/* The scan bytes that m owes; done in advance, too, unless it is not to do them itself. */
+static int64_t
+wanted(struct gcrt_mutator *m)
+{
+    int64_t least = m->never_assists ? 1 : WORK_MIN, want;
+
+    if (m->credit < -DEBT_MAX && !m->never_assists)
+        m->credit = -DEBT_MAX;
+    want = (int64_t)((double)-m->credit * load_double(&m->heap->marking.work_per_byte));
+    return want < least ? least : want;
 }
 
 void
 gcrt_assist(struct gcrt_mutator *m)
 {
     struct gc_heap *heap = m->heap;
-    double work_per_byte = load_double(&heap->marking.work_per_byte);
     double bytes_per_work = load_double(&heap->marking.bytes_per_work);
     int64_t want, done;
     double gain;
 
     if (!ahalf_load_acquire(&heap->marking.open)) /* pairs: mark.open */
         return;
-    if (m->credit < -DEBT_MAX)
-        m->credit = -DEBT_MAX;
-    want = (int64_t)((double)-m->credit * work_per_byte);
-    want = want < WORK_MIN ? WORK_MIN : want;
+    want = wanted(m);
     done = take_credit(heap, want);
-    if (done < want)
+    if (done < want && m->never_assists)
+        done += leave_to_workers(heap, want - done);
+    else if (done < want)
         done += work_off(m, want - done);
     gain = (double)done * bytes_per_work;
     m->credit += gain < CREDIT_MAX ? (int64_t)gain + 1 : (int64_t)CREDIT_MAX;
+}
+
+void
+gcrt_assist_end_cycle(struct gcrt_mutator *m)
+{
+    struct counters *c = &m->heap->counters;
+
+    if (m->account.cycle_assist_ns == 0)
+        return;
+    timehist_add(&c->assist_threads, m->account.cycle_assist_ns);
+    m->account.cycle_assist_ns = 0;
 }
 
 /* ---- above the goal ---- */
@@ -121,11 +174,13 @@ gcrt_assist(struct gcrt_mutator *m)
 static bool
 sweep_some(struct gc_heap *heap)
 {
+    uint64_t start = gcrt_os_now_ns();
     int n = 0;
 
     critical_enter();
     while (n < THROTTLE_SPANS && gcrt_sweep_one(&heap->mheap))
-        n++;
+        if (++n % THROTTLE_STEP == 0 && gcrt_os_now_ns() - start >= ASSIST_NS)
+            break;
     critical_leave();
     return n != 0;
 }
@@ -159,12 +214,20 @@ gcrt_throttle(struct gcrt_mutator *m)
 {
     struct gc_heap *heap = m->heap;
     unsigned seen = ahalf_load_acquire(&heap->cycles.swept);
+    uint64_t start, ns;
 
     m->over_goal = false;
+    if (m->never_assists)
+        return;
     if (ahalf_load_acquire(&heap->cycles.phase) == PHASE_SWEEPING && sweep_some(heap))
         return;
-    aword_add_relaxed(&heap->counters.throttles, 1);
+    start = gcrt_os_now_ns();
     gc_block_enter();
     gcrt_os_wait(&heap->cycles.swept, seen, throttle_ns(heap));
     gc_block_leave();
+    ns = gcrt_os_now_ns() - start;
+    m->account.waits++;
+    m->account.wait_ns += ns;
+    timehist_add(&heap->counters.throttle, ns);
+    aword_add_relaxed(&heap->counters.throttles, 1);
 }

@@ -16,6 +16,9 @@ gcrt_assist_if_owed(struct gcrt_mutator *m)
         gcrt_assist(m);
 }
 
+/* m has marked for this cycle what it will: its time becomes a sample. */
+void gcrt_assist_end_cycle(struct gcrt_mutator *m);
+
 /*
  * The heap is above its goal and m wants more: helps to sweep, or gives its CPU to the
  * collector for a moment.  m is inside and not critical.

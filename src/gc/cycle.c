@@ -55,8 +55,12 @@ reset_marking(struct marking *mk)
     aword_store_relaxed(&mk->assist_ns, 0);
     aword_store_relaxed(&mk->worker_ns, 0);
     aword_store_relaxed(&mk->idle_ns, 0);
+    aword_store_relaxed(&mk->extra_ns, 0);
     aword_store_relaxed(&mk->credit, 0);
     aword_store_relaxed(&mk->early, 0);
+    aword_store_relaxed(&mk->owed, 0);
+    aword_store_relaxed(&mk->taken, 0);
+    aword_store_relaxed(&mk->charged, 0);
 }
 
 static void
@@ -130,6 +134,7 @@ wait_until_quiet(struct cycle *cy)
         if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
             gcrt_workers_ring(heap); /* work has come from a mutator */
         gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
+        gcrt_workers_revise(heap);
         gcrt_pace_revise(cy);
     }
 }
@@ -177,7 +182,7 @@ drop_leftovers(struct gc_heap *heap)
 
     while ((b = gcrt_work_pop_raw(w)) != NULL)
         gcrt_work_put_empty(w, b);
-    while (gcrt_workqueue_refill(w, &q))
+    while (gcrt_workqueue_refill(w, &q) || gcrt_workqueue_refill_aside(w, &q))
         q.cur->n = 0;
     (void)gcrt_workqueue_publish(w, &q);
 }
@@ -362,6 +367,7 @@ coordinator_main(void *arg)
     struct gc_heap *heap = arg;
     struct cycles *c = &heap->cycles;
 
+    gcrt_os_thread_nice(heap->options.nice); /* its children, the workers, inherit it */
     inherit(heap);
     for (;;) {
         bool periodic = wait_for_request(heap);
@@ -402,6 +408,7 @@ gcrt_cycles_init(struct gc_heap *heap)
     gcrt_lock_init(&c->lock, RANK_CYCLE);
     gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
     aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
+    aword_store_relaxed(&c->heap_min, heap->options.heap_min);
     gcrt_pace_publish_locked(heap);
     ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
     if (!gcrt_checkmark_init(heap)) {

@@ -43,8 +43,14 @@
 
 /* A pause: for how long the mutator did not get on. */
 static void
-count_pause(struct counters *c, enum action action, uint64_t ns)
+count_pause(struct gcrt_mutator *m, enum action action, uint64_t ns)
 {
+    struct counters *c = &m->heap->counters;
+    struct thread_account *a = &m->account;
+
+    a->pauses++;
+    a->pause_ns += ns;
+    a->pause_max_ns = max_size(a->pause_max_ns, ns);
     timehist_add(&c->pause[action], ns);
     timehist_add(&c->pauses, ns);
 }
@@ -64,7 +70,7 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
     if (own) {
         aword_add_relaxed(&heap->counters.pause_ns, ns);
         if (!heap->handshake.holding)
-            count_pause(&heap->counters, action, ns);
+            count_pause(m, action, ns);
     }
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
@@ -101,7 +107,7 @@ answer_with_sp(void *arg, uintptr_t sp)
     if (LIKELY(!hold))
         return;
     wait_for_release(heap, epoch);
-    count_pause(&heap->counters, action, gcrt_os_now_ns() - start);
+    count_pause(m, action, gcrt_os_now_ns() - start);
 }
 
 void

@@ -93,6 +93,15 @@ struct roots {
     aword bytes;               /* atomic: size of all ranges */
 };
 
+/* What CPU time the workers may take, in millionths of a CPU; see worker.c. */
+struct worker_share {
+    uint64_t base;       /* coordinator: by the pacer */
+    uint64_t extra;      /* coordinator: above it, because assists are being paid */
+    uint64_t revised_ns; /* coordinator: when extra was looked at last */
+    bool full;           /* coordinator: extra cannot rise, and something is owed */
+    aword percent;       /* atomic: base + extra of all CPUs, for those who look */
+};
+
 /* Marking: workers and termination. */
 struct marking {
     ahalf open;       /* atomic: H3 is complete, mark bits may be set; pairs: mark.open */
@@ -108,7 +117,11 @@ struct marking {
     aword marked_bytes, heap_work, stack_work, globals_work;
     aword assist_ns, worker_ns, idle_ns; /* CPU time of marking, by who */
     aword early;          /* atomic: buffers that barriers filled before marking opened */
+    aword extra_ns;       /* atomic: of worker_ns, by a share above the pacer's */
     aword credit;         /* atomic: scan bytes done by workers, for assists to take */
+    aword owed;           /* atomic: scan bytes that workers do for threads that never assist */
+    aword taken, charged; /* atomic: scan bytes paid by credit, by assists, since last looked at */
+    struct worker_share share;
     aword work_per_byte;  /* atomic: bits of a double; 0 while nobody assists */
     aword bytes_per_work; /* atomic: bits of a double */
     ahalf inside;         /* atomic: mutators inside, to guess how many CPUs are idle */
@@ -131,8 +144,9 @@ struct cycles {
     aword trigger;          /* atomic: heap->live that starts a cycle */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
+    aword heap_min;         /* atomic: bytes */
     struct pacer pacer;     /* lock */
-    uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's end */
+    uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's start */
     ahalf verified;         /* futex: verifications done; pairs: verify.done */
     gc_status verify_status; /* of the last one */
     char verify_text[256];
@@ -151,7 +165,11 @@ struct counters {
     struct timehist pause[ACTION_COUNT];   /* per mutator: its own work */
     struct timehist pauses;                /* the same, all actions together */
     struct timehist latency[ACTION_COUNT]; /* per handshake: publish to last answer */
-    struct timehist assist;                /* per assist */
+    struct timehist assist;                /* per assist: wall time */
+    struct timehist assist_cpu;            /* per assist: CPU time */
+    struct timehist assist_threads;        /* per thread and cycle: CPU time of its assists */
+    struct timehist throttle;              /* per wait above the goal */
+    aword done_for_others;        /* scan bytes by workers for threads that never assist */
     aword signals, signal_answers, proxy_answers; /* sent; answered in handler; for outside */
     aword barrier_flushes, barrier_words;
     aword attaches, detaches;

@@ -38,6 +38,7 @@ account(struct gcrt_mutator *m, size_t bytes)
     uint64_t live;
 
     m->credit -= (int64_t)bytes;
+    m->account.bytes += bytes;
     live = aword_load_relaxed(&heap->mheap.live);
     if (live >= aword_load_relaxed(&heap->cycles.trigger))
         gcrt_cycle_request(heap, CYCLE_BY_PACER);

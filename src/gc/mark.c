@@ -13,7 +13,9 @@
  * is covered by the deletion barrier, one read after it by whoever stored.
  * The scan of an object that was marked acquires nothing: its address was read from memory,
  * and x86 and arm64 order dependent loads behind that.
- * Cost: per object two prefetched misses; per pointer a range check and a mark-bit test.
+ * Cost: per object two prefetched misses; per pointer a range check and a mark-bit test.  Big
+ * objects are scanned in pieces: the budget of a drain is kept to within a piece, and for a
+ * mutator (a brief marker) all pieces are small.
  */
 #include "gc/mark.h"
 
@@ -31,17 +33,28 @@ struct gc_tracer {
  */
 #define WORD_EFFORT 32
 
+/* Words of a raw buffer that a brief marker resolves at once: two misses each. */
+#define BRIEF_RAW 64
+
 /*
  * A queued item is an object's address with its kind in the top 16 bits, so that scanning
- * it does not look at its span again.
+ * it does not look at its span again.  Or an address in the object from which on it remains to
+ * be scanned; that of a small object has ITEM_REST set.
  */
 #define ITEM_KIND_SHIFT 48
-#define ITEM_ADDRESS    (((uintptr_t)1 << ITEM_KIND_SHIFT) - 1)
+#define ITEM_REST       ((uintptr_t)1)
+#define ITEM_ADDRESS    ((((uintptr_t)1 << ITEM_KIND_SHIFT) - 1) & ~ITEM_REST)
+
+static inline void
+put_item(struct marker *mk, uintptr_t item)
+{
+    workqueue_put(&mk->heap->work, &mk->queue, item);
+}
 
 static inline void
 queue_item(struct marker *mk, uintptr_t address, unsigned kind)
 {
-    workqueue_put(&mk->heap->work, &mk->queue, address | (uintptr_t)kind << ITEM_KIND_SHIFT);
+    put_item(mk, address | (uintptr_t)kind << ITEM_KIND_SHIFT);
 }
 
 /* ---- marking one word ---- */
@@ -89,7 +102,7 @@ mark_ambiguous(struct marker *mk, uintptr_t word)
         gcrt_mark_word(mk, word - 1);
 }
 
-/* Resolves one raw buffer; the number of its words, 0 if there is none. */
+/* Resolves one raw buffer, or a part of it; the number of words, 0 if there is none. */
 static uint32_t
 mark_raw(struct marker *mk)
 {
@@ -99,10 +112,13 @@ mark_raw(struct marker *mk)
 
     if (b == NULL)
         return 0;
-    n = b->n;
+    n = mk->brief && b->n > BRIEF_RAW ? BRIEF_RAW : b->n;
     for (uint32_t i = 0; i < n; i++)
-        mark_ambiguous(mk, b->slot[i]);
-    gcrt_work_put_empty(w, b);
+        mark_ambiguous(mk, b->slot[--b->n]);
+    if (b->n != 0)
+        gcrt_work_push_raw(w, b);
+    else
+        gcrt_work_put_empty(w, b);
     return n;
 }
 
@@ -187,13 +203,36 @@ scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
     }
 }
 
-static void
-scan_fields(struct marker *mk, uintptr_t object, const gc_type *type)
+RACY_READER static void
+scan_tagged_words(struct marker *mk, const gc_decode *decode, uintptr_t from, uintptr_t to)
 {
-    for (size_t i = 0; i < type->nfields; i++) {
-        uintptr_t from = object + type->fields[i].offset;
+    while (from < to) {
+        uintptr_t stop = from + min_size(to - from, 64 * WORD);
+        uint32_t n;
 
-        scan_all(mk, from, from + type->fields[i].bytes);
+        make_room(mk, 64);
+        n = mk->nbatch;
+        for (; from < stop; from += WORD)
+            n = append(mk, n, gc_decode_word(decode, RACY_READ(from)));
+        mk->nbatch = n;
+    }
+}
+
+/* What lies in [from, to) of the fields of an element at `at`. */
+static void
+scan_fields(struct marker *mk, uintptr_t at, const gc_type *type, uintptr_t from, uintptr_t to)
+{
+    const gc_decode *decode = type_decode(type);
+
+    for (size_t i = 0; i < type->nfields; i++) {
+        uintptr_t start = at + type->fields[i].offset, end = start + type->fields[i].bytes;
+
+        start = start > from ? start : from;
+        end = end < to ? end : to;
+        if (start < end && decode == NULL)
+            scan_all(mk, start, end);
+        else if (start < end)
+            scan_tagged_words(mk, decode, start, end);
     }
 }
 
@@ -234,52 +273,24 @@ gc_trace_tagged(gc_tracer *tracer, const gc_decode *decode, const void *words, s
     }
 }
 
-/* ---- parts of objects ---- */
-
-RACY_READER static void
-scan_tagged_words(struct marker *mk, const gc_decode *decode, uintptr_t from, uintptr_t to)
-{
-    while (from < to) {
-        uintptr_t stop = from + min_size(to - from, 64 * WORD);
-        uint32_t n;
-
-        make_room(mk, 64);
-        n = mk->nbatch;
-        for (; from < stop; from += WORD)
-            n = append(mk, n, gc_decode_word(decode, RACY_READ(from)));
-        mk->nbatch = n;
-    }
-}
-
-static void
-scan_tagged(struct marker *mk, uintptr_t object, const gc_type *type)
-{
-    const gc_decode *decode = type_decode(type);
-
-    for (size_t i = 0; i < type->nfields; i++) {
-        uintptr_t from = object + type->fields[i].offset;
-
-        scan_tagged_words(mk, decode, from, from + type->fields[i].bytes);
-    }
-}
-
 /*
- * Elements of a tiled region that start in [from, to); origin is element 0, bytes the
- * region's end.  A last incomplete element is padding, and zero.
+ * What elements of a tiled region have in [from, to), and an element with a mask at all if it
+ * starts there; origin is element 0, end the region's.  A last incomplete element is padding,
+ * and zero.
  */
 static void
 scan_tiled(struct marker *mk, const struct layout *l, uintptr_t origin, uintptr_t end,
         uintptr_t from, uintptr_t to)
 {
-    uintptr_t at = origin + (from - origin + l->elem_bytes - 1) / l->elem_bytes * l->elem_bytes;
+    bool whole = l->how == SCAN_TILED;
+    uintptr_t first = (from - origin + (whole ? l->elem_bytes - 1 : 0)) / l->elem_bytes;
+    uintptr_t at = origin + first * l->elem_bytes;
 
     for (; at < to && at + l->elem_bytes <= end; at += l->elem_bytes)
-        if (l->how == SCAN_TILED)
+        if (whole)
             scan_mask(mk, at, l->mask);
-        else if (l->how == SCAN_FIELDS)
-            scan_fields(mk, at, l->type);
         else
-            scan_tagged(mk, at, l->type);
+            scan_fields(mk, at, l->type, from, to);
 }
 
 /* The part [from, to) of a region that starts at origin and ends at end. */
@@ -317,8 +328,7 @@ scan_flex(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_
 {
     uintptr_t tail = object + kind->type->tail;
 
-    if (from == object)
-        scan_fields(mk, object, kind->type);
+    scan_fields(mk, object, kind->type, from, min_size(to, tail));
     if (to > tail)
         scan_region(mk, &kind->tail, tail, end, from > tail ? from : tail, to);
 }
@@ -334,48 +344,108 @@ scan_part(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_
     mk->scanned += to - from;
 }
 
-/* Queues the later oblets of a large object when its first one is met. */
-static void
-queue_oblets(struct marker *mk, uintptr_t object, const struct mspan *s)
+/* ---- scanning one item ---- */
+
+/*
+ * The part of an object that is scanned at once, and then the clock may be looked at.  What
+ * remains is queued, and is what the same marker takes next.
+ */
+static size_t
+piece_bytes(const struct marker *mk)
 {
-    for (size_t at = OBLET_BYTES; at < s->alloc.large.bytes; at += OBLET_BYTES)
-        queue_item(mk, object + at, s->kind);
+    return mk->brief ? PIECE_BRIEF : PIECE_BYTES;
+}
+
+/*
+ * Only the host can tell the parts of a traced object apart.  A mutator that met a big one
+ * would be kept for as long as its trace function takes, so it leaves it to the workers.
+ */
+static bool
+leave_to_workers(struct marker *mk, const struct kind *kind, size_t bytes, uintptr_t item)
+{
+    if (LIKELY(!mk->brief) || kind->layout.how != SCAN_TRACE || bytes <= PIECE_BRIEF)
+        return false;
+    gcrt_work_push_aside(&mk->heap->work, item);
+    return true;
+}
+
+/*
+ * Queues oblets of a large object when the first of a group of them is met: the others of
+ * the group, and the first one of the next group.
+ */
+static void
+queue_oblets(struct marker *mk, uintptr_t oblet, uintptr_t end, unsigned kind)
+{
+    const size_t group = OBLET_GROUP * OBLET_BYTES;
+
+    if (end - oblet > group)
+        queue_item(mk, oblet + group, kind);
+    for (size_t at = OBLET_BYTES; at < group && oblet + at < end; at += OBLET_BYTES)
+        queue_item(mk, oblet + at, kind);
 }
 
 static void
-scan_large(struct marker *mk, const struct kind *kind, uintptr_t address)
+scan_large(struct marker *mk, const struct kind *kind, uintptr_t item)
 {
+    uintptr_t address = item & ITEM_ADDRESS;
     struct mspan *s = mheap_span_of(&mk->heap->mheap, address);
     uintptr_t object = span_start(&mk->heap->mheap, s);
-    size_t bytes = s->alloc.large.bytes;
+    size_t bytes = s->alloc.large.bytes, at = address - object, to, oblet;
 
     if (!ahalf_load_acquire(&s->ready))
         return; /* pairs: large.ready; still being zeroed, so it holds no pointer yet */
-    if (kind->layout.how == SCAN_TRACE) { /* only the host can tell its parts apart */
-        scan_part(mk, kind, object, object + bytes, object, object + bytes);
+    if (kind->layout.how == SCAN_TRACE) {
+        if (!leave_to_workers(mk, kind, bytes, item))
+            scan_part(mk, kind, object, object + bytes, object, object + bytes);
         return;
     }
-    if (address == object)
-        queue_oblets(mk, object, s);
-    scan_part(mk, kind, object, object + bytes, address,
-            object + min_size(address - object + OBLET_BYTES, bytes));
+    if (at % (OBLET_GROUP * OBLET_BYTES) == 0)
+        queue_oblets(mk, address, object + bytes, s->kind);
+    oblet = min_size((at / OBLET_BYTES + 1) * OBLET_BYTES, bytes);
+    to = min_size(at + piece_bytes(mk), oblet);
+    scan_part(mk, kind, object, object + bytes, address, object + to);
+    if (to < oblet)
+        queue_item(mk, object + to, s->kind);
+}
+
+/* Where the small object starts that address points into. */
+static uintptr_t
+object_at(const struct mheap *h, uintptr_t address)
+{
+    struct mspan *s = mheap_span_of(h, address);
+
+    return span_object(h, s, span_object_index(h, s, address));
+}
+
+static void
+scan_small(struct marker *mk, const struct kind *kind, uintptr_t item)
+{
+    uintptr_t from = item & ITEM_ADDRESS;
+    uintptr_t object = item & ITEM_REST ? object_at(&mk->heap->mheap, from) : from;
+    size_t bytes = gcrt_class_bytes[kind->central.sizeclass];
+    uintptr_t end = object + bytes, to = end;
+
+    if (leave_to_workers(mk, kind, bytes, item))
+        return;
+    if (kind->layout.how != SCAN_TRACE)
+        to = min_size(from + piece_bytes(mk), end);
+    scan_part(mk, kind, object, end, from, to);
+    if (to < end)
+        queue_item(mk, to | ITEM_REST, kind->central.index);
 }
 
 static inline void
 scan_item(struct marker *mk, uintptr_t item)
 {
     const struct kind *kind = kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
-    uintptr_t address = item & ITEM_ADDRESS;
 
     if (LIKELY(kind->layout.how == SCAN_ONE && kind->central.sizeclass != CLASS_LARGE)) {
-        scan_mask(mk, address, kind->layout.mask);
+        scan_mask(mk, item & ITEM_ADDRESS, kind->layout.mask);
         mk->scanned += kind->layout.elem_bytes;
     } else if (kind->central.sizeclass == CLASS_LARGE) {
-        scan_large(mk, kind, address);
+        scan_large(mk, kind, item);
     } else {
-        uintptr_t end = address + gcrt_class_bytes[kind->central.sizeclass];
-
-        scan_part(mk, kind, address, end, address, end);
+        scan_small(mk, kind, item);
     }
 }
 
@@ -396,17 +466,22 @@ take_group(struct marker *mk, uintptr_t *group)
     return n;
 }
 
-/* One round: a group is taken, the last round's words are marked, the group is scanned. */
+/*
+ * One round: a group is taken, the last round's words are marked, the group is scanned.  What
+ * is left of the group when mk->scanned has reached `until` goes back.
+ */
 static uint32_t
-mark_round(struct marker *mk)
+mark_round(struct marker *mk, uint64_t until)
 {
     uintptr_t group[MARK_GROUP];
-    uint32_t n = take_group(mk, group), words = mk->nbatch;
+    uint32_t n = take_group(mk, group), words = mk->nbatch, i;
 
     mark_batch(mk);
-    for (uint32_t i = 0; i < n; i++)
+    for (i = 0; i < n && mk->scanned < until; i++)
         scan_item(mk, group[i]);
-    return n + words;
+    for (uint32_t left = n; left > i; left--)
+        put_item(mk, group[left - 1]);
+    return i + words;
 }
 
 /*
@@ -414,13 +489,17 @@ mark_round(struct marker *mk)
  * number of items and words dealt with, 0 if no work is in reach.
  */
 static uint32_t
-mark_step(struct marker *mk)
+mark_step(struct marker *mk, uint64_t until)
 {
-    uint32_t n = mark_round(mk);
+    uint32_t n = mark_round(mk, until);
 
     if (n != 0)
         return n;
-    return gcrt_workqueue_refill(&mk->heap->work, &mk->queue) ? 1 : mark_raw(mk);
+    if (gcrt_workqueue_refill(&mk->heap->work, &mk->queue))
+        return 1;
+    if (!mk->brief && gcrt_workqueue_refill_aside(&mk->heap->work, &mk->queue))
+        return 1;
+    return mark_raw(mk);
 }
 
 uint64_t
@@ -429,7 +508,7 @@ gcrt_mark_drain(struct marker *mk, uint64_t budget)
     uint64_t start = mk->scanned, effort = 0;
 
     while (effort + (mk->scanned - start) < budget) {
-        uint32_t n = mark_step(mk);
+        uint32_t n = mark_step(mk, start + (budget - effort));
 
         if (n == 0)
             break;

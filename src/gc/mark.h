@@ -21,6 +21,7 @@ struct gc_heap;
 struct marker {
     struct gc_heap *heap;  /* const */
     struct workqueue queue; /* owner */
+    bool brief;            /* const: a mutator's, which must not be kept for long */
     uint64_t marked;       /* owner: bytes marked, not yet in heap->marking */
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
     /* const: NULL, or who gets what trace functions report instead of the batch */
@@ -29,8 +30,14 @@ struct marker {
     uintptr_t batch[MARK_BATCH];
 };
 
-/* An object of a large span is scanned in pieces, so that marking stays parallel. */
+/* An object of a large span is queued in parts, so that marking stays parallel ... */
 #define OBLET_BYTES ((size_t)128 << 10)
+/* ... which are queued so many at once: more would take long for a huge object. */
+#define OBLET_GROUP 256
+
+/* Any object is scanned in pieces of so many bytes, unless it has a trace function. */
+#define PIECE_BYTES ((size_t)32 << 10)
+#define PIECE_BRIEF ((size_t)2 << 10)
 
 /*
  * Marks the object that word points into, if it does (I-conservative), and queues it.  Only
@@ -41,7 +48,8 @@ void gcrt_mark_word(struct marker *mk, uintptr_t word);
 /*
  * Scans queued objects, taking buffers from the public stacks too, until about `budget`
  * bytes of work are done or no work is in reach.  Returns the work done: bytes scanned, and
- * some for each word marked.  Less than budget means that no work is left in reach.
+ * some for each word marked.  Less than budget means that no work is left in reach: a brief
+ * marker does not reach big objects with a trace function.
  */
 uint64_t gcrt_mark_drain(struct marker *mk, uint64_t budget);
 

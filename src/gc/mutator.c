@@ -18,6 +18,7 @@
 #include "gc/mutator.h"
 
 #include "alloc/base/rcu.h"
+#include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
@@ -187,6 +188,7 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
     m->precise = precise;
+    m->marker.brief = true;
     m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
     ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
     error = gcrt_os_stack_bounds(&heap->os, &m->stack_lo, &m->stack_hi);
@@ -297,6 +299,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     struct p *p = m->p;
 
     critical_enter();
+    gcrt_assist_end_cycle(m);
     pthread_setspecific(heap->registry.exit_key, NULL);
     gcrt_mutator_hide_runs(m);
     /*

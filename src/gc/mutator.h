@@ -27,6 +27,15 @@ enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD };
 #define SAVED_REGISTERS  12
 #define WINDOW_WORDS     128
 
+/* What the thread has spent on the collector since it attached (gc_thread_stats). */
+struct thread_account {
+    uint64_t bytes;           /* of runs and large objects taken */
+    uint64_t assists, assist_ns, assist_max_ns; /* CPU time */
+    uint64_t cycle_assist_ns; /* of assist_ns: since the last cycle's end */
+    uint64_t waits, wait_ns;  /* above the goal */
+    uint64_t pauses, pause_ns, pause_max_ns; /* handshakes answered by itself */
+};
+
 struct gcrt_mutator {
     struct gc_impl_thread *self; /* const while attached: the thread's hot words */
     struct gc_heap *heap;        /* const */
@@ -50,7 +59,9 @@ struct gcrt_mutator {
     struct marker marker;         /* owner */
     struct own own;               /* owner: roots of its own */
     bool over_goal;               /* owner: the heap was above its goal at the last run */
+    bool never_assists;           /* owner: nor waits above the goal */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
+    struct thread_account account; /* owner */
 
     struct cds_list_head node;    /* registry */
     struct gcrt_mutator *next;    /* lock: registry; spare list */

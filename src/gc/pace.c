@@ -16,6 +16,7 @@
 
 #include "gc/assist.h"
 #include "gc/mutator.h"
+#include "gc/worker.h"
 
 /* ---- sums over Ps ---- */
 
@@ -66,6 +67,47 @@ gcrt_pace_publish_locked(struct gc_heap *heap)
     aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
 }
 
+/* No span waits for the sweep: between the last sweep's end and this cycle's H6. */
+static bool
+is_swept(const struct gc_heap *heap)
+{
+    enum phase phase = ahalf_load_acquire(&heap->cycles.phase);
+
+    return phase == PHASE_IDLE || phase == PHASE_STARTING || phase == PHASE_MARKING;
+}
+
+int64_t
+gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent)
+{
+    struct cycles *c = &heap->cycles;
+    int64_t old;
+
+    gcrt_lock_acquire(&c->lock);
+    old = (int64_t)aword_load_relaxed(&c->gogc);
+    aword_store_relaxed(&c->gogc, (uint64_t)percent);
+    gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_pace_live(heap), is_swept(heap));
+    if (!c->pacer.in_cycle)
+        gcrt_pace_publish_locked(heap);
+    gcrt_lock_release(&c->lock);
+    return old;
+}
+
+uint64_t
+gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes)
+{
+    struct cycles *c = &heap->cycles;
+    uint64_t old;
+
+    gcrt_lock_acquire(&c->lock);
+    old = aword_load_relaxed(&c->heap_min);
+    aword_store_relaxed(&c->heap_min, bytes);
+    gcrt_pacer_set_heap_min(&c->pacer, bytes, gcrt_pace_live(heap), is_swept(heap));
+    if (!c->pacer.in_cycle)
+        gcrt_pace_publish_locked(heap);
+    gcrt_lock_release(&c->lock);
+    return old;
+}
+
 void
 gcrt_pace_start(struct cycle *cy)
 {
@@ -73,13 +115,15 @@ gcrt_pace_start(struct cycle *cy)
     struct cycles *c = &heap->cycles;
 
     gcrt_lock_acquire(&c->lock);
+    cy->report.pace.planned_start = gcrt_pacer_trigger(&c->pacer);
     gcrt_pacer_start_cycle(&c->pacer, gcrt_pace_live(heap), aword_load_relaxed(&heap->roots.bytes),
             heap->cpus);
     cy->report.heap_start = c->pacer.triggered;
     cy->report.goal = gcrt_pacer_goal(&c->pacer);
+    cy->report.pace.expected = gcrt_pacer_expected(&c->pacer);
+    cy->scan_start = scan_bytes(heap);
     cy->heap_scan = not_negative(
-            c->pacer.last_heap_scan + scan_bytes(heap) - c->scan_bytes_last);
-    cy->stack_scan = c->pacer.last_stack_scan;
+            c->pacer.last_heap_scan + cy->scan_start - c->scan_bytes_last);
     aword_store_relaxed(&c->trigger, UINT64_MAX); /* one cycle at a time */
     gcrt_lock_release(&c->lock);
     cy->start_ns = gcrt_os_now_ns();
@@ -92,6 +136,7 @@ gcrt_pace_mark(struct cycle *cy)
 {
     cy->mark_ns = gcrt_os_now_ns();
     cy->pause_mark = aword_load_relaxed(&cy->heap->counters.pause_ns);
+    cy->stack_scan = aword_load_relaxed(&cy->heap->marking.stack_work);
 }
 
 static uint64_t
@@ -101,18 +146,32 @@ work_done(const struct marking *mk)
         + aword_load_relaxed(&mk->globals_work);
 }
 
+/* x >= 0; saturates. */
+static uint64_t
+millionths(double x)
+{
+    return x < 0x1p44 ? (uint64_t)(x * PACE_ONE) : UINT64_MAX;
+}
+
 void
 gcrt_pace_revise(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
     struct pacer_progress now = { .heap_live = gcrt_pace_live(heap), .heap_scan = cy->heap_scan,
         .stack_scan = cy->stack_scan, .work = work_done(&heap->marking) };
+    uint64_t all = now.heap_scan + now.stack_scan + heap->cycles.pacer.globals_scan;
     struct pacer_assist ratio;
 
+    gcrt_workers_forgive(heap, all > now.work ? all - now.work : 0);
+    now.owed = gcrt_workers_owe(heap);
     gcrt_lock_acquire(&heap->cycles.lock);
     ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
     gcrt_lock_release(&heap->cycles.lock);
     gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
+    cy->report.pace.assist_last = millionths(ratio.work_per_byte);
+    if (!cy->revised)
+        cy->report.pace.assist_first = cy->report.pace.assist_last;
+    cy->revised = true;
 }
 
 void
@@ -131,6 +190,30 @@ gcrt_pace_settle(struct cycle *cy)
 
 /* ---- accounts ---- */
 
+/* What the pacer makes of the cycle.  The plan's workers are those of its start. */
+static void
+report_pacing(struct cycle *cy, const struct pacer_outcome *out)
+{
+    struct gc_heap *heap = cy->heap;
+    const struct pacer *p = &heap->cycles.pacer;
+    struct pace_report *r = &cy->report.pace;
+    struct pacer_workers shares = gcrt_pacer_workers(p);
+    double cpu_ns = (double)(out->mark_ns + 1) * p->procs;
+
+    r->dedicated = shares.dedicated;
+    r->fractional = millionths(shares.fractional);
+    r->heap_work = out->heap_work;
+    r->workers_share = millionths(
+            (double)aword_load_relaxed(&heap->marking.worker_ns) / cpu_ns);
+    r->assists_share = millionths((double)out->assist_ns / cpu_ns);
+    r->idle_share = millionths((double)out->idle_ns / cpu_ns);
+    r->cons_mark = millionths(p->cons_mark_history[PACER_HISTORY - 1]);
+    r->cons_mark_used = millionths(p->cons_mark);
+    r->runway = p->runway;
+    r->next_trigger = gcrt_pacer_trigger(p);
+    r->next_goal = gcrt_pacer_goal(p);
+}
+
 static void
 end_pacing(struct cycle *cy)
 {
@@ -143,13 +226,14 @@ end_pacing(struct cycle *cy)
         .stack_work = aword_load_relaxed(&mk->stack_work),
         .globals_work = aword_load_relaxed(&mk->globals_work),
         .mark_ns = cy->end_ns - cy->start_ns,
-        .assist_ns = aword_load_relaxed(&mk->assist_ns),
+        .assist_ns = aword_load_relaxed(&mk->assist_ns) + aword_load_relaxed(&mk->extra_ns),
         .idle_ns = aword_load_relaxed(&mk->idle_ns) };
 
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_end_cycle(&c->pacer, &out);
     gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), false);
-    c->scan_bytes_last = scan_bytes(heap);
+    report_pacing(cy, &out);
+    c->scan_bytes_last = cy->scan_start;
     gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);
 }

@@ -14,8 +14,10 @@ struct cycle {
     uint64_t start_ns, mark_ns, end_mark_ns, end_ns;
     uint64_t pause_start, pause_mark; /* counters->pause_ns at these points */
     uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */
-    uint64_t heap_scan;               /* scannable bytes when it began */
-    uint64_t stack_scan;              /* bytes of stacks, as far as known */
+    uint64_t scan_start;              /* sum of the Ps' scan_bytes when it began */
+    uint64_t heap_scan;               /* scannable bytes then, at most */
+    uint64_t stack_scan;              /* bytes of stacks, all scanned by H3 */
+    bool revised;                     /* there was an assist ratio */
 };
 
 /* Heap bytes marked by the last cycle and allocated since; never wrapped. */
@@ -23,6 +25,13 @@ uint64_t gcrt_pace_live(const struct gc_heap *heap);
 
 /* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
 void gcrt_pace_publish_locked(struct gc_heap *heap);
+
+/*
+ * Settings, from any thread, critical; each returns the value before.  They take effect at
+ * once, but for the trigger while a cycle runs: its end brings the next one.
+ */
+int64_t gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent);
+uint64_t gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes);
 
 /* In the order of a cycle; all by the coordinator. */
 

@@ -49,7 +49,8 @@
 #define SWEEP_ROOM       ((uint64_t)1 << 20) /* allocation that sweeping may spread over */
 #define RUNWAY_MIN       ((uint64_t)64 << 10) /* between a cycle's start and its goal */
 #define WORK_MIN         1000 /* never expect less work than this to remain */
-#define OVERSHOOT        1.1  /* the goal is soft up to here */
+#define OVERSHOOT        1.1  /* the goal is soft up to here ... */
+#define LIMIT_PERCENT    3    /* ... or by this much where a memory limit set it */
 #define HARD_GOGC_IF_OFF 100000
 
 /* ---- saturating arithmetic ---- */
@@ -105,9 +106,8 @@ min_double(double a, double b)
 
 /* ---- goals ---- */
 
-/* What the next cycle will scan if it is like the last one. */
-static uint64_t
-expected_work(const struct pacer *p)
+uint64_t
+gcrt_pacer_expected(const struct pacer *p)
 {
     return add_sat(add_sat(p->last_heap_scan, p->last_stack_scan), p->globals_scan);
 }
@@ -132,20 +132,27 @@ limited(const struct pacer *p)
 }
 
 /*
- * A memory limit is stronger than the comfort of sweeping and of a cycle that runs.
- * Without it the goal gives both some room.
+ * What may be allocated in the running cycle, however late it started.  A room that shrank as
+ * the start came later would make starts swing: little born black, the next start is early,
+ * much is born black, the next is late.
  */
+static uint64_t
+room(const struct pacer *p, uint64_t goal)
+{
+    return limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN) : p->room;
+}
+
+/* A memory limit is stronger than the comfort of sweeping. */
 uint64_t
 gcrt_pacer_goal(const struct pacer *p)
 {
-    uint64_t goal = min_u64(p->gogc_goal, p->limit_goal);
+    uint64_t goal = max_u64(min_u64(p->gogc_goal, p->limit_goal), p->heap_marked);
 
-    if (!limited(p)) {
+    if (!limited(p))
         goal = max_u64(goal, p->sweep_min);
-        if (p->in_cycle)
-            goal = max_u64(goal, add_sat(p->triggered, RUNWAY_MIN));
-    }
-    return max_u64(goal, p->heap_marked);
+    if (p->in_cycle)
+        goal = max_u64(goal, add_sat(p->triggered, room(p, goal)));
+    return goal;
 }
 
 /* heap_marked + parts/64 of the way to the goal. */
@@ -194,6 +201,13 @@ gcrt_pacer_set_gogc(struct pacer *p, int64_t gogc, uint64_t heap_live, bool swep
 }
 
 void
+gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, bool swept)
+{
+    p->heap_min = bytes;
+    gcrt_pacer_commit(p, heap_live, swept);
+}
+
+void
 gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept)
 {
     double share = p->utilization_goal;
@@ -201,7 +215,7 @@ gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept)
     ASSERT(share > 0 && share < UTILIZATION_MAX);
     p->gogc_goal = goal_by_gogc(p);
     p->sweep_min = swept ? 0 : add_sat(heap_live, SWEEP_ROOM);
-    p->runway = to_bytes(p->cons_mark * ((1 - share) / share) * (double)expected_work(p));
+    p->runway = to_bytes(p->cons_mark * ((1 - share) / share) * (double)gcrt_pacer_expected(p));
 }
 
 struct pacer_workers
@@ -221,11 +235,23 @@ gcrt_pacer_workers(const struct pacer *p)
 
 /* ---- a cycle ---- */
 
+/*
+ * What the plan leaves to be allocated while marking.  A cycle that starts late gets it too:
+ * one huge object may take the heap far beyond its goal, and all mutators would pay for it.
+ */
+static uint64_t
+planned_room(const struct pacer *p)
+{
+    return max_u64(gcrt_pacer_goal(p) - gcrt_pacer_trigger(p), RUNWAY_MIN);
+}
+
 void
 gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_scan,
         unsigned procs)
 {
     ASSERT(!p->in_cycle);
+    p->by_trigger = heap_live >= gcrt_pacer_trigger(p);
+    p->room = planned_room(p);
     p->triggered = heap_live;
     p->globals_scan = globals_scan;
     p->procs = procs == 0 ? 1 : procs;
@@ -234,7 +260,7 @@ gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_sca
 
 /*
  * More was found than expected.  Stretch the goal so that the heap may grow by as much per
- * byte of work as was planned, but never beyond one more GOGC step.
+ * byte of work as was planned, but never beyond one more GOGC step, nor a memory limit.
  */
 static uint64_t
 stretched_goal(const struct pacer *p, uint64_t goal, uint64_t expected, uint64_t most)
@@ -243,6 +269,7 @@ stretched_goal(const struct pacer *p, uint64_t goal, uint64_t expected, uint64_t
     uint64_t hard = add_sat(goal, percent_of(goal, gogc));
     double grow;
 
+    hard = min_u64(hard, max_u64(p->limit_goal, goal));
     if (expected == 0)
         return hard;
     grow = (double)sub_sat(goal, p->triggered) / (double)expected * (double)most;
@@ -250,15 +277,34 @@ stretched_goal(const struct pacer *p, uint64_t goal, uint64_t expected, uint64_t
 }
 
 /*
- * The plan is that this cycle scans what the last one did.  If that proves wrong, by work
- * done or by the heap's outgrowing its goal, plan for the worst case: everything in the
- * heap is alive.  (The maximum with the work done is ours: the counters are snapshots, and
- * scannable bytes may be reported later than the work on them.)
+ * The heap has outgrown its goal.  Where a memory limit set it, or lies just above it, there
+ * is little more: a tenth more each time would be marked as born black, become part of the
+ * next goal, and the heap would stay above a limit that it could return to.
+ */
+static uint64_t
+passed_goal(const struct pacer *p, uint64_t goal)
+{
+    uint64_t limit = max_u64(p->limit_goal, goal);
+
+    limit = add_sat(limit, percent_of(limit, LIMIT_PERCENT));
+    return min_u64(to_bytes((double)goal * OVERSHOOT), limit);
+}
+
+/*
+ * The plan is that this cycle scans in the heap what the last one did.  If that proves wrong,
+ * by work done or by the heap's outgrowing its goal, plan for the worst case: everything in
+ * the heap is alive.  Stacks are scanned before marking opens, so theirs is known.  (The
+ * maximum with the work done is ours: the counters are snapshots, and scannable bytes may be
+ * reported later than the work on them.)
+ *
+ * What workers have taken on for threads that never assist is no part of what the others pay
+ * for.  Such a thread that allocates x bytes leaves x * work_per_byte to the workers, so
+ * work left and bytes left shrink alike, and the ratio stays what it was.
  */
 struct pacer_assist
 gcrt_pacer_revise(const struct pacer *p, const struct pacer_progress *now)
 {
-    uint64_t expected = expected_work(p);
+    uint64_t expected = add_sat(add_sat(p->last_heap_scan, now->stack_scan), p->globals_scan);
     uint64_t most = add_sat(add_sat(now->heap_scan, now->stack_scan), p->globals_scan);
     uint64_t goal = gcrt_pacer_goal(p);
     double work_left, bytes_left;
@@ -270,10 +316,10 @@ gcrt_pacer_revise(const struct pacer *p, const struct pacer_progress *now)
         expected = most;
     }
     if (now->heap_live > goal) {
-        goal = to_bytes((double)goal * OVERSHOOT);
+        goal = passed_goal(p, goal);
         expected = most;
     }
-    work_left = (double)max_u64(sub_sat(expected, now->work), WORK_MIN);
+    work_left = (double)max_u64(sub_sat(expected, add_sat(now->work, now->owed)), WORK_MIN);
     bytes_left = (double)max_u64(sub_sat(goal, now->heap_live), 1);
     return (struct pacer_assist){ work_left / bytes_left, bytes_left / work_left };
 }
@@ -298,13 +344,17 @@ measured_cons_mark(const struct pacer *p, const struct pacer_outcome *out, uint6
 
 /*
  * The largest of the last measurements counts: a trigger that is a little early costs less
- * than one that is late.
+ * than one that is late.  Only cycles that the trigger started push old ones out: a periodic
+ * or forced one says what an idle program allocates, and the next trigger will come when it
+ * is idle no more.
  */
 static void
 learn(struct pacer *p, double measured)
 {
     double *h = p->cons_mark_history;
 
+    if (!p->by_trigger && measured <= p->cons_mark)
+        return;
     p->cons_mark = measured;
     for (unsigned i = 0; i < PACER_HISTORY; i++) {
         if (h[i] > p->cons_mark)

@@ -20,7 +20,8 @@
  *     commit(heap_live, false)         at once: goal and trigger of the next cycle
  *     commit(heap_live, true)          may follow when the sweep is complete
  *
- * set_gogc may come at any point between them.  docs/pacing.md explains the formulas.
+ * set_gogc and set_heap_min may come at any point between them.  docs/pacing.md explains
+ * the formulas.
  */
 
 #define PACER_NONE     UINT64_MAX /* a goal or trigger that is never reached */
@@ -50,15 +51,18 @@ struct pacer {
 
     /* The running cycle. */
     bool in_cycle;
+    bool by_trigger;    /* it started because the heap had reached the trigger */
     uint64_t triggered; /* heap_live when it started */
+    uint64_t room;      /* what may be allocated in it, however late it started */
 };
 
 /* heap_live etc. are snapshots of racy counters; they need not agree with each other. */
 struct pacer_progress {
     uint64_t heap_live;  /* marked by the last cycle + allocated since */
-    uint64_t heap_scan;  /* scannable bytes in the heap, without those allocated black */
-    uint64_t stack_scan; /* stack bytes at most to be scanned now */
+    uint64_t heap_scan;  /* scannable bytes in the heap when the cycle started, at most */
+    uint64_t stack_scan; /* stack bytes of this cycle */
     uint64_t work;       /* bytes scanned so far: heap + stacks + globals */
+    uint64_t owed;       /* of what is left: bytes that only the workers are to scan */
 };
 
 /* The exchange rate between allocation and marking.  Both are finite and above 0. */
@@ -75,7 +79,7 @@ struct pacer_outcome {
     uint64_t stack_work;
     uint64_t globals_work;
     uint64_t mark_ns;   /* wall time from start to the end of marking */
-    uint64_t assist_ns; /* CPU time of all mutators' assists */
+    uint64_t assist_ns; /* CPU time of assists, and of workers beyond utilization_goal */
     uint64_t idle_ns;   /* CPU time of marking on CPUs that nobody else wanted */
 };
 
@@ -85,11 +89,17 @@ struct pacer_workers {
     double fractional;  /* share of each CPU's time for one more, 0: none needed */
 };
 
+/* What the next cycle will scan if it is like the last one. */
+uint64_t gcrt_pacer_expected(const struct pacer *p);
+
 /* procs 0 counts as 1.  No cycle is running and the heap is empty and swept. */
 void gcrt_pacer_init(struct pacer *p, int64_t gogc, uint64_t heap_min, unsigned procs);
 
 /* Changes GOGC (any negative value: off) and commits. */
 void gcrt_pacer_set_gogc(struct pacer *p, int64_t gogc, uint64_t heap_live, bool swept);
+
+/* Changes the lowest goal and commits. */
+void gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, bool swept);
 
 /* Recomputes goal and runway from the last cycle's findings and the settings. */
 void gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept);

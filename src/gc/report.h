@@ -10,6 +10,31 @@
 #include "alloc/base/atomic.h"
 #include "alloc/sizeclass.h"
 
+/* A ratio in millionths. */
+#define PACE_ONE 1000000u
+
+/*
+ * What the pacer planned for a cycle, what it saw, and what it made of that.  Sizes are bytes,
+ * UINT64_MAX means never; ratios are in millionths and saturate.
+ */
+struct pace_report {
+    uint64_t planned_start;   /* the trigger */
+    uint64_t expected;        /* work */
+    uint64_t assist_first;    /* bytes to scan per byte allocated, when marking opened ... */
+    uint64_t assist_last;     /* ... and when it was complete */
+    uint64_t dedicated;       /* workers without a break */
+    uint64_t fractional;      /* share of each CPU for one more, in millionths */
+    uint64_t heap_work;       /* bytes scanned in heap objects */
+    uint64_t workers_share;   /* of all CPUs while marking, in millionths: by workers ... */
+    uint64_t assists_share;   /* ... by allocating threads ... */
+    uint64_t idle_share;      /* ... by workers on CPUs that nobody wanted */
+    uint64_t cons_mark;       /* as this cycle had it, in millionths */
+    uint64_t cons_mark_used;  /* the largest of the last ones */
+    uint64_t runway;
+    uint64_t next_trigger;    /* before the sweep */
+    uint64_t next_goal;
+};
+
 /*
  * One complete cycle.  Times are nanoseconds, sizes bytes.  The start is H1 to H3, the end
  * H5 and H6; what lies between them, all rounds of H4 included, is concurrent marking.
@@ -42,6 +67,7 @@ struct cycle_report {
     uint64_t goal;           /* the goal that this cycle was paced for */
     uint64_t stacks;         /* scanned */
     uint64_t globals;        /* scanned */
+    struct pace_report pace;
 };
 
 /*

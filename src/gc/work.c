@@ -5,7 +5,7 @@
  * Purpose: share grey objects in buffers of 255, without a lock.
  * Place: mark, barrier and stack use it; it calls os once, for the pool.
  * Invariants: a buffer is on one stack or in one private queue; buffers on `free` are
- * empty, buffers on `full` and `raw` are not.
+ * empty, buffers on `full`, `raw` and `aside` are not.
  * Concurrency: Treiber stacks of buffer numbers; a 32-bit tag beside the number makes a
  * stale compare-and-swap fail.  Push releases, pop acquires (pairs: workstack.top).
  * Cost: two compare-and-swaps per 255 objects.
@@ -118,10 +118,20 @@ gcrt_work_pop_raw(struct work *w)
     return pop(w, &w->raw);
 }
 
+void
+gcrt_work_push_aside(struct work *w, uintptr_t object)
+{
+    struct workbuf *b = gcrt_work_take_empty(w);
+
+    b->slot[0] = object;
+    b->n = 1;
+    push(w, &w->aside, b);
+}
+
 bool
 gcrt_work_is_empty(const struct work *w)
 {
-    if (!stack_is_empty(&w->raw))
+    if (!stack_is_empty(&w->raw) || !stack_is_empty(&w->aside))
         return false;
     for (uint32_t i = 0; i < w->nstacks; i++)
         if (!stack_is_empty(&w->full[i]))
@@ -203,22 +213,32 @@ steal(struct work *w, uint32_t self)
     return b;
 }
 
-bool
-gcrt_workqueue_refill(struct work *w, struct workqueue *q)
+/* b, if there is one, takes the place of the current buffer, which is empty or missing. */
+static bool
+set_current(struct work *w, struct workqueue *q, struct workbuf *b)
 {
-    struct workbuf *b;
-
-    if (q->spare != NULL && q->spare->n != 0) {
-        b = q->cur;
-        q->cur = q->spare;
-        q->spare = b;
-        return true;
-    }
-    b = steal(w, q->stack);
     if (b == NULL)
         return false;
     if (q->cur != NULL)
         gcrt_work_put_empty(w, q->cur);
     q->cur = b;
     return true;
+}
+
+bool
+gcrt_workqueue_refill(struct work *w, struct workqueue *q)
+{
+    struct workbuf *empty = q->cur;
+
+    if (q->spare == NULL || q->spare->n == 0)
+        return set_current(w, q, steal(w, q->stack));
+    q->cur = q->spare;
+    q->spare = empty;
+    return true;
+}
+
+bool
+gcrt_workqueue_refill_aside(struct work *w, struct workqueue *q)
+{
+    return set_current(w, q, pop(w, &w->aside));
 }

@@ -8,7 +8,8 @@
  * Whoever marks fills private buffers; full ones go to a public stack, from which anyone
  * may take a whole buffer.  Each worker has a public stack of its own (stealing takes from
  * the others'); the mutators share stack 0.  A further stack holds raw buffers: words from
- * stacks, registers and barriers that may be pointers and still have to be resolved.
+ * stacks, registers and barriers that may be pointers and still have to be resolved.  And one
+ * holds what mutators must not scan because it may take long.
  *
  * Buffers come from one mapped pool, by number, and are recycled for the heap's life, so
  * the lock-free stacks may follow stale links (a tag in the top word prevents ABA).
@@ -43,6 +44,7 @@ struct work {
     aword used CACHE_ALIGNED; /* atomic: buffers ever taken from the pool */
     struct workstack free;
     struct workstack raw;
+    struct workstack aside; /* for workers only */
     struct workstack full[WORK_STACKS];
 };
 
@@ -62,6 +64,9 @@ void gcrt_work_put_empty(struct work *w, struct workbuf *b);
 void gcrt_work_push_raw(struct work *w, struct workbuf *b);
 struct workbuf *gcrt_work_pop_raw(struct work *w);
 
+/* One object, which only a worker may take. */
+void gcrt_work_push_aside(struct work *w, uintptr_t object);
+
 /* No public buffer anywhere.  A snapshot; see worker.h for termination. */
 bool gcrt_work_is_empty(const struct work *w);
 
@@ -73,6 +78,8 @@ void gcrt_workqueue_share(struct work *w, struct workqueue *q);
 void gcrt_workqueue_put_slow(struct work *w, struct workqueue *q, uintptr_t object);
 /* Another buffer with work as the current, empty one; false if none is in reach. */
 bool gcrt_workqueue_refill(struct work *w, struct workqueue *q);
+/* The same with what was put aside. */
+bool gcrt_workqueue_refill_aside(struct work *w, struct workqueue *q);
 
 static inline void
 workqueue_put(struct work *w, struct workqueue *q, uintptr_t object)

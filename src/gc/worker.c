@@ -2,7 +2,7 @@
 /*
  * Background marking threads.
  *
- * Purpose: mark with a quarter of the CPUs, and with those that are idle.
+ * Purpose: mark with a share of the CPUs, and with those that are idle.
  * Place: cycle starts them; they drain work through mark.
  * Invariants: a worker holds no work while it is not counted as active, and is not active
  * while the collector rests for a fork (fork.c; a session counts itself, then looks).
@@ -11,10 +11,20 @@
  * a few PAUSE_NS, so a ring that came too early costs milliseconds, not the cycle.
  * Cost: a look at two clocks per quantum of about 100 microseconds.
  *
- * Who may run when: worker i has a guaranteed share of one CPU (of the pacer's 25 % of
- * all).  Beyond it a worker may run on CPUs that no mutator uses: as many workers as there
- * are CPUs less mutators inside.  The kernel's scheduler does the rest.  A worker that was
- * kept from its CPU for half a quantum concludes that others want it, and pauses.
+ * The share.  All workers together have a guaranteed share of the CPUs: the pacer's 25 %, and
+ * more while mutators pay for much of the marking, or threads that never assist leave it
+ * to the workers.  It rises by a quarter of the way to options.worker_percent_max per
+ * millisecond and falls by a sixteenth, and is remembered from one cycle to the next.  What is
+ * done by the part above 25 %, or on idle CPUs, goes to what the workers owe, then to credit.
+ * While the heap is above its goal the share is all of that: mutators wait then.
+ *
+ * Idle CPUs.  Beyond its share a worker may run on CPUs that nobody uses: as many workers
+ * as there are CPUs less mutators inside.  Whether the host's other threads want the CPU only
+ * the kernel knows, so in idle time a worker offers it every IDLE_NS or so: if the kernel
+ * gives it to somebody, or had done so before, the idle time is over, for a time that doubles
+ * from try to try, up to BACKOFF_MAX.  (A thread of the scheduler's idle class would be better
+ * mannered, but it may hold grey objects when the host takes its CPU for seconds, and the
+ * cycle would wait; unprivileged threads cannot leave that class again.)
  * Source: Go's dedicated, fractional and idle workers (mgcpacer.go), for threads that the
  * library does not schedule.
  */
@@ -24,8 +34,22 @@
 #include "gc/mutator.h"
 
 #define QUANTUM_BYTES ((uint64_t)256 << 10)
+/* In idle time a quantum is between these, so that it takes about IDLE_NS. */
+#define IDLE_MIN ((uint64_t)16 << 10)
+#define IDLE_MAX QUANTUM_BYTES
+#define IDLE_NS  ((uint64_t)50 * 1000)
 #define PAUSE_NS      ((uint64_t)1000 * 1000)
 #define MILLION       1000000u
+/* An offered CPU was taken if it was away for so long. */
+#define OFFER_LOST_NS ((uint64_t)20 * 1000)
+#define BACKOFF_MIN   ((uint64_t)1000 * 1000)
+#define BACKOFF_MAX   ((uint64_t)16 * 1000 * 1000)
+/* The share changes so often, ... */
+#define SHARE_NS   ((uint64_t)1000 * 1000)
+#define SHARE_UP   4 /* ... by such a part of what is above the pacer's */
+#define SHARE_DOWN 16
+/* ... if mutators themselves do more than one such part of what they owe. */
+#define CHARGED_PART 4
 
 /* ---- activity ---- */
 
@@ -83,16 +107,32 @@ sleep_on_bell(struct marking *mk, unsigned seen, uint64_t ns)
 
 /* ---- when a worker may run ---- */
 
+/* Of one cycle. */
 struct session {
-    uint64_t start_ns, start_cpu; /* of this cycle, for this worker */
-    uint64_t last_ns, last_cpu;
+    uint64_t last_ns, last_cpu; /* when a quantum was booked last */
+    uint64_t earned_ns;         /* up to here the share has been booked */
+    int64_t spare_ns;           /* CPU time by the share, less CPU time used */
+    uint64_t idle_from_ns;      /* no idle time before */
+    uint64_t backoff_ns;        /* after the next loss of an idle CPU */
+    uint64_t idle_bytes;        /* of a quantum in idle time */
+    bool in_share;              /* the quantum under way began within the share */
 };
 
 static void
 session_begin(struct session *s)
 {
-    s->start_ns = s->last_ns = gcrt_os_now_ns();
-    s->start_cpu = s->last_cpu = gcrt_os_thread_cpu_ns();
+    *s = (struct session){ .backoff_ns = BACKOFF_MIN, .idle_bytes = IDLE_MIN };
+    s->last_ns = s->earned_ns = gcrt_os_now_ns();
+    s->last_cpu = gcrt_os_thread_cpu_ns();
+}
+
+/* Then mutators wait for the collector, and it need not be polite. */
+static bool
+is_over_goal(const struct gc_heap *heap)
+{
+    uint64_t live = aword_load_relaxed(&heap->mheap.live);
+
+    return live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0;
 }
 
 /* CPUs that nobody inside wants, as a number of workers that may use them. */
@@ -104,17 +144,78 @@ idle_cpus(const struct gc_heap *heap)
     return heap->cpus > inside ? heap->cpus - inside : 0;
 }
 
-/* How long the worker has to pause to get back to its share; 0: it is within it. */
+/* The share's time up to now; the CPU time since the last call is used. */
+static uint64_t
+book_time(const struct worker *w, struct session *s)
+{
+    uint64_t now = gcrt_os_now_ns(), cpu = gcrt_os_thread_cpu_ns(), used = cpu - s->last_cpu;
+
+    s->spare_ns += (int64_t)((now - s->earned_ns) * aword_load_relaxed(&w->share) / MILLION);
+    s->spare_ns -= (int64_t)used;
+    s->earned_ns = s->last_ns = now;
+    s->last_cpu = cpu;
+    return used;
+}
+
+/* How long the worker has to pause to get back to its share. */
 static uint64_t
 over_share_ns(const struct worker *w, const struct session *s)
 {
     uint64_t share = aword_load_relaxed(&w->share);
-    uint64_t used = s->last_cpu - s->start_cpu, elapsed = s->last_ns - s->start_ns, due;
 
     if (share == 0)
         return PAUSE_NS;
-    due = used * MILLION / share;
-    return due > elapsed ? min_size(due - elapsed, 10 * PAUSE_NS) : 0;
+    return min_size((uint64_t)-s->spare_ns * MILLION / share + 1, 10 * PAUSE_NS);
+}
+
+static bool
+is_in_share(const struct worker *w, const struct session *s)
+{
+    return s->spare_ns >= 0 && aword_load_relaxed(&w->share) != 0;
+}
+
+/* May the worker use a CPU that seems to be idle? */
+static bool
+may_idle(const struct worker *w, const struct session *s)
+{
+    return w->index < idle_cpus(w->heap)
+        && (s->last_ns >= s->idle_from_ns || is_over_goal(w->heap));
+}
+
+/* Somebody wants the CPU: try again later, and later still if that happens again. */
+static void
+back_off(struct session *s)
+{
+    s->idle_from_ns = s->last_ns + s->backoff_ns;
+    s->backoff_ns = min_size(2 * s->backoff_ns, BACKOFF_MAX);
+}
+
+/* Lets anyone have the CPU who waits for it; true if nobody took it. */
+static bool
+offer_cpu(struct session *s)
+{
+    uint64_t start = s->last_ns;
+
+    gcrt_os_yield();
+    s->last_ns = gcrt_os_now_ns();
+    return s->last_ns - start < OFFER_LOST_NS;
+}
+
+/* Bytes take as long as memory does, which is five times longer in one heap than in another. */
+static void
+adapt_quantum(struct session *s, uint64_t used_ns)
+{
+    if (used_ns < IDLE_NS / 2)
+        s->idle_bytes = min_size(2 * s->idle_bytes, IDLE_MAX);
+    else if (used_ns > 2 * IDLE_NS)
+        s->idle_bytes = max_size(s->idle_bytes / 2, IDLE_MIN);
+}
+
+/* The part of n that the part of the share above the pacer's has done. */
+static uint64_t
+above(uint64_t n, uint64_t share, uint64_t base)
+{
+    return share > base ? n * (share - base) / share : 0;
 }
 
 /* Books the quantum; returns how long to pause now. */
@@ -122,35 +223,63 @@ static uint64_t
 after_quantum(struct worker *w, struct session *s)
 {
     struct marking *mk = &w->heap->marking;
-    uint64_t ns = gcrt_os_now_ns(), cpu = gcrt_os_thread_cpu_ns();
-    uint64_t wall = ns - s->last_ns, used = cpu - s->last_cpu, over;
-    bool crowded = used < wall / 2;
+    uint64_t share = aword_load_relaxed(&w->share), base = aword_load_relaxed(&w->base);
+    uint64_t start = s->last_ns;
+    uint64_t used = book_time(w, s);
+    bool kept = used >= (s->last_ns - start) / 2;
 
-    s->last_ns = ns;
-    s->last_cpu = cpu;
-    over = over_share_ns(w, s);
-    aword_add_relaxed(over == 0 ? &mk->worker_ns : &mk->idle_ns, used);
-    if (over == 0 || (w->index < idle_cpus(w->heap) && !crowded))
+    if (s->in_share) {
+        aword_add_relaxed(&mk->worker_ns, used);
+        aword_add_relaxed(&mk->extra_ns, above(used, share, base));
+    } else {
+        aword_add_relaxed(&mk->idle_ns, used);
+        adapt_quantum(s, used);
+    }
+    if (is_in_share(w, s))
         return 0;
-    return over;
+    if (may_idle(w, s)) {
+        if (is_over_goal(w->heap) || (kept && offer_cpu(s)))
+            return 0;
+        back_off(s);
+    }
+    return over_share_ns(w, s);
 }
 
 /* ---- the thread ---- */
 
+/* n bytes were scanned, `extra` of them beyond the pacer's share. */
+static void
+pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
+{
+    struct marking *mk = &heap->marking;
+    uint64_t owed = aword_load_relaxed(&mk->owed), paid = min_size(owed, extra);
+
+    while (paid != 0 && !aword_cas_full(&mk->owed, owed, owed - paid)) {
+        owed = aword_load_relaxed(&mk->owed);
+        paid = min_size(owed, extra);
+    }
+    aword_add_relaxed(&mk->credit, n - paid);
+    aword_add_relaxed(&heap->counters.done_for_others, paid);
+}
+
 /* Scans for one quantum.  True if there may be more. */
 static bool
-mark_quantum(struct worker *w)
+mark_quantum(struct worker *w, struct session *s)
 {
     struct gc_heap *heap = w->heap;
-    uint64_t n = gcrt_mark_drain(&w->marker, QUANTUM_BYTES);
+    uint64_t share = aword_load_relaxed(&w->share), base = aword_load_relaxed(&w->base);
+    uint64_t budget, n;
 
-    aword_add_relaxed(&heap->marking.credit, n);
+    s->in_share = is_in_share(w, s);
+    budget = s->in_share ? QUANTUM_BYTES : s->idle_bytes;
+    n = gcrt_mark_drain(&w->marker, budget);
+    pay(heap, n, s->in_share ? above(n, share, base) : n);
     if (ahalf_load_relaxed(&heap->marking.sleepers) != 0) {
         gcrt_workqueue_share(&heap->work, &w->marker.queue);
         if (!gcrt_work_is_empty(&heap->work))
             gcrt_workers_ring(heap);
     }
-    return n >= QUANTUM_BYTES;
+    return n >= budget;
 }
 
 /* Marks while there is work and the worker may run; returns how long to pause. */
@@ -168,7 +297,7 @@ mark_session(struct worker *w, struct session *s)
      */
     more = ahalf_load_acquire(&heap->marking.open) != 0;
     while (more && pause == 0 && !fork_is_coming(heap)) {
-        more = mark_quantum(w);
+        more = mark_quantum(w, s);
         pause = after_quantum(w, s);
     }
     chaos_point(&heap->os, CHAOS_MARK_DRY);
@@ -181,7 +310,7 @@ mark_session(struct worker *w, struct session *s)
 static bool
 may_run(const struct worker *w, const struct session *s)
 {
-    return over_share_ns(w, s) == 0 || w->index < idle_cpus(w->heap);
+    return is_in_share(w, s) || may_idle(w, s);
 }
 
 static void
@@ -195,7 +324,7 @@ mark_until_closed(struct worker *w)
         unsigned seen = ahalf_load_acquire(&mk->bell);
         uint64_t pause = PAUSE_NS;
 
-        s.last_ns = gcrt_os_now_ns();
+        (void)book_time(w, &s);
         if (!gcrt_work_is_empty(&w->heap->work) && may_run(w, &s) && !fork_is_coming(w->heap))
             pause = mark_session(w, &s);
         if (pause != 0 || gcrt_work_is_empty(&w->heap->work))
@@ -255,17 +384,111 @@ gcrt_workers_finish(struct gc_heap *heap)
     mk->nstarted = 0;
 }
 
-/* Guaranteed CPUs of worker i, in millionths. */
-static uint64_t
-share_of(const struct gc_heap *heap, const struct pacer_workers *shares, uint32_t i)
-{
-    double part = shares->fractional * heap->cpus;
+/* ---- the share ---- */
 
-    if (i < shares->dedicated)
-        return MILLION;
-    if (i > shares->dedicated)
-        return 0;
-    return part >= 1 ? MILLION : (uint64_t)(part * MILLION);
+/* The part of all workers' share that is worker i's: a thread is one CPU at most. */
+static uint64_t
+share_of(uint64_t share, uint32_t i)
+{
+    uint64_t before = (uint64_t)i * MILLION;
+
+    return share <= before ? 0 : min_size(share - before, MILLION);
+}
+
+/* How much of the CPUs marking threads may take at most, whoever would have to assist. */
+static uint64_t
+share_max(const struct gc_heap *heap)
+{
+    uint64_t most = (uint64_t)heap->cpus * heap->options.worker_percent_max * (MILLION / 100);
+
+    return min_size(most, (uint64_t)heap->marking.nworkers * MILLION);
+}
+
+/* What is left of that above the pacer's share. */
+static uint64_t
+room(const struct gc_heap *heap)
+{
+    uint64_t most = share_max(heap), base = heap->marking.share.base;
+
+    return most > base ? most - base : 0;
+}
+
+static void
+publish_share(struct gc_heap *heap)
+{
+    struct marking *mk = &heap->marking;
+    uint64_t share = mk->share.base + mk->share.extra;
+
+    for (uint32_t i = 0; i < mk->nworkers; i++)
+        aword_store_relaxed(&mk->workers[i].share, share_of(share, i));
+    aword_store_relaxed(&mk->share.percent, share / (heap->cpus * (MILLION / 100)));
+}
+
+static void
+revise_share(struct gc_heap *heap)
+{
+    struct marking *mk = &heap->marking;
+    struct worker_share *sh = &mk->share;
+    uint64_t most = room(heap);
+    uint64_t charged = aword_load_relaxed(&mk->charged), taken = aword_load_relaxed(&mk->taken);
+    bool owing = aword_load_relaxed(&mk->owed) != 0;
+
+    aword_add_relaxed(&mk->charged, (uint64_t)0 - charged);
+    aword_add_relaxed(&mk->taken, (uint64_t)0 - taken);
+    if (is_over_goal(heap))
+        sh->extra = most;
+    else if (owing || charged > (charged + taken) / CHARGED_PART)
+        sh->extra = min_size(sh->extra + most / SHARE_UP + 1, most);
+    else
+        sh->extra -= min_size(sh->extra, most / SHARE_DOWN + 1);
+    sh->full = owing && sh->extra == most;
+    publish_share(heap);
+}
+
+void
+gcrt_workers_revise(struct gc_heap *heap)
+{
+    struct worker_share *sh = &heap->marking.share;
+    uint64_t now = gcrt_os_now_ns();
+
+    if (now - sh->revised_ns < SHARE_NS)
+        return;
+    sh->revised_ns = now;
+    revise_share(heap);
+}
+
+void
+gcrt_workers_forgive(struct gc_heap *heap, uint64_t left)
+{
+    aword *owed = &heap->marking.owed;
+    uint64_t n = aword_load_relaxed(owed);
+
+    while (n > left && !aword_cas_full(owed, n, left))
+        n = aword_load_relaxed(owed);
+}
+
+uint64_t
+gcrt_workers_owe(const struct gc_heap *heap)
+{
+    const struct marking *mk = &heap->marking;
+
+    return mk->share.full ? 0 : aword_load_relaxed(&mk->owed);
+}
+
+/* ---- a cycle ---- */
+
+static void
+set_base(struct gc_heap *heap, const struct pacer_workers *shares)
+{
+    struct marking *mk = &heap->marking;
+    struct worker_share *sh = &mk->share;
+
+    sh->base = (uint64_t)((shares->dedicated + shares->fractional * heap->cpus) * MILLION);
+    sh->extra = min_size(sh->extra, room(heap));
+    sh->full = false;
+    for (uint32_t i = 0; i < mk->nworkers; i++)
+        aword_store_relaxed(&mk->workers[i].base, share_of(sh->base, i));
+    publish_share(heap);
 }
 
 void
@@ -273,8 +496,8 @@ gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares)
 {
     struct marking *mk = &heap->marking;
 
-    for (uint32_t i = 0; i < mk->nworkers; i++)
-        aword_store_relaxed(&mk->workers[i].share, share_of(heap, shares, i));
+    set_base(heap, shares);
+    mk->share.revised_ns = gcrt_os_now_ns();
     while (mk->nstarted < mk->nworkers
             && gcrt_os_thread_start(&heap->os, &mk->threads[mk->nstarted], worker_main,
                     &mk->workers[mk->nstarted]))

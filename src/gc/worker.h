@@ -18,6 +18,7 @@ struct worker {
     struct gc_heap *heap; /* const */
     uint32_t index;       /* const */
     aword share;          /* atomic: guaranteed CPUs in millionths; coordinator writes */
+    aword base;           /* atomic: of share, what the pacer wants; coordinator writes */
     struct marker marker; /* owner */
 } CACHE_ALIGNED;
 
@@ -28,6 +29,12 @@ void gcrt_workers_finish(struct gc_heap *heap);
 
 /* Marking opens: starts missing threads, hands out shares and wakes everybody. */
 void gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares);
+/* While marking: the workers' share follows what mutators pay.  Coordinator. */
+void gcrt_workers_revise(struct gc_heap *heap);
+/* No more is owed than is left: near the goal the ratio knows no bounds.  Coordinator. */
+void gcrt_workers_forgive(struct gc_heap *heap, uint64_t left);
+/* Scan bytes that workers will do beyond their usual share, so nobody else need. Coordinator. */
+uint64_t gcrt_workers_owe(const struct gc_heap *heap);
 /* Wakes sleeping workers: there may be work for them. */
 void gcrt_workers_ring(struct gc_heap *heap);
 

@@ -167,6 +167,7 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->gogc = gogc < 0 ? UINT64_MAX : (uint64_t)gogc;
     s->heap_goal = aword_load_relaxed(&heap->cycles.goal);
     s->heap_trigger = aword_load_relaxed(&heap->cycles.trigger);
+    s->heap_min = aword_load_relaxed(&heap->cycles.heap_min);
     s->heap_live = aword_load_relaxed(&c->marked_last);
     s->scan_heap = aword_load_relaxed(&c->heap_work_last);
     s->scan_stack = aword_load_relaxed(&c->stack_work_last);
@@ -190,6 +191,8 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
     s->signal_answers = aword_load_relaxed(&c->signal_answers);
     s->proxy_answers = aword_load_relaxed(&c->proxy_answers);
     s->throttles = aword_load_relaxed(&c->throttles);
+    s->left_to_workers = aword_load_relaxed(&c->done_for_others);
+    s->worker_percent = aword_load_relaxed(&heap->marking.share.percent);
     s->barrier_flushes = aword_load_relaxed(&c->barrier_flushes);
     s->barrier_words = aword_load_relaxed(&c->barrier_words);
     s->cpus = heap->cpus;
@@ -208,6 +211,9 @@ read_times(struct gc_heap *heap, struct snapshot *s)
     s->coordinator_ns = aword_load_relaxed(&c->coordinator_ns);
     s->pauses = &c->pauses;
     s->assists = &c->assist;
+    s->assists_cpu = &c->assist_cpu;
+    s->assist_threads = &c->assist_threads;
+    s->throttle_waits = &c->throttle;
     for (unsigned i = 0; i < ACTION_COUNT; i++) {
         s->pause[i] = &c->pause[i];
         s->latency[i] = &c->latency[i];

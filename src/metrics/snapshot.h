@@ -36,13 +36,15 @@ struct snapshot {
 
     uint64_t cycles_automatic, cycles_forced, cycles_started;
     uint64_t gogc;        /* percent; UINT64_MAX: off */
-    uint64_t heap_goal, heap_live, heap_pacing, heap_trigger;
+    uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;
     uint64_t scan_heap, scan_stack, scan_globals;
     uint64_t last_gc_epoch_ns;
     uint64_t swept_spans, freed_spans;
     uint64_t mark_rounds; /* flush handshakes that found more work */
     uint64_t mark_wall_ns;
     uint64_t handshakes, signals, signal_answers, proxy_answers, throttles;
+    uint64_t left_to_workers; /* scan bytes */
+    uint64_t worker_percent;  /* of all CPUs */
     uint64_t barrier_flushes, barrier_words;
     uint64_t attaches, mutators;
     uint64_t cpus;
@@ -52,7 +54,7 @@ struct snapshot {
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
 
     /* borrowed: read while they are shown, so each agrees with itself only */
-    const struct timehist *pauses, *assists;
+    const struct timehist *pauses, *assists, *assists_cpu, *assist_threads, *throttle_waits;
     const struct timehist *pause[ACTION_COUNT];
     const struct timehist *latency[ACTION_COUNT];
 

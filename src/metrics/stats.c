@@ -11,6 +11,8 @@
  */
 #include "metrics/stats.h"
 
+#include "gc/mutator.h"
+
 #include <string.h>
 
 _Static_assert(GC_STATS_CLASSES == NUM_CLASSES, "by_size has a row per class");
@@ -77,4 +79,18 @@ gc_stats_read(gc_heap *heap, gc_stats *ret)
         return;
     gcrt_snapshot_read(heap, &s);
     gcrt_stats_fill(&s, ret);
+}
+
+void
+gc_thread_stats_read(gc_thread_stats *ret)
+{
+    const struct gcrt_mutator *m = gc_impl_self.mutator;
+
+    memset(ret, 0, sizeof(*ret));
+    if (m == NULL)
+        return;
+    *ret = (gc_thread_stats){ .total_alloc = m->account.bytes, .assists = m->account.assists,
+        .assist_ns = m->account.assist_ns, .assist_max_ns = m->account.assist_max_ns,
+        .waits = m->account.waits, .wait_ns = m->account.wait_ns, .pauses = m->account.pauses,
+        .pause_ns = m->account.pause_ns, .pause_max_ns = m->account.pause_max_ns };
 }

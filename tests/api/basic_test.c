@@ -324,6 +324,25 @@ Test(heap, set_gogc_returns_the_previous_value)
     stop();
 }
 
+/* A ballast without its memory: the goal rises at once, and falls at once. */
+Test(heap, heap_minimum_moves_the_goal_at_once_and_scales_with_gogc)
+{
+    gc_stats stats;
+
+    start();
+    cr_assert(gc_set_heap_min(NULL, (size_t)64 << 20) == (size_t)4 << 20);
+    gc_stats_read(NULL, &stats);
+    cr_assert(stats.next_gc == (uint64_t)64 << 20, "%llu", (unsigned long long)stats.next_gc);
+    (void)gc_set_gogc(NULL, 50);
+    gc_stats_read(NULL, &stats);
+    cr_assert(stats.next_gc == (uint64_t)32 << 20, "%llu", (unsigned long long)stats.next_gc);
+    cr_assert(gc_set_heap_min(gc_thread_heap(), (size_t)2 << 20) == (size_t)64 << 20);
+    gc_stats_read(NULL, &stats);
+    cr_assert(stats.next_gc < (uint64_t)8 << 20, "%llu", (unsigned long long)stats.next_gc);
+    cr_assert(gc_set_heap_min(NULL, 0) == (size_t)2 << 20);
+    stop();
+}
+
 Test(heap, collect_counts_a_forced_cycle_that_starts_after_the_call)
 {
     gc_stats before, after;

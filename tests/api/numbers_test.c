@@ -172,4 +172,37 @@ Test(options, the_log_receives_a_line_for_each_traced_cycle)
     gc_collect(NULL);
     gc_shutdown();
     cr_assert(strstr(lines, "gc 1") != NULL, "%s", lines);
+    cr_assert(strstr(lines, "pacer: ") == NULL, "%s", lines);
+}
+
+Test(options, the_pacers_line_goes_before_the_gctrace_line)
+{
+    gc_options opt;
+    const char *pacer, *cycle;
+
+    gc_options_default(&opt);
+    opt.debug_gctrace = opt.debug_gcpacertrace = 1;
+    opt.log = keep_line;
+    opt.log_arg = lines;
+    T_OK(gc_init(&opt));
+    gc_collect(NULL);
+    gc_shutdown();
+    pacer = strstr(lines, "pacer: gc 1: plan ");
+    cycle = strstr(lines, "gc 1 @");
+    cr_assert(pacer != NULL && cycle != NULL && pacer < cycle, "%s", lines);
+}
+
+Test(options, the_pacers_line_comes_alone_too)
+{
+    gc_options opt;
+
+    gc_options_default(&opt);
+    opt.debug_gcpacertrace = 1;
+    opt.log = keep_line;
+    opt.log_arg = lines;
+    T_OK(gc_init(&opt));
+    gc_collect(NULL);
+    gc_shutdown();
+    cr_assert(strstr(lines, "pacer: gc 1: plan ") == lines, "%s", lines);
+    cr_assert(strstr(lines, "gc 1 @") == NULL, "%s", lines);
 }

@@ -120,6 +120,24 @@ FORK_COLUMNS = [
     RSS,
 ]
 
+ASSIST_COLUMNS = [
+    Column("op_per_s", "ops k/s", 1000, 0, spread=True),
+    Column("assist_cpu_p50_us", "assist CPU p50 us", 1, 1),
+    Column("assist_cpu_p999_us", "p99.9 us", 1, 1),
+    Column("assist_cpu_max_us", "max us", 1, 0, spread=True),
+    Column("op_own_over_1ms", "own gaps > 1 ms", 1, 0),
+    Column("heap_most_of_goal", "heap / goal", 1, 3),
+    CYCLES,
+]
+MANNERS_COLUMNS = [
+    Column("rounds_per_s", "rounds k/s", 1000, 0, spread=True),
+    Column("late_p50_ns", "late p50 us", 1000, 0),
+    Column("late_p99_ns", "p99 us", 1000, 0, spread=True),
+    Column("idle_cpu", "idle CPUs", 1, 3),
+    Column("dedicated_cpu", "share CPUs", 1, 3),
+    CYCLES,
+]
+
 ALLOC_PEERS = [GCRT, BOEHM, BOEHM_TYPED, MIMALLOC, GLIBC]
 TREES_PEERS = [GCRT, BOEHM, BOEHM_ONE, BOEHM_TYPED, GO, MIMALLOC, GLIBC]
 PAUSE_PEERS = [GCRT, BOEHM, BOEHM_INCREMENTAL, GO, MIMALLOC]
@@ -154,7 +172,17 @@ def fork(**args):
     return Group("fork", args, [GCRT, GLIBC], FORK_COLUMNS)
 
 
+def assist(**args):
+    return Group("assist", args, [GCRT], ASSIST_COLUMNS)
+
+
+def manners(**args):
+    return Group("manners", args, [GCRT], MANNERS_COLUMNS)
+
+
 COMPARISONS = {
+    "assist": [assist(shape=n, live="100m", mutators=2) for n in range(5)],
+    "manners": [manners(busy=n, collect=c) for n in (0, 1, 2) for c in (0, 1)],
     "fork": [fork(live="1g", exec=1), fork(live="1g", exec=0), fork(live="1m", exec=1)],
     "alloc": [alloc(size=24, threads=1, count="50m")],
     "alloc-sizes": [

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The gctrace line: any report, any buffer size.
+ * The gctrace line and the pacer's line: any report, any buffer size.
  *
- * Oracle: a parser of the line's form written from docs/observability.md, which reads the
- * numbers back; each must be the report's, rounded down as the form says.  With too little
- * room the line is cut and its whole length returned, as snprintf does.
+ * Oracle: parsers of the lines' forms written from docs/observability.md and
+ * docs/pacing.md, which read the numbers back; each must be the report's, rounded down as
+ * the form says.  With too little room a line is cut and its whole length returned, as
+ * snprintf does.
  */
 #include "fuzz.h"
 
 #include "metrics/gctrace.h"
+#include "metrics/pacertrace.h"
 
 /* ---- reading the line ---- */
 
@@ -140,31 +142,141 @@ check_line(const char *line, const struct cycle_report *c)
     FUZZ_CHECK(*at == '\0', "something follows: %s", line);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    struct input in = {data, data + size};
-    struct cycle_report c;
-    uint64_t field[sizeof(c) / sizeof(uint64_t)];
-    char whole[GCTRACE_LINE_MAX], cut[GCTRACE_LINE_MAX + 1];
-    size_t room, length;
+/* ---- the pacer's line ---- */
 
-    room = take_below(&in, GCTRACE_LINE_MAX + 1);
-    for (size_t i = 0; i < COUNT_OF(field); i++)
-        field[i] = take_number(&in);
-    memcpy(&c, field, sizeof(c));
-    length = gcrt_gctrace_format(whole, sizeof(whole), &c);
-    FUZZ_CHECK(length < GCTRACE_LINE_MAX && strlen(whole) == length, "length %zu", length);
-    check_line(whole, &c);
+/* A number with so many decimals: of units of `unit`, cut off. */
+static void
+fixed(const char **at, uint64_t value, uint64_t unit, size_t decimals, const char *line)
+{
+    unsigned __int128 part = value % unit;
+    uint64_t got;
+    size_t n;
+
+    number(at, value / unit, line);
+    expect(at, ".", line);
+    got = digits(at, &n, true, line);
+    for (size_t i = 0; i < decimals; i++)
+        part *= 10;
+    FUZZ_CHECK(n == decimals && got == (uint64_t)(part / unit), "decimals of %llu: %s",
+            (unsigned long long)value, line);
+}
+
+static void
+megabytes(const char **at, uint64_t bytes, const char *behind, const char *line)
+{
+    if (bytes == UINT64_MAX)
+        expect(at, "off", line);
+    else
+        fixed(at, bytes, 1048576, 2, line);
+    expect(at, behind, line);
+}
+
+static void
+shortfall(const char **at, const struct cycle_report *c, const char *line)
+{
+    if (c->goal == UINT64_MAX) {
+        expect(at, "off MB, CPU ", line);
+        return;
+    }
+    expect(at, c->heap_end >= c->goal ? "+" : "-", line);
+    fixed(at, c->heap_end >= c->goal ? c->heap_end - c->goal : c->goal - c->heap_end, 1048576,
+            2, line);
+    expect(at, " MB, CPU ", line);
+}
+
+static void
+check_plan(const char **at, const struct cycle_report *c, const char *line)
+{
+    const struct pace_report *p = &c->pace;
+
+    expect(at, "pacer: gc ", line);
+    number(at, c->cycle, line);
+    expect(at, ": plan ", line);
+    megabytes(at, p->expected, " MB in ", line);
+    megabytes(at, p->planned_start, "->", line);
+    megabytes(at, c->goal, " MB, assist ", line);
+    fixed(at, p->assist_first, 1000000, 3, line);
+    expect(at, "->", line);
+    fixed(at, p->assist_last, 1000000, 3, line);
+    expect(at, ", ", line);
+    number(at, p->dedicated, line);
+    expect(at, "+", line);
+    fixed(at, p->fractional, 1000000, 2, line);
+    expect(at, " workers; scanned ", line);
+}
+
+static void
+check_pacer_line(const char *line, const struct cycle_report *c)
+{
+    const struct pace_report *p = &c->pace;
+    const char *at = line;
+
+    check_plan(&at, c, line);
+    megabytes(&at, p->heap_work, "+", line);
+    megabytes(&at, c->stacks, "+", line);
+    megabytes(&at, c->globals, " MB, heap ", line);
+    megabytes(&at, c->heap_start, "->", line);
+    megabytes(&at, c->heap_end, "->", line);
+    megabytes(&at, c->heap_live, " MB, goal ", line);
+    shortfall(&at, c, line);
+    number(&at, p->workers_share / 10000, line);
+    expect(&at, "+", line);
+    number(&at, p->assists_share / 10000, line);
+    expect(&at, "+", line);
+    number(&at, p->idle_share / 10000, line);
+    expect(&at, "%; cons/mark ", line);
+    fixed(&at, p->cons_mark, 1000000, 6, line);
+    expect(&at, " of ", line);
+    fixed(&at, p->cons_mark_used, 1000000, 6, line);
+    expect(&at, ", runway ", line);
+    megabytes(&at, p->runway, " MB, next ", line);
+    megabytes(&at, p->next_trigger, "->", line);
+    megabytes(&at, p->next_goal, " MB", line);
+    FUZZ_CHECK(*at == '\0', "something follows: %s", line);
+}
+
+/* ---- both ---- */
+
+typedef size_t format_fn(char *buf, size_t n, const struct cycle_report *c);
+
+/* With too little room the line is cut and its whole length returned. */
+static void
+check_cut(format_fn *format, const char *whole, size_t room, const struct cycle_report *c)
+{
+    char cut[PACERTRACE_LINE_MAX + 1];
+    size_t length = strlen(whole);
 
     memset(cut, '#', sizeof(cut));
-    FUZZ_CHECK(
-            gcrt_gctrace_format(cut, room, &c) == length, "the length depends on the room");
+    FUZZ_CHECK(format(cut, room, c) == length, "the length depends on the room");
     FUZZ_CHECK(cut[room] == '#', "wrote beyond the %zu bytes there are", room);
     if (room > 0) {
         size_t kept = length < room ? length : room - 1;
 
         FUZZ_CHECK(cut[kept] == '\0' && memcmp(cut, whole, kept) == 0, "cut to: %s", cut);
     }
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, data + size};
+    struct cycle_report c;
+    uint64_t field[sizeof(c) / sizeof(uint64_t)];
+    char whole[PACERTRACE_LINE_MAX];
+    size_t room, length;
+
+    room = take_below(&in, GCTRACE_LINE_MAX + 1);
+    for (size_t i = 0; i < COUNT_OF(field); i++)
+        field[i] = take_number(&in);
+    memcpy(&c, field, sizeof(c));
+    length = gcrt_gctrace_format(whole, GCTRACE_LINE_MAX, &c);
+    FUZZ_CHECK(length < GCTRACE_LINE_MAX && strlen(whole) == length, "length %zu", length);
+    check_line(whole, &c);
+    check_cut(gcrt_gctrace_format, whole, room, &c);
+
+    length = gcrt_pacertrace_format(whole, sizeof(whole), &c);
+    FUZZ_CHECK(length < PACERTRACE_LINE_MAX && strlen(whole) == length, "length %zu", length);
+    check_pacer_line(whole, &c);
+    check_cut(gcrt_pacertrace_format, whole, room, &c);
     return 0;
 }

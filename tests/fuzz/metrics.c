@@ -353,6 +353,9 @@ take_snapshot(struct input *in)
     }
     snapshot.pauses = &times[0];
     snapshot.assists = &times[1];
+    snapshot.assists_cpu = &times[2];
+    snapshot.assist_threads = &times[3];
+    snapshot.throttle_waits = &times[0];
     for (size_t i = 0; i < ACTION_COUNT; i++) {
         snapshot.pause[i] = &times[2 + i % 2];
         snapshot.latency[i] = &times[i % 4];

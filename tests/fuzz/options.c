@@ -18,11 +18,14 @@ enum {
     OWN_GOGC,
     GO_GOGC,
     THREADS,
+    NICE,
     KNOBS,
+    HEAP_MIN,
     NVARS
 };
 
-static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG"};
+static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_NICE",
+        "GCRT_DEBUG", "GCRT_HEAPMIN"};
 
 #define TEXT_MAX 300
 
@@ -63,6 +66,29 @@ gogc(const char *text, gc_options *opt)
     return true;
 }
 
+/* Bytes, or a number of one of the units, which are powers of 1024. */
+static bool
+heap_min(const char *text, gc_options *opt)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t len = strlen(text), n;
+    uint64_t value, scale = 1;
+
+    for (size_t i = 0; i < COUNT_OF(unit); i++, scale *= 1024) {
+        n = strlen(unit[i]);
+        if (len <= n || strcmp(text + len - n, unit[i]) != 0 || text[len - n - 1] > '9')
+            continue;
+        len -= n;
+        break;
+    }
+    if (text[len] == '\0')
+        scale = 1;
+    if (!number(text, len, UINT64_MAX / scale, &value))
+        return false;
+    opt->heap_min = (size_t)(value * scale);
+    return true;
+}
+
 static bool
 threads(const char *text, gc_options *opt)
 {
@@ -71,6 +97,19 @@ threads(const char *text, gc_options *opt)
     if (!number(text, strlen(text), 64, &n) || n == 0)
         return false;
     opt->threads = (uint32_t)n;
+    return true;
+}
+
+static bool
+nice_level(const char *text, gc_options *opt)
+{
+    int sign = *text == '-' ? -1 : 1;
+    uint64_t n;
+
+    text += sign < 0;
+    if (!number(text, strlen(text), 20, &n) || (sign > 0 && n == 20))
+        return false;
+    opt->nice = sign * (int)n;
     return true;
 }
 
@@ -109,6 +148,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_failfrom = n;
     else if (knob(item, len, "wbcheck", 1, &n))
         opt->debug_wbcheck = (int)n;
+    else if (knob(item, len, "gcpacertrace", 1, &n))
+        opt->debug_gcpacertrace = (int)n;
     else if (knob(item, len, "stw", 1, &n))
         opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
     else
@@ -138,8 +179,12 @@ reference(const char *const value[NVARS], gc_options *opt)
     gc_options_default(opt);
     if (value[which] != NULL && !gogc(value[which], opt))
         return names[which];
+    if (value[HEAP_MIN] != NULL && !heap_min(value[HEAP_MIN], opt))
+        return names[HEAP_MIN];
     if (value[THREADS] != NULL && !threads(value[THREADS], opt))
         return names[THREADS];
+    if (value[NICE] != NULL && !nice_level(value[NICE], opt))
+        return names[NICE];
     if (value[KNOBS] != NULL && !debug(value[KNOBS], opt))
         return names[KNOBS];
     return NULL;
@@ -158,7 +203,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, oom) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_wbcheck) + sizeof(opt->debug_wbcheck);
+    from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 
@@ -238,9 +283,12 @@ check_struct(struct input *in)
     opt.signal = (int)take_number(in);
     opt.periodic_ms = (int)take_number(in);
     opt.debug_verify = (int)take_number(in);
+    opt.nice = (int)take_number(in) % 32;
+    opt.worker_percent_max = (uint32_t)take_number(in) % 128;
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
             && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
-            && opt.debug_verify >= 0 && opt.debug_verify <= 2;
+            && opt.debug_verify >= 0 && opt.debug_verify <= 2 && opt.nice >= -20
+            && opt.nice <= 19 && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
     status = gcrt_options_check(&opt);
     FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);
     if (!good) {

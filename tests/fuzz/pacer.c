@@ -103,6 +103,7 @@ check_revise(const struct pacer *p, struct input *in)
     now.heap_scan = take_number(in);
     now.stack_scan = take_number(in);
     now.work = take_number(in);
+    now.owed = take_number(in);
     a = gcrt_pacer_revise(p, &now);
     FUZZ_CHECK(isfinite(a.work_per_byte) && a.work_per_byte > 0, "%g", a.work_per_byte);
     FUZZ_CHECK(isfinite(a.bytes_per_work) && a.bytes_per_work > 0, "%g", a.bytes_per_work);

@@ -150,6 +150,7 @@ program_draw(struct program *p, uint64_t seed)
             p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
+    p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
 }
 
 /* ---- a mutator's registers ---- */
@@ -453,6 +454,8 @@ attach(struct player *pl)
         status = gc_root_callback(report_registers, pl);
     if (status != GC_OK)
         sched_fail("attach: %s", gc_last_error());
+    if (pl->world->program->exempt >> pl->index & 1)
+        (void)gc_thread_set_assist(0);
 }
 
 /* While it is detached it has no registers, and moves objects between its handles. */
@@ -652,6 +655,7 @@ count(struct world *w)
     stats.handshakes += aword_load_relaxed(&w->heap->counters.handshakes);
     for (unsigned i = 0; i < TIMEHIST_BUCKETS; i++)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
+    stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
 }
 

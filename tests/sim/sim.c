@@ -219,13 +219,15 @@ report(uint64_t first, uint64_t runs)
     const struct world_stats *w = world_statistics();
 
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
-           "handshakes=%llu barrier_words=%llu assists=%llu signals=%llu handled=%llu "
+           "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu "
+           "signals=%llu handled=%llu "
            "walks=%llu jumps=%llu",
             (unsigned long long)first, (unsigned long long)(first + runs - 1),
             (unsigned long long)s->steps, (unsigned long long)s->switches,
             (unsigned long long)w->ops, (unsigned long long)w->objects,
             (unsigned long long)w->cycles, (unsigned long long)w->handshakes,
             (unsigned long long)w->barrier_words, (unsigned long long)w->assists,
+            (unsigned long long)w->left_to_workers,
             (unsigned long long)s->signals,
             (unsigned long long)s->handled, (unsigned long long)w->walks,
             (unsigned long long)s->jumps);

@@ -267,6 +267,19 @@ gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *
     return gcrt_os_thread_create(os, ret, NULL, run, arg) == 0;
 }
 
+void
+gcrt_os_thread_nice(int add)
+{
+    (void)add;
+}
+
+int
+gcrt_os_nice_refusal(struct os *os, int add)
+{
+    (void)os, (void)add;
+    return 0;
+}
+
 bool
 gcrt_os_key_create(struct os *os, pthread_key_t *ret, void (*destroy)(void *))
 {

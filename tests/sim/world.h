@@ -64,6 +64,7 @@ struct program {
     enum chaos_place favourites[2]; /* where its threads like to stop */
     uint32_t stress;
     int64_t gogc;
+    unsigned exempt; /* bit i: player i never assists */
     bool stw;  /* cycles hold the mutators, which store plainly */
     bool precise; /* only registers keep objects alive, whatever is on the stack */
     bool junk; /* a dropped pointer stays on the stack, where nobody means it */
@@ -88,7 +89,7 @@ struct world {
 };
 
 struct world_stats {
-    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists;
+    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers;
 };
 
 /* Draws a program from the seed. */

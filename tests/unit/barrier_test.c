@@ -10,8 +10,9 @@
 #include "gc/stack.h"
 
 #include <pthread.h>
+#include <signal.h>
 
-#include <gcrt/roots.h>
+#include <gcrt/precise.h>
 
 struct node {
     struct node *left, *right, *third;
@@ -171,6 +172,100 @@ Test(barrier, tagged_words_are_shaded_as_what_they_mean)
     cr_expect_eq(self()->nbarrier, 1);
     gc_clear(&boxed_type, object, 1);
     cr_expect_eq(count_buffered(one), 2);
+    end_by_hand();
+}
+
+/* ---- precise threads ---- */
+
+/* Asks the calling thread for an action, as the coordinator would. */
+static void
+ask(enum action action)
+{
+    struct handshake *hs = &the_heap->handshake;
+    unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
+
+    hs->action = action;
+    ahalf_store_relaxed(&hs->epoch, epoch);
+    ahalf_store_relaxed(&hs->pending, 1);
+    ahalf_store_release(&self()->request, epoch);
+    __atomic_store_n(&gc_impl_self.poll, 1, __ATOMIC_RELAXED);
+}
+
+static bool
+has_answered(void)
+{
+    return ahalf_load_acquire(&self()->answered) == ahalf_load_acquire(&self()->request);
+}
+
+Test(barrier, what_an_exchange_returns_is_a_root_while_it_polls)
+{
+    struct node *object, *old;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    old = gc_alloc(&node_type);
+    object->left = old;
+    self()->precise = true;
+    ask(ACTION_SCAN);
+    cr_assert_eq(gc_exchange(&object->left, NULL), old);
+    cr_assert(has_answered());
+    take_raw(&raw);
+    cr_expect_eq(count_raw(&raw, old), 1);
+    self()->precise = false;
+    end_by_hand();
+}
+
+struct looking {
+    const void *object;
+    int seen;
+};
+
+static void
+look_for(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+{
+    struct looking *looking = arg;
+
+    (void)at;
+    looking->seen += is_handle && word == (uintptr_t)looking->object;
+}
+
+static void
+look_at_handles(gc_tracer *tracer, void *arg)
+{
+    (void)tracer;
+    gcrt_roots_visit(the_heap, look_for, arg);
+}
+
+Test(barrier, a_new_handle_holds_its_object_before_it_polls)
+{
+    struct looking looking = { .seen = 0 };
+    struct node *object;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    looking.object = object;
+    cr_assert_eq(gc_root_callback(look_at_handles, &looking), GC_OK);
+    self()->precise = true;
+    ask(ACTION_SCAN);
+    cr_assert_not_null(gc_handle_new(object));
+    cr_assert(has_answered());
+    cr_expect_eq(looking.seen, 1);
+    gc_root_callback_remove(look_at_handles, &looking);
+    self()->precise = false;
+    take_raw(&raw);
+    end_by_hand();
+}
+
+Test(barrier, a_precise_thread_answers_no_signal)
+{
+    begin_by_hand();
+    self()->precise = true;
+    ask(ACTION_SETTLE);
+    cr_assert_eq(raise(the_heap->handshake.signal), 0);
+    cr_expect_not(has_answered());
+    self()->precise = false;
+    cr_assert_eq(raise(the_heap->handshake.signal), 0);
+    cr_expect(has_answered(), "any other does");
     end_by_hand();
 }
 

@@ -17,12 +17,27 @@ GC_TYPE(node_type, struct node, left, right);
 GC_TYPE_NOSCAN(plain_type, struct node);
 GC_TYPE_CONSERVATIVE(any_type, struct node);
 
+/* One element of fields, longer than any piece. */
+struct long_fields {
+    void *first[9000];
+    uint64_t plain;
+    void *last[100];
+};
+
+GC_TYPE(long_type, struct long_fields, first, last);
+
 static struct raw_words raw;
+
+/* The thread's own, as an assist has it; by_worker: as a worker has it. */
+static bool by_worker;
 
 static struct marker *
 marker(void)
 {
-    return &self()->marker;
+    struct marker *mk = &self()->marker;
+
+    mk->brief = !by_worker;
+    return mk;
 }
 
 /* Everything that the type's object leads to, and nothing by chance from the stack. */
@@ -184,6 +199,7 @@ expect_traced(void *object, size_t at, const char *what)
     void *leaf = child();
 
     *(void **)((char *)object + at) = leaf;
+    by_worker = !by_worker;
     to_marking_without_stack();
     /* Their slots may have been marked in free runs by the cycle before: none was swept. */
     set_marked(object, false);
@@ -201,7 +217,7 @@ expect_traced(void *object, size_t at, const char *what)
 
 Test(mark, every_pointer_of_every_layout_is_traced, .timeout = 60)
 {
-    const size_t large = 300000; /* three pieces */
+    const size_t large = 300000; /* three oblets, 147 pieces for a mutator */
     void *p;
 
     begin_by_hand();
@@ -232,6 +248,114 @@ Test(mark, every_pointer_of_every_layout_is_traced, .timeout = 60)
     expect_traced(p, 0, "large flex");
     expect_traced(p, OBLET_BYTES, "large flex");
     expect_traced(p, large, "large flex");
+    p = gc_alloc_array(&gc_pointer_type, 4096); /* the largest small class */
+    for (size_t at = 0; at < SMALL_MAX; at += PIECE_BRIEF / 2 - 8)
+        expect_traced(p, at, "array of 32 KiB");
+    expect_traced(p, SMALL_MAX - 8, "array of 32 KiB");
+    p = gc_alloc(&long_type);
+    for (size_t at = 0; at < sizeof(struct long_fields); at += PIECE_BRIEF - 8)
+        expect_traced(p, at, "long fields");
+    expect_traced(p, sizeof(struct long_fields) - 8, "long fields");
+    end_by_hand();
+}
+
+/* ---- how long a mutator is kept ---- */
+
+/* One step of an assist over the object, in bytes. */
+static uint64_t
+step_of(void *object)
+{
+    set_marked(object, false);
+    mark(object);
+    return gcrt_mark_drain(marker(), PIECE_BRIEF);
+}
+
+Test(mark, a_step_of_an_assist_is_short_whatever_the_object)
+{
+    const uint64_t most = 2 * PIECE_BRIEF + 1024; /* and 32 for each of its last words */
+
+    begin_by_hand();
+    to_marking_without_stack();
+    cr_expect_leq(step_of(gc_alloc_array(&gc_pointer_type, 20 << 20)), most, "huge array");
+    cr_expect_leq(step_of(gc_alloc_array(&gc_pointer_type, 4096)), most, "32 KiB");
+    cr_expect_leq(step_of(gc_alloc(&long_type)), most, "fields");
+    by_worker = true;
+    cr_expect_leq(step_of(gc_alloc_array(&gc_pointer_type, 20 << 20)), 2 * PIECE_BYTES,
+            "a worker's is a piece, too");
+    end_by_hand();
+}
+
+Test(mark, what_an_assist_has_begun_goes_back_if_its_time_is_over)
+{
+    enum { N = 2 * MARK_GROUP };
+    void **array, *leaf[N];
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, N);
+    for (int i = 0; i < N; i++) {
+        array[i] = gc_alloc_array(&gc_pointer_type, 256);
+        ((void **)array[i])[255] = leaf[i] = child();
+    }
+    to_marking_without_stack();
+    mark(array);
+    (void)gcrt_mark_drain(marker(), 1);
+    for (int i = 0; i < 4 * N; i++)
+        cr_expect_leq(gcrt_mark_drain(marker(), PIECE_BRIEF), 2 * PIECE_BRIEF + 1024);
+    drain();
+    for (int i = 0; i < N; i++)
+        cr_assert(is_marked(leaf[i]), "leaf %d", i);
+    end_by_hand();
+}
+
+Test(mark, an_assist_resolves_raw_words_a_few_at_a_time)
+{
+    void *leaf[WORKBUF_SLOTS];
+    struct workbuf *b;
+
+    begin_by_hand();
+    for (int i = 0; i < WORKBUF_SLOTS; i++)
+        leaf[i] = child();
+    to_marking_without_stack();
+    b = gcrt_work_take_empty(&the_heap->work);
+    for (b->n = 0; b->n < WORKBUF_SLOTS; b->n++) {
+        set_marked(leaf[b->n], false);
+        b->slot[b->n] = (uintptr_t)leaf[b->n];
+    }
+    gcrt_work_push_raw(&the_heap->work, b);
+    cr_expect_leq(gcrt_mark_drain(marker(), 1), 64 * 32);
+    cr_expect(is_public_work(), "the rest is there for others");
+    drain();
+    for (int i = 0; i < WORKBUF_SLOTS; i++)
+        cr_assert(is_marked(leaf[i]), "word %d", i);
+    end_by_hand();
+}
+
+Test(mark, a_huge_array_is_queued_a_group_at_a_time)
+{
+    const size_t bytes = (8 * OBLET_GROUP + 3) * OBLET_BYTES - 8;
+    void **array, *leaf[4];
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, bytes / 8);
+    for (size_t i = 0; i < 4; i++) {
+        size_t at = i < 3 ? (OBLET_GROUP * i + (i > 0)) * OBLET_BYTES : bytes - 8;
+
+        array[at / 8] = leaf[i] = child();
+    }
+    to_marking_without_stack();
+    for (by_worker = false;; by_worker = true) {
+        set_marked(array, false);
+        mark(array);
+        (void)gcrt_mark_drain(marker(), 1);
+        cr_expect_lt(aword_load_relaxed(&the_heap->work.used), 8, "no buffers for all of it");
+        drain();
+        for (int i = 0; i < 4; i++)
+            cr_expect(is_marked(leaf[i]), "leaf %d", i);
+        for (int i = 0; i < 4; i++)
+            set_marked(leaf[i], false);
+        if (by_worker)
+            break;
+    }
     end_by_hand();
 }
 
@@ -301,7 +425,12 @@ Test(mark, a_trace_function_sees_whole_objects_and_nothing_else)
     cr_expect_eq(traced, 1);
     mark(big);
     drain();
+    cr_expect_eq(traced, 1, "a mutator leaves it to the workers");
+    cr_expect(is_public_work());
+    by_worker = true;
+    drain();
     cr_expect_eq(traced, 2, "it is one object, however large");
+    cr_expect_not(is_public_work());
     cr_expect_eq(traced_bytes, sizeof(*big));
     cr_expect(is_marked(leaf));
     end_by_hand();
@@ -445,10 +574,79 @@ Test(mark, debt_is_paid_by_credit_first_and_then_by_work)
     cr_expect_geq(self()->credit, 0);
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), 0, "others had worked");
     aword_store_relaxed(&the_heap->marking.credit, 0);
-    owe(100000);
-    cr_expect_geq(self()->credit, 0);
+    for (int64_t left = 100000, before; left > 0; left -= self()->credit - before) {
+        before = -left;
+        owe(left);
+        cr_assert_gt(self()->credit, before, "each assist pays something");
+    }
     cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 90000);
     cr_expect_null(marker()->queue.cur, "what it found is there for others");
+    end_by_hand();
+}
+
+Test(mark, a_thread_that_never_assists_owes_to_the_workers)
+{
+    void **array;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 30000);
+    to_marking_without_stack();
+    gcrt_assist_set_ratio(the_heap, 0.5, 2);
+    set_marked(array, false);
+    mark(array);
+    (void)gcrt_marker_flush(marker());
+    cr_expect_eq(gc_thread_set_assist(0), 1);
+    aword_store_relaxed(&the_heap->marking.credit, 10000);
+    owe(100000);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), 0, "credit is for all");
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 40000);
+    cr_expect_geq(self()->credit, 0);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), 0, "it has done nothing");
+    owe(100 << 20);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 40000 + (50 << 20),
+            "nothing is forgiven");
+    self()->over_goal = true;
+    aword_store_relaxed(&the_heap->cycles.goal, 1);
+    gcrt_throttle(self());
+    cr_expect_eq(aword_load_relaxed(&the_heap->counters.throttles), 0, "it does not wait");
+    cr_expect_not(self()->over_goal);
+    cr_expect_eq(gc_thread_set_assist(1), 0);
+    owe(1000);
+    cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 0);
+    end_by_hand();
+}
+
+Test(mark, what_a_thread_spends_is_in_its_account)
+{
+    gc_thread_stats before, after;
+    void **array;
+
+    memset(&before, 0xff, sizeof(before));
+    gc_thread_stats_read(&before);
+    cr_expect_eq(before.total_alloc | before.assists | before.pauses, 0, "detached");
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 30000);
+    to_marking_without_stack();
+    gc_thread_stats_read(&before);
+    cr_expect_eq(before.total_alloc, align_up(30000 * 8, PAGE_SIZE));
+    cr_expect_eq(before.assists, 0);
+    gcrt_assist_set_ratio(the_heap, 1, 1);
+    set_marked(array, false);
+    mark(array);
+    owe(20000);
+    owe(20000);
+    gc_thread_stats_read(&after);
+    cr_expect_eq(after.assists, 2);
+    cr_expect_gt(after.assist_ns, 0);
+    cr_expect_leq(after.assist_max_ns, after.assist_ns);
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.assist_ns), after.assist_ns);
+    handshake(ACTION_BARRIER_OFF);
+    handshake(ACTION_FLUSH_CACHE);
+    handshake(ACTION_FLUSH_CACHE);
+    cr_expect_eq(aword_load_relaxed(&the_heap->counters.assist_threads.total_ns),
+            after.assist_ns, "one sample for the cycle");
+    cr_expect_eq(aword_load_relaxed(
+            &the_heap->counters.assist_threads.counts[timehist_bucket(after.assist_ns)]), 1);
     end_by_hand();
 }
 

@@ -138,7 +138,8 @@ static struct timehist none, scans;
 static struct snapshot
 counted(void)
 {
-    struct snapshot s = { .pauses = &none, .assists = &none };
+    struct snapshot s = { .pauses = &none, .assists = &none, .assists_cpu = &none,
+        .assist_threads = &none, .throttle_waits = &none };
 
     for (unsigned i = 0; i < ACTION_COUNT; i++)
         s.pause[i] = s.latency[i] = &none;

@@ -4,12 +4,16 @@
  * which variable goes before which, and that a failure leaves the caller's options alone.
  * Criterion runs each test in a process of its own, so setenv reaches nobody else.
  */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "options.h"
 
@@ -18,7 +22,8 @@
 static void
 clean_environment(void)
 {
-    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG" };
+    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_THREADS",
+        "GCRT_NICE", "GCRT_DEBUG" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
@@ -41,6 +46,7 @@ same(const gc_options *a, const gc_options *b)
 {
     return a->struct_size == b->struct_size && a->gogc == b->gogc
         && a->heap_min == b->heap_min && a->reserve == b->reserve && a->threads == b->threads
+        && a->worker_percent_max == b->worker_percent_max && a->nice == b->nice
         && a->grace_us == b->grace_us && a->signal == b->signal
         && a->mode == b->mode && a->periodic_ms == b->periodic_ms
         && a->oom == b->oom && a->oom_arg == b->oom_arg
@@ -50,7 +56,8 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_clobberfree == b->debug_clobberfree && a->debug_stress == b->debug_stress
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
         && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
-        && a->debug_wbcheck == b->debug_wbcheck;
+        && a->debug_wbcheck == b->debug_wbcheck
+        && a->debug_gcpacertrace == b->debug_gcpacertrace;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -95,6 +102,8 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.heap_min, (size_t)4 << 20);
     cr_expect_eq(opt.reserve, 0);
     cr_expect_eq(opt.threads, 0);
+    cr_expect_eq(opt.worker_percent_max, 50);
+    cr_expect_eq(opt.nice, 0);
     cr_expect_eq(opt.grace_us, 100);
     cr_expect_eq(opt.signal, 0);
     cr_expect_eq(opt.periodic_ms, 120000);
@@ -105,6 +114,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_failat, 0);
     cr_expect_eq(opt.debug_wbcheck, 0);
     cr_expect_eq(opt.debug_failfrom, 0);
+    cr_expect_eq(opt.debug_gcpacertrace, 0);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -117,7 +127,9 @@ Test(options, a_variable_set_to_nothing_is_not_set)
 
     expect_parsed("GCRT_GOGC", "", &want);
     expect_parsed("GOGC", "", &want);
+    expect_parsed("GCRT_HEAPMIN", "", &want);
     expect_parsed("GCRT_THREADS", "", &want);
+    expect_parsed("GCRT_NICE", "", &want);
     expect_parsed("GCRT_DEBUG", "", &want);
 }
 
@@ -174,6 +186,43 @@ Test(options, our_own_gogc_goes_before_gos)
     expect_refused("GCRT_GOGC", "rubbish");
 }
 
+/* ---- GCRT_HEAPMIN ---- */
+
+Test(options, heap_minimum_is_bytes_or_a_number_with_a_unit)
+{
+    static const struct {
+        const char *text;
+        size_t value;
+    } valid[] = { { "0", 0 }, { "1", 1 }, { "4194304", (size_t)4 << 20 },
+        { "4194304B", (size_t)4 << 20 }, { "0B", 0 }, { "0TiB", 0 },
+        { "512KiB", (size_t)512 << 10 }, { "64MiB", (size_t)64 << 20 },
+        { "007MiB", (size_t)7 << 20 }, { "1GiB", (size_t)1 << 30 },
+        { "3TiB", (size_t)3 << 40 }, { "16777215TiB", (size_t)16777215 << 40 },
+        { "17179869183GiB", (size_t)17179869183u << 30 },
+        { "18446744073709551615", SIZE_MAX }, { "18446744073709551615B", SIZE_MAX } };
+    gc_options want = defaults();
+
+    for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++) {
+        want.heap_min = valid[i].value;
+        expect_parsed("GCRT_HEAPMIN", valid[i].text, &want);
+    }
+}
+
+Test(options, anything_else_is_no_heap_minimum)
+{
+    static const char *const others[] = { "B", "MiB", "-4MiB", "+4MiB", " 4MiB",
+        "4MiB ", "4 MiB", "4mib",
+        "4MIB", "4MB", "4M", "4K", "4k", "4kB", "4KB", "4KiBB", "4KiBs", "4BB",
+        "4b", "4i", "4Ki", "4PiB", "1.5GiB", "0x4MiB", "4MiB,", "off", "16777216TiB",
+        "17179869184GiB", "17592186044416MiB", "18014398509481984KiB", "18446744073709551616B",
+        "99999999999999999999GiB" };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        expect_refused("GCRT_HEAPMIN", others[i]);
+    for (size_t i = 0; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_HEAPMIN", no_number[i]);
+}
+
 /* ---- GCRT_THREADS ---- */
 
 Test(options, threads_are_1_to_64)
@@ -192,6 +241,26 @@ Test(options, threads_are_1_to_64)
     expect_refused("GCRT_THREADS", "off");
     for (size_t i = 0; i < NO_NUMBERS; i++)
         expect_refused("GCRT_THREADS", no_number[i]);
+}
+
+/* ---- GCRT_NICE ---- */
+
+Test(options, nice_is_minus_20_to_19)
+{
+    gc_options want = defaults();
+    char text[8];
+
+    for (int n = -20; n <= 19; n++) {
+        snprintf(text, sizeof(text), "%d", n);
+        want.nice = n;
+        expect_parsed("GCRT_NICE", text, &want);
+    }
+    expect_refused("GCRT_NICE", "-21");
+    expect_refused("GCRT_NICE", "20");
+    expect_refused("GCRT_NICE", "--1");
+    expect_refused("GCRT_NICE", "-");
+    for (size_t i = 1; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_NICE", no_number[i]);
 }
 
 /* ---- GCRT_DEBUG ---- */
@@ -236,6 +305,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_failfrom = 12345;
     expect_parsed("GCRT_DEBUG", "failfrom=12345", &want);
+    want = defaults();
+    want.debug_gcpacertrace = 1;
+    expect_parsed("GCRT_DEBUG", "gcpacertrace=1", &want);
 }
 
 Test(options, debug_knobs_can_be_combined_in_any_order)
@@ -267,7 +339,8 @@ Test(options, anything_else_is_no_debug_knob)
         "checkmark=3", "wbcheck=2", "stw=2", "clobberfree=2", "stress=4294967296",
         "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
-        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gctrace:1", "1", "all",
+        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2",
+        "pacertrace=1", "gctrace:1", "1", "all",
         "schedtrace=1000" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
@@ -340,6 +413,16 @@ Test(options, options_that_make_no_sense_make_no_heap)
     opt.periodic_ms = -1;
     expect_checked(&opt, "periodic_ms");
     opt = defaults();
+    opt.worker_percent_max = 0;
+    expect_checked(&opt, "worker_percent_max");
+    opt.worker_percent_max = 101;
+    expect_checked(&opt, "worker_percent_max");
+    opt = defaults();
+    opt.nice = -21;
+    expect_checked(&opt, "nice");
+    opt.nice = 20;
+    expect_checked(&opt, "nice");
+    opt = defaults();
     opt.debug_verify = 3;
     expect_checked(&opt, "debug_verify");
     opt = defaults();
@@ -360,8 +443,64 @@ Test(options, extremes_that_make_sense_make_a_heap)
     opt.periodic_ms = INT_MAX;
     opt.reserve = (size_t)64 << 20;
     opt.heap_min = 0;
+    opt.nice = 19;
+    opt.worker_percent_max = 100;
     cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());
     cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+}
+
+/* Threads of this process, the caller left out, that have the nice level. */
+static int
+threads_of_level(int level)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *d;
+    int n = 0;
+
+    cr_assert_not_null(tasks);
+    while ((d = readdir(tasks)) != NULL) {
+        int tid = atoi(d->d_name);
+
+        n += tid > 0 && tid != getpid() && getpriority(PRIO_PROCESS, (id_t)tid) == level;
+    }
+    closedir(tasks);
+    return n;
+}
+
+Test(options, the_collectors_threads_have_their_nice_level)
+{
+    gc_options opt = defaults();
+    int own = getpriority(PRIO_PROCESS, 0);
+    gc_heap *heap = NULL;
+
+    opt.nice = 3;
+    opt.threads = 2;
+    cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());
+    gc_collect(heap); /* the coordinator has run, and workers start with the first cycle */
+    for (int i = 0; i < 10000 && threads_of_level(own + 3) < 3; i++)
+        usleep(1000);
+    cr_expect_eq(threads_of_level(own + 3), 3);
+    cr_expect_eq(getpriority(PRIO_PROCESS, 0), own);
+    cr_expect_eq(gc_heap_destroy(heap), GC_OK);
+}
+
+Test(options, a_nice_level_that_the_system_refuses_makes_no_heap)
+{
+    gc_options opt = defaults();
+    int own = getpriority(PRIO_PROCESS, 0);
+    gc_heap *heap = NULL;
+    gc_status status;
+
+    opt.nice = -1;
+    opt.debug_failat = 2; /* the first is the heap's own record */
+    cr_assert_eq(gc_heap_create(&opt, &heap), GC_ERR_THREAD);
+    cr_expect_not_null(strstr(gc_last_error(), "nice -1: "), "%s", gc_last_error());
+    opt.debug_failat = 0;
+    status = gc_heap_create(&opt, &heap); /* as the user may */
+    cr_expect(status == GC_ERR_THREAD || status == GC_OK, "%s", gc_last_error());
+    cr_expect_eq(getpriority(PRIO_PROCESS, 0), own, "the caller keeps its level");
+    if (status == GC_OK)
+        cr_expect_eq(gc_heap_destroy(heap), GC_OK);
 }
 
 Test(options, a_heap_without_options_takes_the_environment)
@@ -369,8 +508,10 @@ Test(options, a_heap_without_options_takes_the_environment)
     gc_heap *heap = NULL;
 
     setenv("GCRT_GOGC", "77", 1);
+    setenv("GCRT_HEAPMIN", "3MiB", 1);
     cr_assert_eq(gc_heap_create(NULL, &heap), GC_OK, "%s", gc_last_error());
     cr_expect_eq(gc_set_gogc(heap, 100), 77);
+    cr_expect_eq(gc_set_heap_min(heap, 1), (size_t)3 << 20);
     cr_expect_eq(gc_heap_destroy(heap), GC_OK);
     setenv("GCRT_GOGC", "x", 1);
     heap = NULL;

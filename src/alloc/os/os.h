@@ -128,6 +128,10 @@ void gcrt_os_fence_threads(void);
 
 /* A joinable thread with all signals blocked.  False if the OS refuses. */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
+/* Adds to the calling thread's nice level, within what the system allows. */
+void gcrt_os_thread_nice(int add);
+/* May threads of this process add so much?  0 or an errno. */
+int gcrt_os_nice_refusal(struct os *os, int add);
 /* Waits for its end. */
 void gcrt_os_thread_join(pthread_t thread);
 int gcrt_os_thread_id(void);

@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -275,6 +276,34 @@ gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *
     error = gcrt_os_thread_create(os, ret, NULL, run, arg);
     gcrt_os_signals_restore(&saved);
     return error == 0;
+}
+
+/* To Linux who 0 is the calling thread. */
+static int
+set_nice(int level)
+{
+    return setpriority(PRIO_PROCESS, 0, level) == 0 ? 0 : errno;
+}
+
+void
+gcrt_os_thread_nice(int add)
+{
+    if (add != 0)
+        (void)set_nice(getpriority(PRIO_PROCESS, 0) + add);
+}
+
+/* Tries it on the calling thread; the way back, to a higher level, is open to all. */
+int
+gcrt_os_nice_refusal(struct os *os, int add)
+{
+    int level = getpriority(PRIO_PROCESS, 0), error;
+
+    if (add >= 0)
+        return 0;
+    error = gcrt_os_fault(os) ? EACCES : set_nice(level + add);
+    if (error == 0)
+        CHECK(set_nice(level) == 0);
+    return error;
 }
 
 void
