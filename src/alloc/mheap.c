@@ -77,6 +77,7 @@ gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist, size_t 
         return false;
     }
     gcrt_pagealloc_init(&h->pages, h->npages_max, h->pagealloc_block);
+    gcrt_lock_init(&h->scavenging, RANK_SCAVENGE);
     gcrt_lock_init(&h->lock, RANK_HEAP);
     ahalf_store_relaxed(&h->sweepgen, 4); /* a fresh descriptor's 0 is none of the five states */
     return true;
@@ -88,6 +89,7 @@ gcrt_mheap_finish(struct mheap *h)
     gcrt_os_unmap(h->os, h->pagealloc_block, h->pagealloc_bytes, h->pagealloc_bytes);
     unreserve(h);
     gcrt_lock_finish(&h->lock);
+    gcrt_lock_finish(&h->scavenging);
 }
 
 bool
@@ -163,17 +165,37 @@ count_taken(struct mheap *h, size_t npages, size_t scavenged)
     aword_add_relaxed(&h->released, (uint64_t)0 - (scavenged << PAGE_SHIFT));
 }
 
+static size_t
+take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero)
+{
+    size_t page;
+
+    gcrt_lock_acquire(&h->lock);
+    page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
+    if (page == PAGE_NONE && grow_locked(h, npages))
+        page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
+    gcrt_lock_release(&h->lock);
+    return page;
+}
+
+/* Pages that are on their way to the OS are missing; they are back when it is done. */
+static COLD void
+wait_for_scavenger(struct mheap *h)
+{
+    gcrt_lock_acquire(&h->scavenging);
+    gcrt_lock_release(&h->scavenging);
+}
+
 /* First page of npages that now belong to the caller, or PAGE_NONE. */
 static size_t
 take_pages(struct mheap *h, size_t npages, bool *zero)
 {
-    size_t scavenged = 0, page;
+    size_t scavenged = 0, page = take_or_grow(h, npages, &scavenged, zero);
 
-    gcrt_lock_acquire(&h->lock);
-    page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
-    if (page == PAGE_NONE && grow_locked(h, npages))
-        page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
-    gcrt_lock_release(&h->lock);
+    if (UNLIKELY(page == PAGE_NONE)) {
+        wait_for_scavenger(h);
+        page = take_or_grow(h, npages, &scavenged, zero);
+    }
     if (page != PAGE_NONE)
         count_taken(h, npages, scavenged);
     return page;

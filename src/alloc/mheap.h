@@ -41,6 +41,10 @@ struct mheap {
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
     aword *free_sides;        /* side blocks without a span; linked, metadata memory */
 
+    /* one thread at a time gives memory back, and holds this while the OS does it */
+    struct lock scavenging CACHE_ALIGNED;
+    bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
+
     /* sweep (mcentral.h) */
     ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
     ahalf sweepers;      /* atomic: sweeps in progress */
@@ -52,6 +56,7 @@ struct mheap {
     aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of free pages that are not backed */
+    aword returned;            /* bytes given back to the OS, ever */
     aword grown;               /* bytes of address space made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;

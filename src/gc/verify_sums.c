@@ -63,11 +63,13 @@ check_pages(struct verifier *v)
         cached += bit_count(p->cache.pages.free);
         cached_clean += bit_count(p->cache.pages.scavenged);
     }
+    gcrt_lock_acquire(&h->scavenging); /* nothing is on its way to the OS */
     gcrt_lock_acquire(&h->lock);
     if (gcrt_pagealloc_check(&h->pages, why, sizeof(why)) != 0)
         gcrt_verify_complain(v, "pages.summary", "%s", why);
     check_page_counts(v, cached, cached_clean);
     gcrt_lock_release(&h->lock);
+    gcrt_lock_release(&h->scavenging);
 }
 
 /* ---- objects and bytes ---- */

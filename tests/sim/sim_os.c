@@ -146,6 +146,15 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
     return true;
 }
 
+bool
+gcrt_os_release(struct os *os, void *start, size_t bytes)
+{
+    if (gcrt_os_fault(os))
+        return false;
+    memset(start, 0, bytes);
+    return true;
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {

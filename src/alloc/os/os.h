@@ -10,6 +10,7 @@
  *     none -> reserved   os_reserve      address space, no access
  *     reserved -> ready  os_commit       zeroed, readable and writable
  *     ready -> reserved  os_decommit     contents dropped; reads as zero when ready again
+ *     ready -> ready     os_release      contents dropped; reads as zero, backed when touched
  * and os_unmap goes back to none.  os_map is reserve and commit in one, for metadata.
  *
  * struct os counts what one heap mapped and injects faults into it: with fail_at = N the
@@ -89,6 +90,7 @@ bool gcrt_os_fault(struct os *os);
 void *gcrt_os_reserve(struct os *os, size_t bytes);
 bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
+bool gcrt_os_release(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
 /*
  * May be refused too: to take a piece out of a mapping that the kernel has merged with its
