@@ -10,6 +10,7 @@
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/kind.h"
+#include "gc/limit.h"
 #include "gc/malloc.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
@@ -292,6 +293,32 @@ gc_set_heap_min(gc_heap *heap, size_t bytes)
     old = gcrt_pace_set_heap_min(h, bytes);
     critical_leave();
     return (size_t)old;
+}
+
+int64_t
+gc_set_memory_limit(gc_heap *heap, int64_t bytes)
+{
+    struct gc_heap *h = resolve("gc_set_memory_limit", heap);
+    int64_t old;
+
+    critical_enter();
+    old = gcrt_limit_set(h, bytes);
+    critical_leave();
+    return old;
+}
+
+gc_status
+gc_external_bytes(gc_heap *heap, int64_t delta)
+{
+    struct gc_heap *h = gcrt_heap_resolve(heap);
+    gc_status status;
+
+    if (h == NULL)
+        return gcrt_error(GC_ERR_NOTFOUND, "gc_external_bytes: there is no such heap");
+    critical_enter();
+    status = gcrt_limit_external(h, delta);
+    critical_leave();
+    return status;
 }
 
 gc_status

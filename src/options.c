@@ -31,6 +31,7 @@ gc_options_default(gc_options *opt)
         .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
+        .memory_limit = GC_MEMORY_LIMIT_OFF,
     };
 }
 
@@ -286,6 +287,8 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: mode %d is none", (int)opt->mode);
     if (opt->periodic_ms < 0)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
+    if (opt->memory_limit < 0)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: memory_limit is negative");
     if (opt->debug_verify < 0 || opt->debug_verify > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
     if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)

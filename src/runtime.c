@@ -16,6 +16,7 @@
 #include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
+#include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
@@ -69,6 +70,7 @@ init_settings(struct gc_heap *heap, const gc_options *opt)
     heap->options = *opt;
     heap->cpus = gcrt_os_cpus();
     heap->counters.start_ns = gcrt_os_now_ns();
+    gcrt_limit_init(heap);
     heap->handshake.grace_ns = (uint64_t)opt->grace_us * 1000;
     heap->handshake.signal = opt->signal != 0 ? opt->signal : gcrt_os_signal_default();
     heap->marking.nworkers = opt->threads != 0 ? opt->threads

@@ -12,6 +12,7 @@ GC_IMPL_BEGIN
 typedef struct gc_heap gc_heap;
 
 #define GC_GOGC_OFF (-1)
+#define GC_MEMORY_LIMIT_OFF INT64_MAX
 
 /*
  * Out of memory: called on the allocating thread, outside every lock, after a full
@@ -48,6 +49,7 @@ typedef struct gc_options {
     int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
     gc_mode mode;           /* GC_MODE_CONCURRENT */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
+    int64_t memory_limit;   /* bytes, soft (gc_set_memory_limit); GC_MEMORY_LIMIT_OFF */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */

@@ -53,7 +53,7 @@ struct mheap {
     struct mcentral **centrals; /* [MHEAP_CENTRALS_MAX]; entries are const once published */
 
     /* counters, atomic sums (bytes unless said) */
-    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since */
+    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of free pages that are not backed */
     aword returned;            /* bytes given back to the OS, ever */

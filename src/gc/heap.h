@@ -141,7 +141,7 @@ struct cycles {
     ahalf phase;            /* atomic: enum phase, for those who look */
     aword started;          /* atomic: cycles begun */
     ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
-    aword trigger;          /* atomic: heap->live that starts a cycle */
+    aword trigger;          /* atomic: mheap.live that starts a cycle */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
     aword heap_min;         /* atomic: bytes */
@@ -151,6 +151,13 @@ struct cycles {
     gc_status verify_status; /* of the last one */
     char verify_text[256];
     ahalf stress;           /* atomic: slow paths until the next forced cycle */
+};
+
+/* What the heap may take of the system, and what its host takes for it (limit.h). */
+struct limit {
+    aword soft;     /* atomic: bytes; UINT64_MAX: off */
+    aword hard;     /* const: bytes; UINT64_MAX: off */
+    aword external; /* atomic: bytes that the host has reported; part of mheap.live, too */
 };
 
 /* Everything cumulative that only statistics read.  Atomic sums. */
@@ -202,6 +209,7 @@ struct gc_heap {
     struct work work;
     struct marking marking;
     struct cycles cycles;
+    struct limit limit;
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */

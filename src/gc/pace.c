@@ -178,9 +178,9 @@ void
 gcrt_pace_settle(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    uint64_t live = gcrt_pace_live(heap);
-    uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
-        - cy->black_start;
+    uint64_t live = gcrt_pace_live(heap), external = aword_load_relaxed(&heap->limit.external);
+    uint64_t marked = external + aword_load_relaxed(&heap->marking.marked_bytes)
+        + black_bytes(heap) - cy->black_start;
 
     marked = marked < live ? marked : live;
     aword_add_relaxed(&heap->mheap.live, marked - live);

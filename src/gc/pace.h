@@ -20,7 +20,7 @@ struct cycle {
     bool revised;                     /* there was an assist ratio */
 };
 
-/* Heap bytes marked by the last cycle and allocated since; never wrapped. */
+/* Bytes marked by the last cycle, allocated since, and external; never wrapped. */
 uint64_t gcrt_pace_live(const struct gc_heap *heap);
 
 /* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */

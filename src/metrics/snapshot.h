@@ -10,6 +10,7 @@
  */
 
 #include "gc/heap.h"
+#include "gc/limit.h"
 #include "gc/report.h"
 
 /* Bytes of memory by what they serve; total is the sum of the others, by construction. */
@@ -76,14 +77,6 @@ void gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret);
  */
 void gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor,
         uint64_t wall_cpu_ns);
-
-/* What the heap and its metadata take of the OS, read together. */
-struct memory_inputs {
-    uint64_t grown, in_use, released; /* of the heap's own range */
-    uint64_t pages, workbufs;         /* what is touched of two big mappings */
-    uint64_t persist, mcaches;        /* mcaches lie in persist */
-    uint64_t committed;               /* everything ready, those two mappings left out */
-};
 
 /* objects: bytes of heap objects.  Racy inputs cost accuracy, never the sum. */
 void gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,

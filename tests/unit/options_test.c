@@ -49,6 +49,7 @@ same(const gc_options *a, const gc_options *b)
         && a->worker_percent_max == b->worker_percent_max && a->nice == b->nice
         && a->grace_us == b->grace_us && a->signal == b->signal
         && a->mode == b->mode && a->periodic_ms == b->periodic_ms
+        && a->memory_limit == b->memory_limit
         && a->oom == b->oom && a->oom_arg == b->oom_arg
         && a->log == b->log && a->log_arg == b->log_arg
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
