@@ -46,6 +46,9 @@
 #define TRIGGER_HIGH  61
 #define TRIGGER_GAP   ((uint64_t)4 << 20) /* ... or later, if at least so far below it */
 
+#define LIMIT_HEADROOM     3                  /* percent of the goal by a memory limit ... */
+#define LIMIT_HEADROOM_MIN ((uint64_t)1 << 20) /* ... or so much */
+
 #define SWEEP_ROOM       ((uint64_t)1 << 20) /* allocation that sweeping may spread over */
 #define RUNWAY_MIN       ((uint64_t)64 << 10) /* between a cycle's start and its goal */
 #define WORK_MIN         1000 /* never expect less work than this to remain */
@@ -123,6 +126,38 @@ goal_by_gogc(const struct pacer *p)
     roots = add_sat(p->last_stack_scan, p->globals_scan);
     growth = percent_of(add_sat(p->heap_marked, roots), percent);
     return max_u64(add_sat(p->heap_marked, growth), percent_of(p->heap_min, percent));
+}
+
+/* Memory that is neither objects nor free for them: metadata, unused slots. */
+static uint64_t
+overhead(const struct pacer_memory *m)
+{
+    return sub_sat(m->mapped, add_sat(m->free, m->objects));
+}
+
+/*
+ * What the limit leaves to objects.  What is mapped beyond it counts twice, so that the heap
+ * is pulled back below it.  The headroom is for what happens between here and the end of a
+ * cycle: spans in use by few objects, metadata, the goal's own softness.
+ */
+uint64_t
+gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memory *m)
+{
+    uint64_t total = add_sat(m->mapped, m->external), room, head;
+
+    if (m->limit == PACER_NONE)
+        return PACER_NONE;
+    room = sub_sat(m->limit, add_sat(overhead(m), sub_sat(total, m->limit)));
+    if (room == 0)
+        return p->heap_marked;
+    head = max_u64(percent_of(room, LIMIT_HEADROOM), LIMIT_HEADROOM_MIN);
+    return max_u64(max_u64(sub_sat(room, head), head), p->heap_marked);
+}
+
+uint64_t
+gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m)
+{
+    return add_sat(p->heap_marked, overhead(m));
 }
 
 static bool

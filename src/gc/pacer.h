@@ -111,6 +111,24 @@ void gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept);
 uint64_t gcrt_pacer_goal(const struct pacer *p);
 uint64_t gcrt_pacer_trigger(const struct pacer *p);
 
+/* What a memory limit is compared with, read together.  Bytes. */
+struct pacer_memory {
+    uint64_t limit;    /* PACER_NONE: off */
+    uint64_t mapped;   /* of the heap and its metadata, backed by memory */
+    uint64_t external; /* counted by heap_live, too */
+    uint64_t free;     /* the part of mapped that is in no span */
+    uint64_t objects;  /* the part of mapped that is slots of objects, dead ones included */
+};
+
+/*
+ * The limit_goal that keeps mapped + external below the limit, PACER_NONE if it is off.  At
+ * least heap_marked: less cannot be reached.
+ */
+uint64_t gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memory *m);
+
+/* What no collection and no scavenging can bring mapped + external below, as things are. */
+uint64_t gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m);
+
 /* procs may differ from cycle to cycle. */
 void gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_scan,
         unsigned procs);
