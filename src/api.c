@@ -50,9 +50,12 @@ resolve(const char *caller, gc_heap *heap)
 }
 
 static COLD void *
-no_memory(const char *caller, size_t bytes)
+no_memory(const char *caller, const struct gc_heap *heap, size_t bytes)
 {
-    gcrt_fatal("%s: out of memory allocating %zu bytes", caller, bytes);
+    char why[LIMIT_TEXT_MAX];
+
+    gcrt_fatal("%s: out of memory allocating %zu bytes%s", caller, bytes,
+            gcrt_limit_why(heap, bytes, why));
 }
 
 /* The object, or NULL; then a fatal line unless the caller only tries. */
@@ -63,7 +66,7 @@ allocate(const char *caller, bool try, const struct request *req)
     void *p = gcrt_malloc(m, req);
 
     if (UNLIKELY(p == NULL && !try))
-        return no_memory(caller, req->bytes);
+        return no_memory(caller, m->heap, req->bytes);
     return p;
 }
 
@@ -71,7 +74,7 @@ static void *
 allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
 {
     struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true,
-        .site = site };
+        .may_fail = try, .site = site };
 
     return allocate(caller, try, &req);
 }
@@ -97,7 +100,7 @@ total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, 
 static void *
 allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, const void *site)
 {
-    struct request req = { .type = elem, .zero = true, .site = site };
+    struct request req = { .type = elem, .zero = true, .may_fail = try, .site = site };
 
     check_type(caller, elem);
     if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
@@ -111,7 +114,7 @@ allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, cons
 static void *
 allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const void *site)
 {
-    struct request req = { .type = type, .zero = true, .site = site };
+    struct request req = { .type = type, .zero = true, .may_fail = try, .site = site };
 
     check_type(caller, type);
     if (type->form != GC_FORM_FLEX)
@@ -127,7 +130,7 @@ allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const
 static void *
 allocate_bytes(const char *caller, bool try, size_t n, bool zero)
 {
-    struct request req = { .type = &gc_byte_type, .zero = zero };
+    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try };
 
     return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
 }
@@ -304,6 +307,8 @@ gc_set_memory_limit(gc_heap *heap, int64_t bytes)
     critical_enter();
     old = gcrt_limit_set(h, bytes);
     critical_leave();
+    if (bytes >= 0)
+        gcrt_limit_complain(h);
     return old;
 }
 

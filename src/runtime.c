@@ -261,6 +261,7 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
         return discard_heap(heap, status);
     heap->magic = GC_HEAP_MAGIC;
     gcrt_fork_add_heap(heap);
+    gcrt_limit_complain(heap);
     *ret = heap;
     return GC_OK;
 }

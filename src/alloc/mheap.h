@@ -45,6 +45,10 @@ struct mheap {
     struct lock scavenging CACHE_ALIGNED;
     bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
 
+    /* atomic, bytes: what `grown - released` shall stay below, if giving back free pages helps;
+       and what it must not exceed.  UINT64_MAX: no such thing */
+    aword backed_soft, backed_hard;
+
     /* sweep (mcentral.h) */
     ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
     ahalf sweepers;      /* atomic: sweeps in progress */
@@ -71,6 +75,16 @@ bool gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist,
         size_t reserve_bytes);
 /* Gives everything back; no span may be used afterwards. */
 void gcrt_mheap_finish(struct mheap *h);
+
+/* Bytes of the heap's range with memory behind them.  A racy difference, never negative. */
+static inline uint64_t
+mheap_backed(const struct mheap *h)
+{
+    uint64_t released = aword_load_acquire(&h->released); /* pairs with nothing: before grown */
+    uint64_t grown = aword_load_relaxed(&h->grown);
+
+    return grown > released ? grown - released : 0;
+}
 
 /* No central can be registered any more. */
 static inline bool

@@ -10,6 +10,7 @@
 #include "alloc/base/timehist.h"
 #include "alloc/mcache.h"
 #include "alloc/mheap.h"
+#include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
 #include "gc/work.h"
@@ -155,9 +156,17 @@ struct cycles {
 
 /* What the heap may take of the system, and what its host takes for it (limit.h). */
 struct limit {
-    aword soft;     /* atomic: bytes; UINT64_MAX: off */
-    aword hard;     /* const: bytes; UINT64_MAX: off */
-    aword external; /* atomic: bytes that the host has reported; part of mheap.live, too */
+    aword soft;      /* atomic: bytes; UINT64_MAX: off */
+    aword hard;      /* const: bytes; UINT64_MAX: off */
+    aword external;  /* atomic: bytes that the host has reported; part of mheap.live, too */
+    aword external_marked; /* lock: RANK_CYCLE; of them, those that the pacer takes for marked */
+    ahalf binding;   /* atomic: the limit sets the goal, not GOGC */
+    ahalf limiting;  /* atomic: the collector has had its share of the CPU time */
+    struct limiter limiter;  /* coordinator */
+    uint64_t gc_ns, busy_ns; /* coordinator: CPU times when the limiter was last told */
+    aword limited_cycle;     /* atomic: the cycle in which limiting last began; 0: none */
+    aword limited_ns;        /* atomic: CPU time used while limiting */
+    aword missed;            /* atomic: cycles that left more alive than the limit has room for */
 };
 
 /* Everything cumulative that only statistics read.  Atomic sums. */

@@ -43,8 +43,6 @@ gcrt_limiter_update(struct limiter *l, uint64_t gc_ns, uint64_t busy_ns)
 
     if (l->percent >= 100)
         return false;
-    if (l->limiting)
-        l->limited_ns += busy;
     if (have >= may) {
         l->fill = min_size(l->fill + (have - may) / (100 - l->percent), l->capacity);
     } else {

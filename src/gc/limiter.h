@@ -16,9 +16,8 @@ struct limiter {
     unsigned percent;  /* the cap, 1..; 100 or more: never limited */
     uint64_t capacity; /* CPU ns: so much of nothing but collecting fills it */
     /* State. */
-    uint64_t fill;       /* 0..capacity */
-    uint64_t limited_ns; /* sum of busy times that began with a full bucket */
-    bool limiting;       /* the bucket is full */
+    uint64_t fill; /* 0..capacity */
+    bool limiting; /* the bucket is full */
 };
 
 /* cpus 0 counts as 1.  The bucket is empty. */

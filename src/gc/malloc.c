@@ -19,6 +19,7 @@
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
+#include "gc/limit.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
@@ -231,13 +232,26 @@ try_once(struct gcrt_mutator *m, const struct request *req)
 static COLD void
 say_why(struct gcrt_mutator *m, const struct request *req)
 {
+    char text[LIMIT_TEXT_MAX];
+
     if (mheap_is_full(&m->heap->mheap))
         (void)gcrt_error(GC_ERR_LIMIT,
                 "no memory for %zu bytes of type %s; the heap has %d kinds of type and size class, "
                 "and no room for more", req->bytes, req->type->name, MHEAP_CENTRALS_MAX);
     else
-        (void)gcrt_error(GC_ERR_NOMEM, "no memory for %zu bytes of type %s", req->bytes,
-                req->type->name);
+        (void)gcrt_error(GC_ERR_NOMEM, "no memory for %zu bytes of type %s%s", req->bytes,
+                req->type->name, gcrt_limit_why(m->heap, req->bytes, text));
+}
+
+/*
+ * At the hard limit, with the collector's share used up, who can do without memory does: a
+ * full collection for each refusal would be the death spiral again.
+ */
+static bool
+is_shed(struct gcrt_mutator *m, const struct request *req)
+{
+    return req->may_fail && limit_is_given_up(m->heap)
+        && gcrt_limit_is_reached(m->heap, req->bytes);
 }
 
 /* Collects, tries, asks the host to let go of something, and so on until it refuses. */
@@ -248,7 +262,8 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        gcrt_cycle_collect(m->heap);
+        if (!is_shed(m, req))
+            gcrt_cycle_collect(m->heap);
         p = try_once(m, req);
         if (p != NULL)
             return p;

@@ -160,8 +160,8 @@ gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m)
     return add_sat(p->heap_marked, overhead(m));
 }
 
-static bool
-limited(const struct pacer *p)
+bool
+gcrt_pacer_is_limited(const struct pacer *p)
 {
     return p->limit_goal < p->gogc_goal;
 }
@@ -174,7 +174,7 @@ limited(const struct pacer *p)
 static uint64_t
 room(const struct pacer *p, uint64_t goal)
 {
-    return limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN) : p->room;
+    return gcrt_pacer_is_limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN) : p->room;
 }
 
 /* A memory limit is stronger than the comfort of sweeping. */
@@ -183,7 +183,7 @@ gcrt_pacer_goal(const struct pacer *p)
 {
     uint64_t goal = max_u64(min_u64(p->gogc_goal, p->limit_goal), p->heap_marked);
 
-    if (!limited(p))
+    if (!gcrt_pacer_is_limited(p))
         goal = max_u64(goal, p->sweep_min);
     if (p->in_cycle)
         goal = max_u64(goal, add_sat(p->triggered, room(p, goal)));
@@ -206,7 +206,7 @@ gcrt_pacer_trigger(const struct pacer *p)
     if (goal == PACER_NONE || goal == p->heap_marked)
         return goal;
     low = part_way(p, goal, TRIGGER_LOW);
-    if (!limited(p))
+    if (!gcrt_pacer_is_limited(p))
         low = max_u64(low, p->sweep_min);
     high = part_way(p, goal, TRIGGER_HIGH);
     high = max_u64(high, sub_sat(goal, TRIGGER_GAP));
@@ -240,6 +240,12 @@ gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, boo
 {
     p->heap_min = bytes;
     gcrt_pacer_commit(p, heap_live, swept);
+}
+
+void
+gcrt_pacer_forget(struct pacer *p, uint64_t bytes)
+{
+    p->heap_marked = sub_sat(p->heap_marked, bytes);
 }
 
 void

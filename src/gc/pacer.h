@@ -129,6 +129,12 @@ uint64_t gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memo
 /* What no collection and no scavenging can bring mapped + external below, as things are. */
 uint64_t gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m);
 
+/* Is it the limit that sets the goal? */
+bool gcrt_pacer_is_limited(const struct pacer *p);
+
+/* Bytes counted by heap_marked are gone without a cycle. */
+void gcrt_pacer_forget(struct pacer *p, uint64_t bytes);
+
 /* procs may differ from cycle to cycle. */
 void gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_scan,
         unsigned procs);

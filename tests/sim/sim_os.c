@@ -215,6 +215,13 @@ gcrt_os_thread_cpu_ns(void)
     return sched_self()->steps * 20;
 }
 
+/* As if all fibers had one CPU. */
+uint64_t
+gcrt_os_process_cpu_ns(void)
+{
+    return sched_now();
+}
+
 uint64_t
 gcrt_os_epoch_ns(void)
 {

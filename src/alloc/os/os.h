@@ -108,9 +108,10 @@ uint64_t gcrt_os_ram_bytes(void);
 /* CPUs that the process may run on, at least 1. */
 unsigned gcrt_os_cpus(void);
 
-/* Monotonic, CPU time of the calling thread, and of the epoch, all in nanoseconds. */
+/* Monotonic, CPU time of the calling thread and of all, and of the epoch, all in nanoseconds. */
 uint64_t gcrt_os_now_ns(void);
 uint64_t gcrt_os_thread_cpu_ns(void);
+uint64_t gcrt_os_process_cpu_ns(void);
 uint64_t gcrt_os_epoch_ns(void);
 
 /* Sleeps while *word == seen, at most timeout_ns (UINT64_MAX: for ever); may wake early. */

@@ -189,6 +189,12 @@ gcrt_os_thread_cpu_ns(void)
 }
 
 uint64_t
+gcrt_os_process_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+uint64_t
 gcrt_os_epoch_ns(void)
 {
     return clock_ns(CLOCK_REALTIME);
