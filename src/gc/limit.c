@@ -41,6 +41,15 @@
 /* External bytes that go make a new goal if they are this part of the old one. */
 #define GOAL_PARTS   16
 
+/*
+ * How much of the slots that the sweep leaves empty allocation will find again is not known: all
+ * of it while the program goes on with what it does, little when it turns to other sizes.  So
+ * trust in it grows by a step with each cycle, but halves with one that took pages and ends
+ * near the limit.  (Go trusts none.  Then a heap with a hole in every span, which
+ * is what churn leaves, has no room to grow into, and collects without a break.)
+ */
+#define TRUST_FULL 16u
+
 static uint64_t
 minus(uint64_t a, uint64_t b)
 {
@@ -125,13 +134,16 @@ static void
 read_for_pacer(const struct gc_heap *heap, struct pacer_memory *m)
 {
     struct memory_inputs in;
+    uint64_t objects;
 
     gcrt_limit_read_memory(heap, &in);
+    objects = min_size(object_bytes(heap), in.in_use);
     *m = (struct pacer_memory){ .limit = limit_of(heap),
         .mapped = mapped(&in),
         .external = aword_load_relaxed(&heap->limit.external),
         .free = minus(minus(in.grown, in.released), in.in_use),
-        .objects = min_size(object_bytes(heap), in.in_use) };
+        .objects = objects,
+        .usable = (in.in_use - objects) / TRUST_FULL * heap->limit.trust };
 }
 
 /* ---- bounds for mheap ---- */
@@ -180,6 +192,20 @@ forget_external_locked(struct gc_heap *heap)
 }
 
 void
+gcrt_limit_peak_locked(struct gc_heap *heap)
+{
+    struct limit *l = &heap->limit;
+    uint64_t sum = gcrt_limit_mapped(heap) + aword_load_relaxed(&l->external);
+    uint64_t limit = limit_of(heap), in_use = aword_load_relaxed(&heap->mheap.in_use);
+
+    if (sum > pacer_near(limit) && in_use > l->peak)
+        l->trust /= 2;
+    else if (l->trust < TRUST_FULL)
+        l->trust++;
+    l->peak = in_use;
+}
+
+void
 gcrt_limit_to_pacer_locked(struct gc_heap *heap)
 {
     struct pacer *p = &heap->cycles.pacer;
@@ -210,6 +236,7 @@ gcrt_limit_init(struct gc_heap *heap)
 
     aword_store_relaxed(&heap->limit.soft, as_limit(opt->memory_limit));
     aword_store_relaxed(&heap->limit.hard, as_limit(opt->memory_limit_hard));
+    heap->limit.trust = TRUST_FULL;
     gcrt_limiter_init(&heap->limit.limiter, opt->limiter_percent, WINDOW_NS, heap->cpus);
 }
 
@@ -394,12 +421,12 @@ gcrt_limit_cycle_done(struct gc_heap *heap)
     gcrt_limit_tick(heap);
     if (is_off(heap))
         return;
-    read_for_pacer(heap, &m);
-    if (m.mapped + m.external > m.limit)
-        (void)gcrt_scavenge(&heap->mheap, m.mapped + m.external - m.limit);
     gcrt_lock_acquire(&heap->cycles.lock);
+    read_for_pacer(heap, &m);
     least = gcrt_pacer_least_memory(&heap->cycles.pacer, &m);
     gcrt_lock_release(&heap->cycles.lock);
+    if (m.mapped + m.external > m.limit)
+        (void)gcrt_scavenge(&heap->mheap, m.mapped + m.external - m.limit);
     if (least > m.limit)
         tell_host(heap, &m);
 }

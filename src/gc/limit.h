@@ -35,6 +35,9 @@ void gcrt_limit_complain(struct gc_heap *heap);
 /* GC_ERR_INVAL if the sum leaves [0, INT64_MAX].  Critical. */
 gc_status gcrt_limit_external(struct gc_heap *heap, int64_t delta);
 
+/* Marking is complete, so the heap is as full as it gets.  RANK_CYCLE held. */
+void gcrt_limit_peak_locked(struct gc_heap *heap);
+
 /* Tells the pacer what the limit leaves, and mheap what may be backed.  RANK_CYCLE held. */
 void gcrt_limit_to_pacer_locked(struct gc_heap *heap);
 

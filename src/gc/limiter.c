@@ -11,15 +11,18 @@
  *     t (s - c) / (1 - c)
  *
  * which is t if the collector took all, 0 at the cap, and negative below it.  So a full bucket
- * takes one window of nothing but collecting on all CPUs, and however it came to be full, the
- * collector's share since it was last empty is c t + (1 - c) capacity at most, as far as
- * whoever is asked to stop does stop.
+ * takes one window of nothing but collecting on all CPUs, and since it was last empty the
+ * collector has had c t + (1 - c) fill.  Who is told to stop does not stop at once, so a bucket
+ * holds a quarter more than what fills it: what was taken beyond the cap is waited for later.
+ * (More would make better averages, and longer times without any collecting, in which the heap
+ * grows.)
  *
- * Invariants: fill <= capacity; limiting if and only if fill = capacity, and never at a cap of
- * 100 %.  Nothing overflows: one update counts BUSY_MAX at most.
+ * Invariants: fill <= 5/4 capacity; limiting if and only if fill >= capacity, and never at a cap
+ * of 100 %.  Nothing overflows: one update counts BUSY_MAX at most.
  * Concurrency: none here.
  * Cost: a division.
- * Source: Go's gcCPULimiter, whose cap is 50 % and whose window is one second.
+ * Source: Go's gcCPULimiter, whose cap is 50 %, whose window is one second, and whose bucket
+ * forgets what does not fit into it.
  */
 #include "gc/limiter.h"
 
@@ -44,11 +47,12 @@ gcrt_limiter_update(struct limiter *l, uint64_t gc_ns, uint64_t busy_ns)
     if (l->percent >= 100)
         return false;
     if (have >= may) {
-        l->fill = min_size(l->fill + (have - may) / (100 - l->percent), l->capacity);
+        l->fill = min_size(l->fill + (have - may) / (100 - l->percent),
+                l->capacity + l->capacity / 4);
     } else {
         less = (may - have) / (100 - l->percent);
         l->fill = l->fill > less ? l->fill - less : 0;
     }
-    l->limiting = l->fill == l->capacity;
+    l->limiting = l->fill >= l->capacity;
     return l->limiting;
 }

@@ -9,14 +9,14 @@
  *
  * Pure arithmetic on one struct: no clock, no lock, no atomic operation.  A bucket of CPU
  * nanoseconds fills while the collector's share is above the cap and drains while it is
- * below; the collector is limited while the bucket is full.
+ * below; the collector is limited while the bucket is full, or fuller.
  */
 struct limiter {
     /* Settings. */
     unsigned percent;  /* the cap, 1..; 100 or more: never limited */
     uint64_t capacity; /* CPU ns: so much of nothing but collecting fills it */
     /* State. */
-    uint64_t fill; /* 0..capacity */
+    uint64_t fill; /* 0..5/4 capacity */
     bool limiting; /* the bucket is full */
 };
 

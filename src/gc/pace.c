@@ -252,6 +252,7 @@ end_pacing(struct cycle *cy)
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_end_cycle(&c->pacer, &out);
     aword_store_relaxed(&heap->limit.external_marked, cy->external);
+    gcrt_limit_peak_locked(heap);
     commit_locked(heap, false);
     report_pacing(cy, &out);
     c->scan_bytes_last = cy->scan_start;

@@ -128,7 +128,7 @@ goal_by_gogc(const struct pacer *p)
     return max_u64(add_sat(p->heap_marked, growth), percent_of(p->heap_min, percent));
 }
 
-/* Memory that is neither objects nor free for them: metadata, unused slots. */
+/* Memory that is neither objects nor free pages: metadata, empty slots. */
 static uint64_t
 overhead(const struct pacer_memory *m)
 {
@@ -136,8 +136,8 @@ overhead(const struct pacer_memory *m)
 }
 
 /*
- * What the limit leaves to objects.  What is mapped beyond it counts twice, so that the heap
- * is pulled back below it.  The headroom is for what happens between here and the end of a
+ * What the limit leaves to objects.  What is mapped at it and beyond counts twice, so that the
+ * heap is pulled back below it.  The headroom is for what happens between here and the end of a
  * cycle: spans in use by few objects, metadata, the goal's own softness.
  */
 uint64_t
@@ -147,7 +147,8 @@ gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memory *m)
 
     if (m->limit == PACER_NONE)
         return PACER_NONE;
-    room = sub_sat(m->limit, add_sat(overhead(m), sub_sat(total, m->limit)));
+    room = sub_sat(m->limit,
+            add_sat(sub_sat(overhead(m), m->usable), sub_sat(total, pacer_near(m->limit))));
     if (room == 0)
         return p->heap_marked;
     head = max_u64(percent_of(room, LIMIT_HEADROOM), LIMIT_HEADROOM_MIN);

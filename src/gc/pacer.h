@@ -111,6 +111,13 @@ void gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept);
 uint64_t gcrt_pacer_goal(const struct pacer *p);
 uint64_t gcrt_pacer_trigger(const struct pacer *p);
 
+/* So near to a limit counts as being at it: half of the goal's headroom. */
+static inline uint64_t
+pacer_near(uint64_t limit)
+{
+    return limit - limit / 64;
+}
+
 /* What a memory limit is compared with, read together.  Bytes. */
 struct pacer_memory {
     uint64_t limit;    /* PACER_NONE: off */
@@ -118,6 +125,7 @@ struct pacer_memory {
     uint64_t external; /* counted by heap_live, too */
     uint64_t free;     /* the part of mapped that is in no span */
     uint64_t objects;  /* the part of mapped that is slots of objects, dead ones included */
+    uint64_t usable;   /* the part that is empty slots which objects are expected to find */
 };
 
 /*

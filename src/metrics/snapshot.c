@@ -178,6 +178,20 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_limit(struct gc_heap *heap, struct snapshot *s)
+{
+    const struct limit *l = &heap->limit;
+
+    s->limit_soft = aword_load_relaxed(&l->soft);
+    s->limit_hard = aword_load_relaxed(&l->hard);
+    s->limit_missed = aword_load_relaxed(&l->missed);
+    s->external = aword_load_relaxed(&l->external);
+    s->limited_cycle = aword_load_relaxed(&l->limited_cycle);
+    s->limited_ns = aword_load_relaxed(&l->limited_ns);
+    s->throttle_ns = aword_load_relaxed(&heap->counters.throttle.total_ns);
+}
+
+static void
 read_threads(struct gc_heap *heap, struct snapshot *s)
 {
     struct counters *c = &heap->counters;
@@ -294,6 +308,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_heap(heap, ret);
     mcaches = read_ps(heap, ret);
     read_cycles(heap, ret);
+    read_limit(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;
@@ -301,4 +316,5 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     gcrt_limit_read_memory(heap, &in);
     in.mcaches = mcaches;
     gcrt_snapshot_divide(&in, ret->allocs_bytes - ret->frees_bytes, &ret->memory);
+    ret->mapped = ret->memory.total - ret->memory.heap_released;
 }

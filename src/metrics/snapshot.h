@@ -37,6 +37,7 @@ struct snapshot {
 
     uint64_t cycles_automatic, cycles_forced, cycles_started;
     uint64_t gogc;        /* percent; UINT64_MAX: off */
+    uint64_t limit_soft, limit_hard, limit_missed, external, limited_cycle;
     uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;
     uint64_t scan_heap, scan_stack, scan_globals;
     uint64_t last_gc_epoch_ns;
@@ -52,6 +53,7 @@ struct snapshot {
     uint64_t address_space;
 
     /* CPU time */
+    uint64_t limited_ns, throttle_ns; /* the latter: waits, by the clock */
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
 
     /* borrowed: read while they are shown, so each agrees with itself only */
@@ -65,6 +67,7 @@ struct snapshot {
     uint64_t objects;
     uint64_t scan_total;
     uint64_t gc_cpu_ns, user_cpu_ns, total_cpu_ns;
+    uint64_t mapped; /* memory.total less memory.heap_released */
     struct memory_classes memory;
 };
 
