@@ -83,7 +83,7 @@ struct handshake {
     int signal;         /* const */
     uint64_t grace_ns;  /* const */
     ahalf released;     /* futex: newest handshake that held, and is over */
-    ahalf flushed;      /* atomic: somebody's H4 flush was not empty */
+    ahalf flushed;      /* atomic: somebody's H4 flush found work */
 };
 
 struct roots {
