@@ -264,7 +264,8 @@ main(int argc, char **argv)
 
     if (!parse(&s, argc, argv))
         return 2;
-    printf("limit    limiter  limit MiB  most mapped  most RSS  operations/s  collector  cycles/s\n");
+    printf("limit    limiter  limit MiB  most mapped  most RSS  operations/s  collector"
+           "  cycles/s\n");
     for (int i = 0; i < s.npercents; i++) {
         for (int off = 0; off < 2; off++, n++) {
             runs[n].percent = s.percents[i];

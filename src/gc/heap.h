@@ -168,6 +168,7 @@ struct limit {
     uint64_t gc_ns, busy_ns; /* coordinator: CPU times when the limiter was last told */
     aword limited_cycle;     /* atomic: the cycle in which limiting last began; 0: none */
     aword limited_ns;        /* atomic: CPU time used while limiting */
+    aword refused_ns;        /* atomic: when a collection last did not make room */
     aword missed;            /* atomic: cycles that left more alive than the limit has room for */
 };
 

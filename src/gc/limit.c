@@ -50,6 +50,11 @@
  */
 #define TRUST_FULL 16u
 
+/* What metadata may grow by between two looks at it: kept free below the hard limit. */
+#define HARD_SLACK ((uint64_t)512 << 10)
+/* So long after a collection that did not help, the next one would not either. */
+#define SHED_NS    WINDOW_NS
+
 static uint64_t
 minus(uint64_t a, uint64_t b)
 {
@@ -165,10 +170,10 @@ set_bounds(struct gc_heap *heap)
         gcrt_limit_read_memory(heap, &in);
         others = metadata(&in) + external;
         aword_store_relaxed(&heap->mheap.backed_hard,
-                bound(aword_load_relaxed(&heap->limit.hard), others));
+                bound(aword_load_relaxed(&heap->limit.hard), others + HARD_SLACK));
         aword_store_relaxed(&heap->mheap.backed_soft,
                 bound(limit_is_given_up(heap) ? aword_load_relaxed(&heap->limit.hard)
-                                              : limit_of(heap), others));
+                                              : limit_of(heap), others + HARD_SLACK));
     } while (aword_add_full(&heap->limit.external, 0) != external); /* full: after the stores */
 }
 
@@ -440,8 +445,21 @@ gcrt_limit_is_reached(const struct gc_heap *heap, size_t bytes)
 
     if (hard == UINT64_MAX)
         return false;
-    sum = gcrt_limit_mapped(heap) + aword_load_relaxed(&heap->limit.external);
+    sum = gcrt_limit_mapped(heap) + HARD_SLACK + aword_load_relaxed(&heap->limit.external);
     return __builtin_add_overflow(sum, bytes, &sum) || sum > hard;
+}
+
+void
+gcrt_limit_refused(struct gc_heap *heap)
+{
+    aword_store_relaxed(&heap->limit.refused_ns, gcrt_os_now_ns());
+}
+
+bool
+gcrt_limit_sheds(const struct gc_heap *heap, size_t bytes)
+{
+    return limit_is_given_up(heap) && gcrt_limit_is_reached(heap, bytes)
+        && gcrt_os_now_ns() - aword_load_relaxed(&heap->limit.refused_ns) < SHED_NS;
 }
 
 const char *

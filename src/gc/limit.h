@@ -71,6 +71,16 @@ void gcrt_limit_cycle_done(struct gc_heap *heap);
 /* Would so many bytes more be beyond it? */
 bool gcrt_limit_is_reached(const struct gc_heap *heap, size_t bytes);
 
+/* A full collection has not helped. */
+void gcrt_limit_refused(struct gc_heap *heap);
+
+/*
+ * Shall who can do without the memory do without a collection, too?  At the hard limit, when the
+ * collector has had its share and has tried only just now: to try again for each refusal would
+ * be the death spiral.
+ */
+bool gcrt_limit_sheds(const struct gc_heap *heap, size_t bytes);
+
 /* "; the hard memory limit of ..." if that is so, else "". */
 #define LIMIT_TEXT_MAX 160
 const char *gcrt_limit_why(const struct gc_heap *heap, size_t bytes, char text[LIMIT_TEXT_MAX]);

@@ -243,17 +243,6 @@ say_why(struct gcrt_mutator *m, const struct request *req)
                 req->type->name, gcrt_limit_why(m->heap, req->bytes, text));
 }
 
-/*
- * At the hard limit, with the collector's share used up, who can do without memory does: a
- * full collection for each refusal would be the death spiral again.
- */
-static bool
-is_shed(struct gcrt_mutator *m, const struct request *req)
-{
-    return req->may_fail && limit_is_given_up(m->heap)
-        && gcrt_limit_is_reached(m->heap, req->bytes);
-}
-
 /* Collects, tries, asks the host to let go of something, and so on until it refuses. */
 static COLD void *
 retry(struct gcrt_mutator *m, const struct request *req)
@@ -262,11 +251,15 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        if (!is_shed(m, req))
+        bool shed = req->may_fail && gcrt_limit_sheds(m->heap, req->bytes);
+
+        if (!shed)
             gcrt_cycle_collect(m->heap);
         p = try_once(m, req);
         if (p != NULL)
             return p;
+        if (!shed)
+            gcrt_limit_refused(m->heap);
         if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg)) {
             say_why(m, req);
             return NULL;

@@ -175,7 +175,8 @@ gcrt_pacer_is_limited(const struct pacer *p)
 static uint64_t
 room(const struct pacer *p, uint64_t goal)
 {
-    return gcrt_pacer_is_limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN) : p->room;
+    return gcrt_pacer_is_limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN)
+                                    : p->room;
 }
 
 /* A memory limit is stronger than the comfort of sweeping. */

@@ -377,6 +377,7 @@ Test(limit, the_hard_limit_is_out_of_memory)
     cr_expect_leq(gcrt_limit_mapped(heap), 32 * MIB);
     for (int i = 0; i < 64; i++)
         gc_write(&kept[i], NULL);
+    gc_collect(NULL);
     cr_expect_not_null(gc_try_alloc_bytes(4 << 20), "%s", gc_last_error());
     gc_shutdown();
 }

@@ -273,7 +273,8 @@ Test(options, memory_limits_are_sizes_or_off)
 Test(options, the_cgroup_may_say_the_limit_with_a_reserve)
 {
     static const char *const bad[] = { "cgroup-", "cgroup-%", "cgroup-100%", "cgroup-10",
-        "cgroup10%", "cgroup+10%", "cgroup--1%", "cgroup-1.5%", "cgroup-10%%", "Cgroup", "cgroups" };
+        "cgroup10%", "cgroup+10%", "cgroup--1%", "cgroup-1.5%", "cgroup-10%%", "Cgroup",
+        "cgroups" };
     gc_options want = defaults();
 
     want.cgroup_percent = 90;
