@@ -270,7 +270,7 @@ clear_padding(gc_options *opt)
 
     memset((char *)opt + from, 0, offsetof(gc_options, debug_chaos) - from);
     from = offsetof(gc_options, periodic_ms) + sizeof(opt->periodic_ms);
-    memset((char *)opt + from, 0, offsetof(gc_options, oom) - from);
+    memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
     from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
