@@ -207,7 +207,7 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
 }
 
 static size_t
-take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero)
+take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool *busy)
 {
     size_t page;
 
@@ -215,6 +215,7 @@ take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero)
     page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
     if (page == PAGE_NONE && grow_locked(h, npages))
         page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
+    *busy = page == PAGE_NONE && h->on_way != 0;
     gcrt_lock_release(&h->lock);
     return page;
 }
@@ -231,11 +232,13 @@ wait_for_scavenger(struct mheap *h)
 static size_t
 take_pages(struct mheap *h, size_t npages, bool *zero)
 {
-    size_t scavenged = 0, page = take_or_grow(h, npages, &scavenged, zero);
+    size_t scavenged = 0, page;
+    bool busy;
 
-    if (UNLIKELY(page == PAGE_NONE)) {
+    page = take_or_grow(h, npages, &scavenged, zero, &busy);
+    if (UNLIKELY(busy)) {
         wait_for_scavenger(h);
-        page = take_or_grow(h, npages, &scavenged, zero);
+        page = take_or_grow(h, npages, &scavenged, zero, &busy);
     }
     return page == PAGE_NONE ? PAGE_NONE : admit(h, page, npages, scavenged);
 }

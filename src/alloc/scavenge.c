@@ -29,6 +29,7 @@ take_piece(struct mheap *h, struct piece *piece)
     gcrt_lock_acquire(&h->lock);
     piece->page = gcrt_pagealloc_scavenge_find(
             &h->pages, SCAVENGE_STEP >> PAGE_SHIFT, &piece->npages);
+    h->on_way = piece->page != PAGE_NONE ? piece->npages : 0;
     gcrt_lock_release(&h->lock);
     return piece->page != PAGE_NONE;
 }
@@ -46,6 +47,7 @@ put_piece(struct mheap *h, const struct piece *piece, bool clean)
     } else {
         gcrt_pagealloc_free(&h->pages, piece->page, piece->npages);
     }
+    h->on_way = 0;
     gcrt_lock_release(&h->lock);
 }
 
