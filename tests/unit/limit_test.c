@@ -6,6 +6,8 @@
 
 #include "gc/pace.h"
 
+#include "bare.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +110,52 @@ Test(limit, the_stronger_of_gogc_and_limit_sets_goal_and_trigger)
     cr_expect_eq(gcrt_pacer_goal(&p), 120 * MIB);
     gcrt_pacer_forget(&p, 100 * MIB);
     cr_expect_eq(p.heap_marked, 0);
+}
+
+/* ---- mheap's bounds ---- */
+
+static struct bare b;
+
+/* 24 MiB of free pages with memory, which nothing larger fits into; the bounds are 28 MiB. */
+static void
+start_with_free_pages(void)
+{
+    struct mspan *first;
+
+    bare_init(&b, (size_t)1 << 30);
+    first = gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 24 * MIB, bare_sweepgen(&b));
+    cr_assert_not_null(gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 8192, bare_sweepgen(&b)));
+    gcrt_mheap_free(&b.heap, first);
+    cr_assert_eq(mheap_backed(&b.heap), 24 * MIB + 8192);
+    aword_store_relaxed(&b.heap.backed_soft, 28 * MIB);
+}
+
+Test(limit, free_pages_go_before_clean_ones_come)
+{
+    start_with_free_pages();
+    cr_expect_not_null(
+            gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 26 * MIB, bare_sweepgen(&b)));
+    cr_expect_leq(mheap_backed(&b.heap), 28 * MIB);
+    cr_expect_geq(mheap_backed(&b.heap), 26 * MIB);
+    cr_expect_not_null(gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 8 * MIB, bare_sweepgen(&b)),
+            "the soft bound does not refuse");
+    bare_finish(&b);
+}
+
+Test(limit, the_hard_bound_refuses_and_loses_nothing)
+{
+    uint64_t in_use;
+
+    start_with_free_pages();
+    aword_store_relaxed(&b.heap.backed_hard, 28 * MIB);
+    in_use = aword_load_relaxed(&b.heap.in_use);
+    cr_expect_null(gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 30 * MIB, bare_sweepgen(&b)));
+    cr_expect_leq(mheap_backed(&b.heap), 28 * MIB);
+    cr_expect_eq(aword_load_relaxed(&b.heap.in_use), in_use);
+    cr_expect_not_null(
+            gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 26 * MIB, bare_sweepgen(&b)));
+    cr_expect_leq(mheap_backed(&b.heap), 28 * MIB);
+    bare_finish(&b);
 }
 
 /* ---- a heap ---- */
@@ -282,28 +330,6 @@ Test(limit, garbage_stays_below_the_limit)
     }
     cr_expect_gt(metric("/gc/cycles/automatic:gc-cycles"), 5);
     cr_expect_eq(seen.calls, 0);
-    gc_shutdown();
-}
-
-Test(limit, free_pages_are_given_back_before_others_are_taken)
-{
-    gc_options opt = quiet();
-    struct gc_heap *heap;
-    uint64_t mapped;
-    char *volatile big;
-
-    opt.gogc = GC_GOGC_OFF;
-    heap = start(&opt);
-    big = gc_alloc_bytes(24 << 20);
-    *big = 1;
-    big = NULL;
-    gc_collect(NULL);
-    gc_collect(NULL);
-    mapped = gcrt_limit_mapped(heap);
-    (void)gc_set_memory_limit(NULL, (int64_t)(mapped + 4 * MIB));
-    big = gc_alloc_bytes(26 << 20); /* does not fit where the first was */
-    *big = 1;
-    cr_expect_lt(gcrt_limit_mapped(heap), mapped + 6 * MIB);
     gc_shutdown();
 }
 
