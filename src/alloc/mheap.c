@@ -178,9 +178,9 @@ put_pages(struct mheap *h, size_t page, size_t npages)
 }
 
 /*
- * Pages that are ours, some of which had no memory until now: is there room for it?  Before
- * they are touched others are given back in their stead.  If that is not enough for the hard
- * bound they are given back themselves.
+ * Pages that are ours: is there room for their memory?  Before they are touched others are
+ * given back in their stead.  If that is not enough for the hard bound they are given back
+ * themselves, also those that had memory all the time: the bound may have come down.
  */
 static COLD bool
 make_room(struct mheap *h, size_t page, size_t npages)
@@ -200,8 +200,10 @@ make_room(struct mheap *h, size_t page, size_t npages)
 static size_t
 admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
 {
+    const aword *bound = scavenged != 0 ? &h->backed_soft : &h->backed_hard;
+
     count_taken(h, npages, scavenged);
-    if (scavenged == 0 || LIKELY(mheap_backed(h) <= aword_load_relaxed(&h->backed_soft)))
+    if (LIKELY(mheap_backed(h) <= aword_load_relaxed(bound)))
         return page;
     return make_room(h, page, npages) ? page : PAGE_NONE;
 }
