@@ -16,7 +16,7 @@ struct limiter {
     unsigned percent;  /* the cap, 1..; 100 or more: never limited */
     uint64_t capacity; /* CPU ns: so much of nothing but collecting fills it */
     /* State. */
-    uint64_t fill; /* 0..5/4 capacity */
+    uint64_t fill; /* 0..2 capacity */
     bool limiting; /* the bucket is full */
 };
 

@@ -144,7 +144,7 @@ Test(cgroup, in_a_container_the_mount_shows_its_own_group)
     put_v2("/docker/0123/inner", "/docker/0123");
     put("/sys/fs/cgroup/inner/memory.max", "16777216\n");
     expect(16 * MIB, 0);
-    put_v2("/docker/01234", "/docker/0123"); /* begins with the same letters only */
+    put_v2("/docker/0123456", "/docker/0123"); /* begins with the same letters only */
     expect(32 * MIB, 0);
     put_v2("/../../elsewhere", "/");
     expect(32 * MIB, 0);

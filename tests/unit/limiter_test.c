@@ -76,13 +76,13 @@ Test(limiter, a_low_cap_drains_slowly_and_a_high_one_fast)
     cr_expect_eq(high.fill, 40 * MS);
 }
 
-Test(limiter, a_full_bucket_holds_a_quarter_more)
+Test(limiter, a_full_bucket_holds_as_much_again)
 {
     struct limiter l = limiter(50, 1);
 
     cr_expect(gcrt_limiter_update(&l, 5000 * MS, 5000 * MS));
-    cr_expect_eq(l.fill, 125 * MS);
-    cr_expect(gcrt_limiter_update(&l, 0, 25 * MS), "exactly full");
+    cr_expect_eq(l.fill, 200 * MS);
+    cr_expect(gcrt_limiter_update(&l, 0, 100 * MS), "exactly full");
     cr_expect_not(gcrt_limiter_update(&l, 0, 1), "and a drop less");
 }
 
@@ -104,7 +104,7 @@ Test(limiter, odd_values_are_harmless)
     cr_expect_not(gcrt_limiter_update(&l, MS, 0), "more than all is all: nothing");
     cr_expect_eq(l.fill, 0);
     cr_expect(gcrt_limiter_update(&l, UINT64_MAX, UINT64_MAX));
-    cr_expect_eq(l.fill, 125 * MS);
+    cr_expect_eq(l.fill, 200 * MS);
     cr_expect_not(gcrt_limiter_update(&l, 0, UINT64_MAX));
     cr_expect_eq(l.fill, 0);
 }
@@ -129,7 +129,7 @@ simulate(unsigned cap, uint64_t unlimited, uint64_t held, uint64_t seed)
         gcrt_limiter_update(&l, part, busy);
         gc += part;
         all += busy;
-        more = l.capacity + l.capacity / 4;
+        more = 2 * l.capacity;
         most = cap / 100.0 * (double)all + (1 - cap / 100.0) * (double)more + 20000 * 2;
         cr_assert_leq((double)gc, most, "cap %u seed %" PRIu64 " step %d", cap, seed, n);
     }
