@@ -10,6 +10,7 @@
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/kind.h"
+#include "gc/limit.h"
 #include "gc/malloc.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
@@ -49,9 +50,12 @@ resolve(const char *caller, gc_heap *heap)
 }
 
 static COLD void *
-no_memory(const char *caller, size_t bytes)
+no_memory(const char *caller, const struct gc_heap *heap, size_t bytes)
 {
-    gcrt_fatal("%s: out of memory allocating %zu bytes", caller, bytes);
+    char why[LIMIT_TEXT_MAX];
+
+    gcrt_fatal("%s: out of memory allocating %zu bytes%s", caller, bytes,
+            gcrt_limit_why(heap, bytes, why));
 }
 
 /* The object, or NULL; then a fatal line unless the caller only tries. */
@@ -62,7 +66,7 @@ allocate(const char *caller, bool try, const struct request *req)
     void *p = gcrt_malloc(m, req);
 
     if (UNLIKELY(p == NULL && !try))
-        return no_memory(caller, req->bytes);
+        return no_memory(caller, m->heap, req->bytes);
     return p;
 }
 
@@ -70,7 +74,7 @@ static void *
 allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
 {
     struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true,
-        .site = site };
+        .may_fail = try, .site = site };
 
     return allocate(caller, try, &req);
 }
@@ -96,7 +100,7 @@ total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, 
 static void *
 allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, const void *site)
 {
-    struct request req = { .type = elem, .zero = true, .site = site };
+    struct request req = { .type = elem, .zero = true, .may_fail = try, .site = site };
 
     check_type(caller, elem);
     if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
@@ -110,7 +114,7 @@ allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, cons
 static void *
 allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const void *site)
 {
-    struct request req = { .type = type, .zero = true, .site = site };
+    struct request req = { .type = type, .zero = true, .may_fail = try, .site = site };
 
     check_type(caller, type);
     if (type->form != GC_FORM_FLEX)
@@ -126,7 +130,7 @@ allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const
 static void *
 allocate_bytes(const char *caller, bool try, size_t n, bool zero)
 {
-    struct request req = { .type = &gc_byte_type, .zero = zero };
+    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try };
 
     return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
 }
@@ -292,6 +296,34 @@ gc_set_heap_min(gc_heap *heap, size_t bytes)
     old = gcrt_pace_set_heap_min(h, bytes);
     critical_leave();
     return (size_t)old;
+}
+
+int64_t
+gc_set_memory_limit(gc_heap *heap, int64_t bytes)
+{
+    struct gc_heap *h = resolve("gc_set_memory_limit", heap);
+    int64_t old;
+
+    critical_enter();
+    old = gcrt_limit_set(h, bytes);
+    critical_leave();
+    if (bytes >= 0)
+        gcrt_limit_complain(h);
+    return old;
+}
+
+gc_status
+gc_external_bytes(gc_heap *heap, int64_t delta)
+{
+    struct gc_heap *h = gcrt_heap_resolve(heap);
+    gc_status status;
+
+    if (h == NULL)
+        return gcrt_error(GC_ERR_NOTFOUND, "gc_external_bytes: there is no such heap");
+    critical_enter();
+    status = gcrt_limit_external(h, delta);
+    critical_leave();
+    return status;
 }
 
 gc_status

@@ -19,6 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Percent of a cgroup's limit that is left to others if nothing is said. */
+#define CGROUP_RESERVE 10
+
 void
 gc_options_default(gc_options *opt)
 {
@@ -31,10 +34,22 @@ gc_options_default(gc_options *opt)
         .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
+        .memory_limit = GC_MEMORY_LIMIT_OFF,
+        .memory_limit_hard = GC_MEMORY_LIMIT_OFF,
+        .limiter_percent = 50,
     };
 }
 
 /* ---- parsing ---- */
+
+/* NULL if unset or empty. */
+static const char *
+variable(const char *name)
+{
+    const char *text = getenv(name);
+
+    return text == NULL || *text == '\0' ? NULL : text;
+}
 
 /* Decimal digits only, within [min, max]. */
 static bool
@@ -136,6 +151,68 @@ parse_nice(gc_options *opt, const char *text)
     return GC_OK;
 }
 
+/* A limit below 1 MiB is a unit forgotten: an empty heap takes more. */
+static bool
+parse_limit(const char *text, int64_t *ret)
+{
+    uint64_t n = GC_MEMORY_LIMIT_OFF;
+
+    if (strcmp(text, "off") != 0
+            && (!parse_size(text, GC_MEMORY_LIMIT_OFF - 1, &n) || n < GCRT_LIMIT_MIN))
+        return false;
+    *ret = (int64_t)n;
+    return true;
+}
+
+/* "cgroup" or "cgroup-N%": all but N percent of the cgroup's limit. */
+static bool
+parse_cgroup(gc_options *opt, const char *text)
+{
+    size_t len = strlen(text);
+    uint64_t reserve = CGROUP_RESERVE;
+
+    if (strncmp(text, "cgroup", 6) != 0)
+        return false;
+    if (len > 6
+            && (len < 9 || text[6] != '-' || text[len - 1] != '%'
+                    || !parse_number(text + 7, len - 8, 0, 99, &reserve)))
+        return false;
+    opt->cgroup_percent = 100 - (uint32_t)reserve;
+    return true;
+}
+
+static gc_status
+parse_memory_limit(gc_options *opt, const char *name, const char *text, bool own)
+{
+    if (parse_limit(text, &opt->memory_limit) || (own && parse_cgroup(opt, text)))
+        return GC_OK;
+    return malformed(name, text,
+            own ? "a size from 1MiB on, like 1048576, 512MiB or 2GiB, or off, or cgroup-10%"
+                : "a size from 1MiB on, like 1048576, 512MiB or 2GiB, or off");
+}
+
+static gc_status
+parse_limits(gc_options *opt)
+{
+    const char *own = variable("GCRT_MEMLIMIT"), *plain = variable("GOMEMLIMIT");
+    const char *hard = variable("GCRT_MEMLIMIT_HARD"), *limiter = variable("GCRT_LIMITER");
+    gc_status status = GC_OK;
+    uint64_t n;
+
+    if (own != NULL)
+        status = parse_memory_limit(opt, "GCRT_MEMLIMIT", own, true);
+    else if (plain != NULL)
+        status = parse_memory_limit(opt, "GOMEMLIMIT", plain, false);
+    if (status == GC_OK && hard != NULL && !parse_limit(hard, &opt->memory_limit_hard))
+        return malformed("GCRT_MEMLIMIT_HARD", hard, "a size from 1MiB on, like 512MiB, or off");
+    if (status == GC_OK && limiter != NULL) {
+        if (!parse_number(limiter, strlen(limiter), 1, 100, &n))
+            return malformed("GCRT_LIMITER", limiter, "a percentage from 1 to 100");
+        opt->limiter_percent = (uint32_t)n;
+    }
+    return status;
+}
+
 /* One debug knob: its name, the largest value, and where it goes. */
 struct knob {
     const char *name;
@@ -209,15 +286,6 @@ parse_debug(gc_options *opt, const char *text)
 
 /* ---- the environment ---- */
 
-/* NULL if unset or empty. */
-static const char *
-variable(const char *name)
-{
-    const char *text = getenv(name);
-
-    return text == NULL || *text == '\0' ? NULL : text;
-}
-
 static gc_status
 parse_all(gc_options *opt)
 {
@@ -232,6 +300,8 @@ parse_all(gc_options *opt)
         status = parse_gogc(opt, "GOGC", plain);
     if (status == GC_OK && heap_min != NULL)
         status = parse_heap_min(opt, heap_min);
+    if (status == GC_OK)
+        status = parse_limits(opt);
     if (status == GC_OK && threads != NULL)
         status = parse_threads(opt, threads);
     if (status == GC_OK && nice != NULL)
@@ -265,6 +335,24 @@ gc_options_from_env(gc_options *opt)
 
 /* ---- checking ---- */
 
+static gc_status
+check_limits(const gc_options *opt)
+{
+    if (opt->memory_limit < GCRT_LIMIT_MIN)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: memory_limit %lld is below 1 MiB",
+                (long long)opt->memory_limit);
+    if (opt->memory_limit_hard < GCRT_LIMIT_MIN)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: memory_limit_hard %lld is below 1 MiB",
+                (long long)opt->memory_limit_hard);
+    if (opt->limiter_percent < 1 || opt->limiter_percent > 100)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: limiter_percent %u is not in 1..100",
+                opt->limiter_percent);
+    if (opt->cgroup_percent > 100)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: cgroup_percent %u is not in 0..100",
+                opt->cgroup_percent);
+    return GC_OK;
+}
+
 gc_status
 gcrt_options_check(const gc_options *opt)
 {
@@ -290,5 +378,5 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
     if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_checkmark is not 0, 1 or 2");
-    return GC_OK;
+    return check_limits(opt);
 }

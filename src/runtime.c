@@ -10,12 +10,14 @@
  * when it is complete, and no more when it is closed.
  * Cost: a heap is about ten system calls and one thread.
  */
+#include "alloc/os/cgroup.h"
 #include "alloc/os/os.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
+#include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
@@ -63,12 +65,34 @@ reserve_bytes(const gc_options *opt)
     return max_size(round_up_pow2(gcrt_os_ram_bytes()) * 4, RESERVE_DEFAULT_MIN);
 }
 
+/* A share of the cgroup's memory is a limit like another; its CPUs are all there are. */
+static void
+ask_cgroup(struct gc_heap *heap)
+{
+    gc_options *opt = &heap->options;
+    struct os_cgroup group;
+    uint64_t bytes;
+
+    if (opt->cgroup_percent == 0)
+        return;
+    gcrt_cgroup_read("", &group);
+    if (group.cpus != 0 && group.cpus < heap->cpus)
+        heap->cpus = group.cpus;
+    if (group.memory == UINT64_MAX)
+        return;
+    bytes = group.memory / 100 * opt->cgroup_percent;
+    if (bytes < (uint64_t)opt->memory_limit)
+        opt->memory_limit = (int64_t)bytes;
+}
+
 static void
 init_settings(struct gc_heap *heap, const gc_options *opt)
 {
     heap->options = *opt;
     heap->cpus = gcrt_os_cpus();
+    ask_cgroup(heap);
     heap->counters.start_ns = gcrt_os_now_ns();
+    gcrt_limit_init(heap);
     heap->handshake.grace_ns = (uint64_t)opt->grace_us * 1000;
     heap->handshake.signal = opt->signal != 0 ? opt->signal : gcrt_os_signal_default();
     heap->marking.nworkers = opt->threads != 0 ? opt->threads
@@ -259,6 +283,7 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
         return discard_heap(heap, status);
     heap->magic = GC_HEAP_MAGIC;
     gcrt_fork_add_heap(heap);
+    gcrt_limit_complain(heap);
     *ret = heap;
     return GC_OK;
 }

@@ -12,6 +12,7 @@ GC_IMPL_BEGIN
 typedef struct gc_heap gc_heap;
 
 #define GC_GOGC_OFF (-1)
+#define GC_MEMORY_LIMIT_OFF INT64_MAX
 
 /*
  * Out of memory: called on the allocating thread, outside every lock, after a full
@@ -20,6 +21,23 @@ typedef struct gc_heap gc_heap;
  * and the others end the process with one fatal line.
  */
 typedef int gc_oom_fn(gc_heap *heap, size_t bytes, void *arg);
+
+/* What the collector found at the end of a cycle.  Bytes, but for cycle. */
+typedef struct gc_limit_report {
+    uint64_t limit;    /* the soft memory limit */
+    uint64_t mapped;   /* memory of the heap and its metadata, what is given back left out */
+    uint64_t external; /* gc_external_bytes */
+    uint64_t live;     /* objects that the cycle marked */
+    uint64_t cycle;    /* its number */
+} gc_limit_report;
+
+/*
+ * The live heap, its metadata and the external bytes do not fit below the soft memory limit,
+ * so it is exceeded until something is let go of: shed load.  Called once at the end of each
+ * such cycle, on the collector's thread, outside every lock; that thread is not attached, and
+ * must not call gc_collect.
+ */
+typedef void gc_limit_fn(gc_heap *heap, const gc_limit_report *report, void *arg);
 
 /* A line of text (gctrace, warnings) without its newline; called outside every lock. */
 typedef void gc_log_fn(const char *line, size_t len, void *arg);
@@ -49,6 +67,14 @@ typedef struct gc_options {
     gc_mode mode;           /* GC_MODE_CONCURRENT */
     int precise_stacks;     /* 1: no thread's stack is scanned; see precise.h */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
+    int64_t memory_limit;   /* bytes, soft (gc_set_memory_limit); GC_MEMORY_LIMIT_OFF */
+    int64_t memory_limit_hard; /* bytes that are never exceeded; GC_MEMORY_LIMIT_OFF */
+    uint32_t limiter_percent; /* most that a memory limit may make the collector take of the
+                                 CPU time used, 1..; 100: no limiter; 50 */
+    uint32_t cgroup_percent; /* 1..100: so much of the cgroup's memory limit is one too, and
+                                its CPU quota says how many CPUs there are; 0: ask no cgroup */
+    gc_limit_fn *on_limit;  /* NULL: nobody is told that the live heap outgrew memory_limit */
+    void *on_limit_arg;     /* borrowed; handed to on_limit */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */
@@ -71,11 +97,13 @@ GC_API void gc_options_default(gc_options *opt);
 
 /*
  * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_HEAPMIN (bytes, or a
- * number with B, KiB, MiB, GiB or TiB behind it: 64MiB), GCRT_THREADS, GCRT_NICE,
+ * number with B, KiB, MiB, GiB or TiB behind it: 64MiB), GCRT_MEMLIMIT (such a size, "off", or
+ * "cgroup-10%": nine tenths of the cgroup's limit, as "cgroup" alone), GCRT_MEMLIMIT_HARD (a
+ * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_THREADS, GCRT_NICE,
  * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,
- * tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC where GCRT_GOGC is absent.  A
- * malformed value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a
- * set-user-ID program the environment is ignored.
+ * tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a size or "off")
+ * where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by gc_last_error(), and
+ * leaves *opt untouched.  In a set-user-ID program the environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

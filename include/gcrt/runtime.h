@@ -57,6 +57,24 @@ GC_API int64_t gc_set_gogc(gc_heap *heap, int64_t percent);
  */
 GC_API size_t gc_set_heap_min(gc_heap *heap, size_t bytes);
 
+/*
+ * Sets the memory limit in bytes, GC_MEMORY_LIMIT_OFF for none, and returns the previous one.
+ * A negative value only asks.  The limit counts what the heap has mapped, without what it has
+ * given back to the system, and the external bytes.  It is soft: collections come as often as
+ * it takes, but not so often that they take more than the limiter's share of the CPUs
+ * (docs/memory-limit.md).  A limit below what is mapped is a warning, and is kept as soon as
+ * it can be.  Any thread.
+ */
+GC_API int64_t gc_set_memory_limit(gc_heap *heap, int64_t bytes);
+
+/*
+ * Memory that the host holds outside of the heap and that lives as long as objects in it:
+ * delta bytes more, or fewer if it is negative.  Counts as allocated for the next cycle's
+ * start, and towards the memory limit.  GC_ERR_INVAL, and nothing changes, if the sum would be
+ * negative or above INT64_MAX.  Any thread; an atomic operation or two.
+ */
+GC_API gc_status gc_external_bytes(gc_heap *heap, int64_t delta);
+
 GC_IMPL_END
 
 #endif

@@ -18,6 +18,7 @@
 #include "alloc/mheap.h"
 
 #include "alloc/base/tools.h"
+#include "alloc/scavenge.h"
 
 #define GROW_MIN ((size_t)4 << 20)
 #define GROW_MAX ((size_t)64 << 20)
@@ -70,6 +71,8 @@ gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist, size_t 
     h->centrals = gcrt_persist_alloc(persist, MHEAP_CENTRALS_MAX * sizeof(struct mcentral *));
     if (h->centrals == NULL || !reserve_ladder(h, reserve_bytes))
         return false;
+    aword_store_relaxed(&h->backed_soft, UINT64_MAX);
+    aword_store_relaxed(&h->backed_hard, UINT64_MAX);
     h->pagealloc_bytes = align_up(gcrt_pagealloc_bytes(h->npages_max), 4096);
     h->pagealloc_block = gcrt_os_map(os, h->pagealloc_bytes);
     if (h->pagealloc_block == NULL) {
@@ -77,6 +80,7 @@ gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist, size_t 
         return false;
     }
     gcrt_pagealloc_init(&h->pages, h->npages_max, h->pagealloc_block);
+    gcrt_lock_init(&h->scavenging, RANK_SCAVENGE);
     gcrt_lock_init(&h->lock, RANK_HEAP);
     ahalf_store_relaxed(&h->sweepgen, 4); /* a fresh descriptor's 0 is none of the five states */
     return true;
@@ -88,6 +92,7 @@ gcrt_mheap_finish(struct mheap *h)
     gcrt_os_unmap(h->os, h->pagealloc_block, h->pagealloc_bytes, h->pagealloc_bytes);
     unreserve(h);
     gcrt_lock_finish(&h->lock);
+    gcrt_lock_finish(&h->scavenging);
 }
 
 bool
@@ -163,20 +168,81 @@ count_taken(struct mheap *h, size_t npages, size_t scavenged)
     aword_add_relaxed(&h->released, (uint64_t)0 - (scavenged << PAGE_SHIFT));
 }
 
+static void
+put_pages(struct mheap *h, size_t page, size_t npages)
+{
+    gcrt_lock_acquire(&h->lock);
+    gcrt_pagealloc_free(&h->pages, page, npages);
+    gcrt_lock_release(&h->lock);
+    aword_add_relaxed(&h->in_use, (uint64_t)0 - (npages << PAGE_SHIFT));
+}
+
+/*
+ * Pages that are ours: is there room for their memory?  Before they are touched others are
+ * given back in their stead.  If that is not enough for the hard bound they are given back
+ * themselves, also those that had memory all the time: the bound may have come down.
+ */
+static COLD bool
+make_room(struct mheap *h, size_t page, size_t npages)
+{
+    uint64_t backed = mheap_backed(h), soft = aword_load_relaxed(&h->backed_soft);
+
+    if (backed > soft)
+        (void)gcrt_scavenge(h, backed - soft);
+    if (mheap_backed(h) <= aword_load_relaxed(&h->backed_hard))
+        return true;
+    put_pages(h, page, npages);
+    (void)gcrt_scavenge(h, npages << PAGE_SHIFT);
+    return false;
+}
+
+/* Counts pages as taken, `scavenged` of them clean.  PAGE_NONE beyond the hard bound. */
+static size_t
+admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
+{
+    const aword *bound = scavenged != 0 ? &h->backed_soft : &h->backed_hard;
+
+    count_taken(h, npages, scavenged);
+    if (LIKELY(mheap_backed(h) <= aword_load_relaxed(bound)))
+        return page;
+    return make_room(h, page, npages) ? page : PAGE_NONE;
+}
+
+static size_t
+take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool *busy)
+{
+    size_t page;
+
+    gcrt_lock_acquire(&h->lock);
+    page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
+    if (page == PAGE_NONE && grow_locked(h, npages))
+        page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
+    *busy = page == PAGE_NONE && h->on_way != 0;
+    gcrt_lock_release(&h->lock);
+    return page;
+}
+
+/* Pages that are on their way to the OS are missing; they are back when it is done. */
+static COLD void
+wait_for_scavenger(struct mheap *h)
+{
+    gcrt_lock_acquire(&h->scavenging);
+    gcrt_lock_release(&h->scavenging);
+}
+
 /* First page of npages that now belong to the caller, or PAGE_NONE. */
 static size_t
 take_pages(struct mheap *h, size_t npages, bool *zero)
 {
     size_t scavenged = 0, page;
+    bool busy;
 
-    gcrt_lock_acquire(&h->lock);
-    page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
-    if (page == PAGE_NONE && grow_locked(h, npages))
-        page = gcrt_pagealloc_alloc(&h->pages, npages, &scavenged, zero);
-    gcrt_lock_release(&h->lock);
-    if (page != PAGE_NONE)
-        count_taken(h, npages, scavenged);
-    return page;
+    page = take_or_grow(h, npages, &scavenged, zero, &busy);
+    if (UNLIKELY(busy)) {
+        wait_for_scavenger(h);
+        page = take_or_grow(h, npages, &scavenged, zero, &busy);
+    }
+    return page == PAGE_NONE ? PAGE_NONE : admit(h, page, npages, scavenged);
 }
 
 /* Another window for an empty page cache; false without memory. */
@@ -206,8 +272,7 @@ take_cached_pages(struct mheap *h, struct pagecache *cache, size_t npages, bool 
     page = gcrt_pagecache_alloc(cache, npages, &scavenged, zero);
     if (page == PAGE_NONE)
         return take_pages(h, npages, zero);
-    count_taken(h, npages, scavenged);
-    return page;
+    return admit(h, page, npages, scavenged);
 }
 
 void
@@ -218,15 +283,6 @@ gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache)
     gcrt_lock_acquire(&h->lock);
     gcrt_pagealloc_flush_cache(&h->pages, cache);
     gcrt_lock_release(&h->lock);
-}
-
-static void
-put_pages(struct mheap *h, size_t page, size_t npages)
-{
-    gcrt_lock_acquire(&h->lock);
-    gcrt_pagealloc_free(&h->pages, page, npages);
-    gcrt_lock_release(&h->lock);
-    aword_add_relaxed(&h->in_use, (uint64_t)0 - (npages << PAGE_SHIFT));
 }
 
 /* ---- spans ---- */

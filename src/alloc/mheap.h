@@ -39,7 +39,16 @@ struct mheap {
     struct lock lock CACHE_ALIGNED;
     struct pagealloc pages;
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
+    size_t on_way;            /* pages that the scavenger has taken out, on their way to the OS */
     aword *free_sides;        /* side blocks without a span; linked, metadata memory */
+
+    /* one thread at a time gives memory back, and holds this while the OS does it */
+    struct lock scavenging CACHE_ALIGNED;
+    bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
+
+    /* atomic, bytes: what `grown - released` shall stay below, if giving back free pages helps;
+       and what it must not exceed.  UINT64_MAX: no such thing */
+    aword backed_soft, backed_hard;
 
     /* sweep (mcentral.h) */
     ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
@@ -49,9 +58,10 @@ struct mheap {
     struct mcentral **centrals; /* [MHEAP_CENTRALS_MAX]; entries are const once published */
 
     /* counters, atomic sums (bytes unless said) */
-    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since */
+    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of free pages that are not backed */
+    aword returned;            /* bytes given back to the OS, ever */
     aword grown;               /* bytes of address space made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;
@@ -66,6 +76,16 @@ bool gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist,
         size_t reserve_bytes);
 /* Gives everything back; no span may be used afterwards. */
 void gcrt_mheap_finish(struct mheap *h);
+
+/* Bytes of the heap's range with memory behind them.  A racy difference, never negative. */
+static inline uint64_t
+mheap_backed(const struct mheap *h)
+{
+    uint64_t released = aword_load_acquire(&h->released); /* pairs with nothing: before grown */
+    uint64_t grown = aword_load_relaxed(&h->grown);
+
+    return grown > released ? grown - released : 0;
+}
 
 /* No central can be registered any more. */
 static inline bool

@@ -42,13 +42,19 @@ action_scan(struct gcrt_mutator *m, uintptr_t sp)
         barrier_set(m, BARRIER_DELETION);
 }
 
-/* H4.  Says whether anything grey was still private to m (I-ragged-done). */
+/*
+ * H4.  Says whether anything grey was still private to m (I-ragged-done).  Words in the buffer
+ * that are marked already are nobody's: a program that stores without a break has some in every
+ * round, and the cycle would go on until a round finds none by chance.  If one was not, the
+ * marker says so.
+ */
 static void
 action_flush(struct gcrt_mutator *m)
 {
-    bool had = gcrt_barrier_flush(m);
+    bool had;
 
-    had |= gcrt_marker_flush(&m->marker);
+    gcrt_barrier_flush(m);
+    had = gcrt_marker_flush(&m->marker);
     if (had)
         ahalf_store_release(&m->heap->handshake.flushed, 1);
 }

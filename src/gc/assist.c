@@ -24,6 +24,7 @@
 #include "gc/assist.h"
 
 #include "alloc/sweep.h"
+#include "gc/limit.h"
 #include "gc/worker.h"
 
 #include <string.h>
@@ -148,6 +149,8 @@ gcrt_assist(struct gcrt_mutator *m)
 
     if (!ahalf_load_acquire(&heap->marking.open)) /* pairs: mark.open */
         return;
+    if (limit_is_given_up(heap))
+        return;
     want = wanted(m);
     done = take_credit(heap, want);
     if (done < want && m->never_assists)
@@ -217,7 +220,7 @@ gcrt_throttle(struct gcrt_mutator *m)
     uint64_t start, ns;
 
     m->over_goal = false;
-    if (m->never_assists)
+    if (m->never_assists || limit_is_given_up(heap))
         return;
     if (ahalf_load_acquire(&heap->cycles.phase) == PHASE_SWEEPING && sweep_some(heap))
         return;

@@ -88,11 +88,11 @@ slow_down_if_crowded(struct gc_heap *heap)
         gcrt_os_sleep_ns(CROWDED_NS);
 }
 
-bool
+void
 gcrt_barrier_flush(struct gcrt_mutator *m)
 {
     if (m->nbarrier == 0)
-        return false;
+        return;
     chaos_point(&m->heap->os, CHAOS_BARRIER_FLUSH);
     if (ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
         mark_buffer(m);
@@ -101,7 +101,6 @@ gcrt_barrier_flush(struct gcrt_mutator *m)
     aword_add_relaxed(&m->heap->counters.barrier_flushes, 1);
     aword_add_relaxed(&m->heap->counters.barrier_words, m->nbarrier);
     m->nbarrier = 0;
-    return true;
 }
 
 static inline void

@@ -37,9 +37,9 @@ void gcrt_barrier_shade(
 
 /*
  * Hands on the words in m's buffer: marks them if marking is open, else queues them raw.
- * The caller owns m.  True if there were any.
+ * The caller owns m.
  */
-bool gcrt_barrier_flush(struct gcrt_mutator *m);
+void gcrt_barrier_flush(struct gcrt_mutator *m);
 
 /*
  * Stores value into a root slot of the heap for any thread, attached or not, with the

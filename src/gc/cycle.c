@@ -21,6 +21,7 @@
 #include "gc/checkmark.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
+#include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/roots.h"
@@ -134,6 +135,7 @@ wait_until_quiet(struct cycle *cy)
         if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
             gcrt_workers_ring(heap); /* work has come from a mutator */
         gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
+        gcrt_limit_tick(heap);
         gcrt_workers_revise(heap);
         gcrt_pace_revise(cy);
     }
@@ -274,6 +276,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     finish_sweep(heap);
     gcrt_verify_at(heap, VERIFY_IDLE);
     announce_complete(heap);
+    gcrt_limit_cycle_done(heap);
 }
 
 /* ---- the coordinator ---- */
@@ -377,8 +380,11 @@ coordinator_main(void *arg)
             serve_verify(heap);
         if (wanted & CYCLE_SHUT_DOWN)
             return NULL;
-        if (periodic || is_due(heap, wanted))
-            run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
+        if (!periodic && !is_due(heap, wanted))
+            continue;
+        if ((wanted & (CYCLE_FORCED | CYCLE_STRESS)) == 0)
+            gcrt_limit_hold_back(heap);
+        run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
     }
 }
 
@@ -409,7 +415,7 @@ gcrt_cycles_init(struct gc_heap *heap)
     gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
     aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
     aword_store_relaxed(&c->heap_min, heap->options.heap_min);
-    gcrt_pace_publish_locked(heap);
+    gcrt_pace_limit_changed(heap); /* the first goal and trigger */
     ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
     if (!gcrt_checkmark_init(heap)) {
         gcrt_lock_finish(&c->lock);

@@ -10,6 +10,7 @@
 #include "alloc/base/timehist.h"
 #include "alloc/mcache.h"
 #include "alloc/mheap.h"
+#include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
 #include "gc/work.h"
@@ -82,7 +83,7 @@ struct handshake {
     int signal;         /* const */
     uint64_t grace_ns;  /* const */
     ahalf released;     /* futex: newest handshake that held, and is over */
-    ahalf flushed;      /* atomic: somebody's H4 flush was not empty */
+    ahalf flushed;      /* atomic: somebody's H4 flush found work */
 };
 
 struct roots {
@@ -141,7 +142,7 @@ struct cycles {
     ahalf phase;            /* atomic: enum phase, for those who look */
     aword started;          /* atomic: cycles begun */
     ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
-    aword trigger;          /* atomic: heap->live that starts a cycle */
+    aword trigger;          /* atomic: mheap.live that starts a cycle */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
     aword heap_min;         /* atomic: bytes */
@@ -151,6 +152,24 @@ struct cycles {
     gc_status verify_status; /* of the last one */
     char verify_text[256];
     ahalf stress;           /* atomic: slow paths until the next forced cycle */
+};
+
+/* What the heap may take of the system, and what its host takes for it (limit.h). */
+struct limit {
+    aword soft;      /* atomic: bytes; UINT64_MAX: off */
+    aword hard;      /* const: bytes; UINT64_MAX: off */
+    aword external;  /* atomic: bytes that the host has reported; part of mheap.live, too */
+    aword external_marked; /* lock: RANK_CYCLE; of them, those that the pacer takes for marked */
+    unsigned trust;  /* lock: RANK_CYCLE; share of empty slots that are usable (limit.c) */
+    uint64_t peak;   /* lock: RANK_CYCLE; bytes in spans when marking was last complete */
+    ahalf binding;   /* atomic: the limit sets the goal, not GOGC */
+    ahalf limiting;  /* atomic: the collector has had its share of the CPU time */
+    struct limiter limiter;  /* coordinator */
+    uint64_t gc_ns, busy_ns; /* coordinator: CPU times when the limiter was last told */
+    aword limited_cycle;     /* atomic: the cycle in which limiting last began; 0: none */
+    aword limited_ns;        /* atomic: CPU time used while limiting */
+    aword refused_ns;        /* atomic: when a collection last did not make room */
+    aword missed;            /* atomic: cycles that left more alive than the limit has room for */
 };
 
 /* Everything cumulative that only statistics read.  Atomic sums. */
@@ -202,6 +221,7 @@ struct gc_heap {
     struct work work;
     struct marking marking;
     struct cycles cycles;
+    struct limit limit;
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */

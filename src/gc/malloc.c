@@ -19,6 +19,7 @@
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
+#include "gc/limit.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
@@ -233,13 +234,15 @@ try_once(struct gcrt_mutator *m, const struct request *req)
 static COLD void
 say_why(struct gcrt_mutator *m, const struct request *req)
 {
+    char text[LIMIT_TEXT_MAX];
+
     if (mheap_is_full(&m->heap->mheap))
         (void)gcrt_error(GC_ERR_LIMIT,
                 "no memory for %zu bytes of type %s; the heap has %d kinds of type and size class, "
                 "and no room for more", req->bytes, req->type->name, MHEAP_CENTRALS_MAX);
     else
-        (void)gcrt_error(GC_ERR_NOMEM, "no memory for %zu bytes of type %s", req->bytes,
-                req->type->name);
+        (void)gcrt_error(GC_ERR_NOMEM, "no memory for %zu bytes of type %s%s", req->bytes,
+                req->type->name, gcrt_limit_why(m->heap, req->bytes, text));
 }
 
 /* Collects, tries, asks the host to let go of something, and so on until it refuses. */
@@ -250,10 +253,15 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        gcrt_cycle_collect(m->heap);
+        bool shed = req->may_fail && gcrt_limit_sheds(m->heap, req->bytes);
+
+        if (!shed)
+            gcrt_cycle_collect(m->heap);
         p = try_once(m, req);
         if (p != NULL)
             return p;
+        if (!shed)
+            gcrt_limit_refused(m->heap);
         if (opt->oom == NULL || !opt->oom(m->heap, req->bytes, opt->oom_arg)) {
             say_why(m, req);
             return NULL;

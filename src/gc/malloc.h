@@ -12,6 +12,7 @@ struct request {
     size_t bytes;        /* of the whole object, >= 1 */
     bool single;         /* one element of a type that is not flexible */
     bool zero;           /* memory without pointers must be zeroed, too */
+    bool may_fail;       /* the host asked with a gc_try_ form */
     const void *site;    /* return address of the host's call, for wbcheck */
 };
 

@@ -15,6 +15,7 @@
 #include "gc/pace.h"
 
 #include "gc/assist.h"
+#include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/worker.h"
 
@@ -64,7 +65,9 @@ gcrt_pace_publish_locked(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
 
     aword_store_relaxed(&c->goal, gcrt_pacer_goal(&c->pacer));
-    aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
+    if (!c->pacer.in_cycle) /* one cycle at a time */
+        aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
+    ahalf_store_relaxed(&heap->limit.binding, gcrt_pacer_is_limited(&c->pacer));
 }
 
 /* No span waits for the sweep: between the last sweep's end and this cycle's H6. */
@@ -86,8 +89,7 @@ gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent)
     old = (int64_t)aword_load_relaxed(&c->gogc);
     aword_store_relaxed(&c->gogc, (uint64_t)percent);
     gcrt_pacer_set_gogc(&c->pacer, percent, gcrt_pace_live(heap), is_swept(heap));
-    if (!c->pacer.in_cycle)
-        gcrt_pace_publish_locked(heap);
+    gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);
     return old;
 }
@@ -102,10 +104,26 @@ gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes)
     old = aword_load_relaxed(&c->heap_min);
     aword_store_relaxed(&c->heap_min, bytes);
     gcrt_pacer_set_heap_min(&c->pacer, bytes, gcrt_pace_live(heap), is_swept(heap));
-    if (!c->pacer.in_cycle)
-        gcrt_pace_publish_locked(heap);
+    gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);
     return old;
+}
+
+/* What is below this line and sets a goal asks what the limit leaves first. */
+static void
+commit_locked(struct gc_heap *heap, bool swept)
+{
+    gcrt_limit_to_pacer_locked(heap);
+    gcrt_pacer_commit(&heap->cycles.pacer, gcrt_pace_live(heap), swept);
+    gcrt_pace_publish_locked(heap);
+}
+
+void
+gcrt_pace_limit_changed(struct gc_heap *heap)
+{
+    gcrt_lock_acquire(&heap->cycles.lock);
+    commit_locked(heap, is_swept(heap));
+    gcrt_lock_release(&heap->cycles.lock);
 }
 
 void
@@ -165,6 +183,7 @@ gcrt_pace_revise(struct cycle *cy)
     gcrt_workers_forgive(heap, all > now.work ? all - now.work : 0);
     now.owed = gcrt_workers_owe(heap);
     gcrt_lock_acquire(&heap->cycles.lock);
+    gcrt_limit_to_pacer_locked(heap);
     ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
     gcrt_lock_release(&heap->cycles.lock);
     gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
@@ -178,12 +197,13 @@ void
 gcrt_pace_settle(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    uint64_t live = gcrt_pace_live(heap);
-    uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
-        - cy->black_start;
+    uint64_t live = gcrt_pace_live(heap), external = aword_load_relaxed(&heap->limit.external);
+    uint64_t marked = external + aword_load_relaxed(&heap->marking.marked_bytes)
+        + black_bytes(heap) - cy->black_start;
 
     marked = marked < live ? marked : live;
     aword_add_relaxed(&heap->mheap.live, marked - live);
+    cy->external = external < marked ? external : marked;
     cy->report.heap_end = live;
     cy->report.heap_live = marked;
 }
@@ -231,10 +251,11 @@ end_pacing(struct cycle *cy)
 
     gcrt_lock_acquire(&c->lock);
     gcrt_pacer_end_cycle(&c->pacer, &out);
-    gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), false);
+    aword_store_relaxed(&heap->limit.external_marked, cy->external);
+    gcrt_limit_peak_locked(heap);
+    commit_locked(heap, false);
     report_pacing(cy, &out);
     c->scan_bytes_last = cy->scan_start;
-    gcrt_pace_publish_locked(heap);
     gcrt_lock_release(&c->lock);
 }
 
@@ -246,7 +267,7 @@ count_cycle(struct cycle *cy)
     struct marking *mk = &heap->marking;
 
     aword_add_relaxed(cy->report.forced ? &n->cycles_forced : &n->cycles_auto, 1);
-    aword_store_relaxed(&n->marked_last, cy->report.heap_live);
+    aword_store_relaxed(&n->marked_last, cy->report.heap_live - cy->external);
     aword_store_relaxed(&n->heap_work_last, aword_load_relaxed(&mk->heap_work));
     aword_store_relaxed(&n->stack_work_last, aword_load_relaxed(&mk->stack_work));
     aword_store_relaxed(&n->globals_last, aword_load_relaxed(&mk->globals_work));
@@ -301,7 +322,6 @@ gcrt_pace_swept(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
 
     gcrt_lock_acquire(&c->lock);
-    gcrt_pacer_commit(&c->pacer, gcrt_pace_live(heap), true);
-    gcrt_pace_publish_locked(heap);
+    commit_locked(heap, true);
     gcrt_lock_release(&c->lock);
 }

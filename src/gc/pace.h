@@ -17,13 +17,14 @@ struct cycle {
     uint64_t scan_start;              /* sum of the Ps' scan_bytes when it began */
     uint64_t heap_scan;               /* scannable bytes then, at most */
     uint64_t stack_scan;              /* bytes of stacks, all scanned by H3 */
+    uint64_t external;                /* bytes that count as marked */
     bool revised;                     /* there was an assist ratio */
 };
 
-/* Heap bytes marked by the last cycle and allocated since; never wrapped. */
+/* Bytes marked by the last cycle, allocated since, and external; never wrapped. */
 uint64_t gcrt_pace_live(const struct gc_heap *heap);
 
-/* Copies goal and trigger out of the pacer.  RANK_CYCLE held. */
+/* Copies goal and trigger out of the pacer; no trigger while a cycle runs.  RANK_CYCLE held. */
 void gcrt_pace_publish_locked(struct gc_heap *heap);
 
 /*
@@ -32,6 +33,8 @@ void gcrt_pace_publish_locked(struct gc_heap *heap);
  */
 int64_t gcrt_pace_set_gogc(struct gc_heap *heap, int64_t percent);
 uint64_t gcrt_pace_set_heap_min(struct gc_heap *heap, uint64_t bytes);
+/* The memory limit, or what it is compared with, has changed. */
+void gcrt_pace_limit_changed(struct gc_heap *heap);
 
 /* In the order of a cycle; all by the coordinator. */
 

@@ -46,6 +46,9 @@
 #define TRIGGER_HIGH  61
 #define TRIGGER_GAP   ((uint64_t)4 << 20) /* ... or later, if at least so far below it */
 
+#define LIMIT_HEADROOM     3                  /* percent of the goal by a memory limit ... */
+#define LIMIT_HEADROOM_MIN ((uint64_t)1 << 20) /* ... or so much */
+
 #define SWEEP_ROOM       ((uint64_t)1 << 20) /* allocation that sweeping may spread over */
 #define RUNWAY_MIN       ((uint64_t)64 << 10) /* between a cycle's start and its goal */
 #define WORK_MIN         1000 /* never expect less work than this to remain */
@@ -125,8 +128,41 @@ goal_by_gogc(const struct pacer *p)
     return max_u64(add_sat(p->heap_marked, growth), percent_of(p->heap_min, percent));
 }
 
-static bool
-limited(const struct pacer *p)
+/* Memory that is neither objects nor free pages: metadata, empty slots. */
+static uint64_t
+overhead(const struct pacer_memory *m)
+{
+    return sub_sat(m->mapped, add_sat(m->free, m->objects));
+}
+
+/*
+ * What the limit leaves to objects.  What is mapped at it and beyond counts twice, so that the
+ * heap is pulled back below it.  The headroom is for what happens between here and the end of a
+ * cycle: spans in use by few objects, metadata, the goal's own softness.
+ */
+uint64_t
+gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memory *m)
+{
+    uint64_t total = add_sat(m->mapped, m->external), room, head;
+
+    if (m->limit == PACER_NONE)
+        return PACER_NONE;
+    room = sub_sat(m->limit,
+            add_sat(sub_sat(overhead(m), m->usable), sub_sat(total, pacer_near(m->limit))));
+    if (room == 0)
+        return p->heap_marked;
+    head = max_u64(percent_of(room, LIMIT_HEADROOM), LIMIT_HEADROOM_MIN);
+    return max_u64(max_u64(sub_sat(room, head), head), p->heap_marked);
+}
+
+uint64_t
+gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m)
+{
+    return add_sat(p->heap_marked, overhead(m));
+}
+
+bool
+gcrt_pacer_is_limited(const struct pacer *p)
 {
     return p->limit_goal < p->gogc_goal;
 }
@@ -139,7 +175,8 @@ limited(const struct pacer *p)
 static uint64_t
 room(const struct pacer *p, uint64_t goal)
 {
-    return limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN) : p->room;
+    return gcrt_pacer_is_limited(p) ? max_u64(percent_of(goal, LIMIT_PERCENT), RUNWAY_MIN)
+                                    : p->room;
 }
 
 /* A memory limit is stronger than the comfort of sweeping. */
@@ -148,7 +185,7 @@ gcrt_pacer_goal(const struct pacer *p)
 {
     uint64_t goal = max_u64(min_u64(p->gogc_goal, p->limit_goal), p->heap_marked);
 
-    if (!limited(p))
+    if (!gcrt_pacer_is_limited(p))
         goal = max_u64(goal, p->sweep_min);
     if (p->in_cycle)
         goal = max_u64(goal, add_sat(p->triggered, room(p, goal)));
@@ -171,7 +208,7 @@ gcrt_pacer_trigger(const struct pacer *p)
     if (goal == PACER_NONE || goal == p->heap_marked)
         return goal;
     low = part_way(p, goal, TRIGGER_LOW);
-    if (!limited(p))
+    if (!gcrt_pacer_is_limited(p))
         low = max_u64(low, p->sweep_min);
     high = part_way(p, goal, TRIGGER_HIGH);
     high = max_u64(high, sub_sat(goal, TRIGGER_GAP));
@@ -205,6 +242,12 @@ gcrt_pacer_set_heap_min(struct pacer *p, uint64_t bytes, uint64_t heap_live, boo
 {
     p->heap_min = bytes;
     gcrt_pacer_commit(p, heap_live, swept);
+}
+
+void
+gcrt_pacer_forget(struct pacer *p, uint64_t bytes)
+{
+    p->heap_marked = sub_sat(p->heap_marked, bytes);
 }
 
 void

@@ -111,6 +111,38 @@ void gcrt_pacer_commit(struct pacer *p, uint64_t heap_live, bool swept);
 uint64_t gcrt_pacer_goal(const struct pacer *p);
 uint64_t gcrt_pacer_trigger(const struct pacer *p);
 
+/* So near to a limit counts as being at it: half of the goal's headroom. */
+static inline uint64_t
+pacer_near(uint64_t limit)
+{
+    return limit - limit / 64;
+}
+
+/* What a memory limit is compared with, read together.  Bytes. */
+struct pacer_memory {
+    uint64_t limit;    /* PACER_NONE: off */
+    uint64_t mapped;   /* of the heap and its metadata, backed by memory */
+    uint64_t external; /* counted by heap_live, too */
+    uint64_t free;     /* the part of mapped that is in no span */
+    uint64_t objects;  /* the part of mapped that is slots of objects, dead ones included */
+    uint64_t usable;   /* the part that is empty slots which objects are expected to find */
+};
+
+/*
+ * The limit_goal that keeps mapped + external below the limit, PACER_NONE if it is off.  At
+ * least heap_marked: less cannot be reached.
+ */
+uint64_t gcrt_pacer_goal_by_limit(const struct pacer *p, const struct pacer_memory *m);
+
+/* What no collection and no scavenging can bring mapped + external below, as things are. */
+uint64_t gcrt_pacer_least_memory(const struct pacer *p, const struct pacer_memory *m);
+
+/* Is it the limit that sets the goal? */
+bool gcrt_pacer_is_limited(const struct pacer *p);
+
+/* Bytes counted by heap_marked are gone without a cycle. */
+void gcrt_pacer_forget(struct pacer *p, uint64_t bytes);
+
 /* procs may differ from cycle to cycle. */
 void gcrt_pacer_start_cycle(struct pacer *p, uint64_t heap_live, uint64_t globals_scan,
         unsigned procs);

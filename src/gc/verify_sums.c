@@ -10,7 +10,7 @@
  *   pages.summary  the page allocator's summaries, derived again
  *   sum.slots      of each class: slots taken - frees = slots allocated
  *   sum.large      the same for large spans and their bytes
- *   sum.live       live + debts - bytes taken changes only when a cycle settles it
+ *   sum.live       live + debts - bytes taken - external changes only when a cycle settles it
  *   mutator.list   the registry's count is its list's length; idle Ps are empty
  *   mutator.phase  each mutator's barrier and colour are those of the last handshake
  *   work.idle      no work is queued where there may be none; between cycles every buffer is
@@ -63,11 +63,13 @@ check_pages(struct verifier *v)
         cached += bit_count(p->cache.pages.free);
         cached_clean += bit_count(p->cache.pages.scavenged);
     }
+    gcrt_lock_acquire(&h->scavenging); /* nothing is on its way to the OS */
     gcrt_lock_acquire(&h->lock);
     if (gcrt_pagealloc_check(&h->pages, why, sizeof(why)) != 0)
         gcrt_verify_complain(v, "pages.summary", "%s", why);
     check_page_counts(v, cached, cached_clean);
     gcrt_lock_release(&h->lock);
+    gcrt_lock_release(&h->scavenging);
 }
 
 /* ---- objects and bytes ---- */
@@ -119,7 +121,8 @@ static uint64_t
 live_balance(const struct gc_heap *heap)
 {
     uint64_t x = aword_load_relaxed(&heap->mheap.live)
-        - aword_load_relaxed(&heap->mheap.large_alloc_bytes);
+        - aword_load_relaxed(&heap->mheap.large_alloc_bytes)
+        - aword_load_relaxed(&heap->limit.external);
 
     for (unsigned class = 1; class < NUM_CLASSES; class++)
         x -= taken_of_class(heap, class) * gcrt_class_bytes[class];

@@ -178,6 +178,20 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_limit(struct gc_heap *heap, struct snapshot *s)
+{
+    const struct limit *l = &heap->limit;
+
+    s->limit_soft = aword_load_relaxed(&l->soft);
+    s->limit_hard = aword_load_relaxed(&l->hard);
+    s->limit_missed = aword_load_relaxed(&l->missed);
+    s->external = aword_load_relaxed(&l->external);
+    s->limited_cycle = aword_load_relaxed(&l->limited_cycle);
+    s->limited_ns = aword_load_relaxed(&l->limited_ns);
+    s->throttle_ns = aword_load_relaxed(&heap->counters.throttle.total_ns);
+}
+
+static void
 read_threads(struct gc_heap *heap, struct snapshot *s)
 {
     struct counters *c = &heap->counters;
@@ -262,34 +276,12 @@ gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor, uint64_t wal
 
 /* ---- memory ---- */
 
-/*
- * Two mappings are made for the worst case and touched little by little: the pool of work
- * buffers, and the page allocator's bitmaps, which cover the whole reservation.  What is
- * not touched of them is address space, not memory.
- */
-static void
-read_memory(struct gc_heap *heap, struct memory_inputs *in)
-{
-    struct mheap *h = &heap->mheap;
-    uint64_t worst_case = h->pagealloc_bytes + heap->work.pool_bytes;
-    double grown_share;
-
-    in->in_use = aword_load_relaxed(&h->in_use);
-    in->released = aword_load_relaxed(&h->released);
-    in->grown = aword_load_relaxed(&h->grown);
-    in->persist = aword_load_relaxed(&heap->persist.total);
-    in->workbufs = aword_load_relaxed(&heap->work.used) * sizeof(struct workbuf);
-    in->committed = minus(aword_load_relaxed(&heap->os.committed), worst_case);
-    grown_share = (double)in->grown / ((double)h->npages_max * (double)PAGE_SIZE);
-    in->pages = (uint64_t)(grown_share * (double)h->pagealloc_bytes);
-}
-
 void
 gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
         struct memory_classes *ret)
 {
     uint64_t mspans = (in->grown >> PAGE_SHIFT) * sizeof(struct mspan);
-    uint64_t rest = minus(in->committed, in->grown + mspans);
+    uint64_t rest = minus(in->committed, in->grown + mspans); /* as limit.c has it */
 
     ret->heap_objects = objects;
     ret->heap_unused = minus(in->in_use, objects);
@@ -316,11 +308,13 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_heap(heap, ret);
     mcaches = read_ps(heap, ret);
     read_cycles(heap, ret);
+    read_limit(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;
     gcrt_snapshot_derive(ret, &heap->floor, wall * heap->cpus);
-    read_memory(heap, &in);
+    gcrt_limit_read_memory(heap, &in);
     in.mcaches = mcaches;
     gcrt_snapshot_divide(&in, ret->allocs_bytes - ret->frees_bytes, &ret->memory);
+    ret->mapped = ret->memory.total - ret->memory.heap_released;
 }

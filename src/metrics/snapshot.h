@@ -10,6 +10,7 @@
  */
 
 #include "gc/heap.h"
+#include "gc/limit.h"
 #include "gc/report.h"
 
 /* Bytes of memory by what they serve; total is the sum of the others, by construction. */
@@ -36,6 +37,7 @@ struct snapshot {
 
     uint64_t cycles_automatic, cycles_forced, cycles_started;
     uint64_t gogc;        /* percent; UINT64_MAX: off */
+    uint64_t limit_soft, limit_hard, limit_missed, external, limited_cycle;
     uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;
     uint64_t scan_heap, scan_stack, scan_globals;
     uint64_t last_gc_epoch_ns;
@@ -51,6 +53,7 @@ struct snapshot {
     uint64_t address_space;
 
     /* CPU time */
+    uint64_t limited_ns, throttle_ns; /* the latter: waits, by the clock */
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
 
     /* borrowed: read while they are shown, so each agrees with itself only */
@@ -64,6 +67,7 @@ struct snapshot {
     uint64_t objects;
     uint64_t scan_total;
     uint64_t gc_cpu_ns, user_cpu_ns, total_cpu_ns;
+    uint64_t mapped; /* memory.total less memory.heap_released */
     struct memory_classes memory;
 };
 
@@ -76,14 +80,6 @@ void gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret);
  */
 void gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor,
         uint64_t wall_cpu_ns);
-
-/* What the heap and its metadata take of the OS, read together. */
-struct memory_inputs {
-    uint64_t grown, in_use, released; /* of the heap's own range */
-    uint64_t pages, workbufs;         /* what is touched of two big mappings */
-    uint64_t persist, mcaches;        /* mcaches lie in persist */
-    uint64_t committed;               /* everything ready, those two mappings left out */
-};
 
 /* objects: bytes of heap objects.  Racy inputs cost accuracy, never the sum. */
 void gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,

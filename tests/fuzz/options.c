@@ -18,19 +18,24 @@ enum {
     OWN_GOGC,
     GO_GOGC,
     THREADS,
-    NICE,
     KNOBS,
     HEAP_MIN,
+    OWN_LIMIT,
+    GO_LIMIT,
+    HARD_LIMIT,
+    LIMITER,
+    NICE,
     NVARS
 };
 
-static const char *const names[NVARS] = {"GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_NICE",
-        "GCRT_DEBUG", "GCRT_HEAPMIN"};
+static const char *const names[NVARS] = {
+        "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG", "GCRT_HEAPMIN",
+        "GCRT_MEMLIMIT", "GOMEMLIMIT", "GCRT_MEMLIMIT_HARD", "GCRT_LIMITER", "GCRT_NICE"};
 
 #define TEXT_MAX 300
 
 /* Strings of putenv: no copy is made, so nothing leaks from one input to the next. */
-static char environment[NVARS][16 + TEXT_MAX + 1];
+static char environment[NVARS][24 + TEXT_MAX + 1];
 
 /* ---- the second parser ---- */
 
@@ -68,7 +73,7 @@ gogc(const char *text, gc_options *opt)
 
 /* Bytes, or a number of one of the units, which are powers of 1024. */
 static bool
-heap_min(const char *text, gc_options *opt)
+size_of(const char *text, uint64_t *ret)
 {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     size_t len = strlen(text), n;
@@ -85,7 +90,62 @@ heap_min(const char *text, gc_options *opt)
         scale = 1;
     if (!number(text, len, UINT64_MAX / scale, &value))
         return false;
-    opt->heap_min = (size_t)(value * scale);
+    *ret = value * scale;
+    return true;
+}
+
+static bool
+heap_min(const char *text, gc_options *opt)
+{
+    uint64_t value;
+
+    if (!size_of(text, &value))
+        return false;
+    opt->heap_min = (size_t)value;
+    return true;
+}
+
+static bool
+limit(const char *text, int64_t *ret)
+{
+    uint64_t value;
+
+    if (!strcmp(text, "off")) {
+        *ret = INT64_MAX;
+        return true;
+    }
+    if (!size_of(text, &value) || value < 1048576 || value >= INT64_MAX)
+        return false;
+    *ret = (int64_t)value;
+    return true;
+}
+
+static bool
+own_limit(const char *text, gc_options *opt)
+{
+    uint64_t reserve;
+    size_t len = strlen(text);
+
+    if (!strcmp(text, "cgroup")) {
+        opt->cgroup_percent = 90;
+        return true;
+    }
+    if (strncmp(text, "cgroup-", 7) != 0)
+        return limit(text, &opt->memory_limit);
+    if (text[len - 1] != '%' || !number(text + 7, len - 8, 99, &reserve))
+        return false;
+    opt->cgroup_percent = (uint32_t)(100 - reserve);
+    return true;
+}
+
+static bool
+limiter(const char *text, gc_options *opt)
+{
+    uint64_t n;
+
+    if (!number(text, strlen(text), 100, &n) || n == 0)
+        return false;
+    opt->limiter_percent = (uint32_t)n;
     return true;
 }
 
@@ -181,6 +241,16 @@ reference(const char *const value[NVARS], gc_options *opt)
         return names[which];
     if (value[HEAP_MIN] != NULL && !heap_min(value[HEAP_MIN], opt))
         return names[HEAP_MIN];
+    if (value[OWN_LIMIT] != NULL) {
+        if (!own_limit(value[OWN_LIMIT], opt))
+            return names[OWN_LIMIT];
+    } else if (value[GO_LIMIT] != NULL && !limit(value[GO_LIMIT], &opt->memory_limit)) {
+        return names[GO_LIMIT];
+    }
+    if (value[HARD_LIMIT] != NULL && !limit(value[HARD_LIMIT], &opt->memory_limit_hard))
+        return names[HARD_LIMIT];
+    if (value[LIMITER] != NULL && !limiter(value[LIMITER], opt))
+        return names[LIMITER];
     if (value[THREADS] != NULL && !threads(value[THREADS], opt))
         return names[THREADS];
     if (value[NICE] != NULL && !nice_level(value[NICE], opt))
@@ -200,7 +270,7 @@ clear_padding(gc_options *opt)
 
     memset((char *)opt + from, 0, offsetof(gc_options, debug_chaos) - from);
     from = offsetof(gc_options, periodic_ms) + sizeof(opt->periodic_ms);
-    memset((char *)opt + from, 0, offsetof(gc_options, oom) - from);
+    memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
     from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
@@ -285,10 +355,17 @@ check_struct(struct input *in)
     opt.debug_verify = (int)take_number(in);
     opt.nice = (int)take_number(in) % 32;
     opt.worker_percent_max = (uint32_t)take_number(in) % 128;
+    opt.memory_limit = (int64_t)take_number(in);
+    opt.memory_limit_hard = (int64_t)take_number(in);
+    opt.limiter_percent = (uint32_t)take_number(in);
+    opt.cgroup_percent = (uint32_t)take_number(in);
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
             && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
-            && opt.debug_verify >= 0 && opt.debug_verify <= 2 && opt.nice >= -20
-            && opt.nice <= 19 && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
+            && opt.debug_verify >= 0 && opt.debug_verify <= 2
+            && opt.memory_limit >= 1048576 && opt.memory_limit_hard >= 1048576
+            && opt.limiter_percent >= 1 && opt.limiter_percent <= 100
+            && opt.cgroup_percent <= 100 && opt.nice >= -20 && opt.nice <= 19
+            && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
     status = gcrt_options_check(&opt);
     FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);
     if (!good) {

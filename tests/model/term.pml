@@ -141,7 +141,7 @@ bit done;
 #define MARK_SOME(m) BEGIN; DRAIN(m); MARKER_FLUSH(m); END(m)
 
 /* action_flush (actions.c); then act (handshake.c). */
-#define HAD(m) (buf[m] != 0 || q[m] != 0)
+#define HAD(m) (q[m] != 0)
 #define ANSWER_STEPS(m)                                                                    \
     had = HAD(m);                                                                          \
     BUFFER_FLUSH(m);                    /* action_flush: buffer */                         \

@@ -146,6 +146,15 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
     return true;
 }
 
+bool
+gcrt_os_release(struct os *os, void *start, size_t bytes)
+{
+    if (gcrt_os_fault(os))
+        return false;
+    memset(start, 0, bytes);
+    return true;
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {
@@ -204,6 +213,13 @@ gcrt_os_thread_cpu_ns(void)
 {
     (void)sched_now();
     return sched_self()->steps * 20;
+}
+
+/* As if all fibers had one CPU. */
+uint64_t
+gcrt_os_process_cpu_ns(void)
+{
+    return sched_now();
 }
 
 uint64_t

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "alloc/base/base.h"
 #include "options.h"
 
 #include <gcrt/gcrt.h>
@@ -22,8 +23,9 @@
 static void
 clean_environment(void)
 {
-    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_THREADS",
-        "GCRT_NICE", "GCRT_DEBUG" };
+    static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_MEMLIMIT",
+        "GCRT_MEMLIMIT_HARD", "GCRT_LIMITER", "GOMEMLIMIT", "GCRT_THREADS", "GCRT_NICE",
+        "GCRT_DEBUG" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
@@ -48,7 +50,11 @@ same(const gc_options *a, const gc_options *b)
         && a->heap_min == b->heap_min && a->reserve == b->reserve && a->threads == b->threads
         && a->worker_percent_max == b->worker_percent_max && a->nice == b->nice
         && a->grace_us == b->grace_us && a->signal == b->signal
-        && a->mode == b->mode && a->periodic_ms == b->periodic_ms
+        && a->mode == b->mode
+        && a->periodic_ms == b->periodic_ms && a->memory_limit == b->memory_limit
+        && a->memory_limit_hard == b->memory_limit_hard && a->cgroup_percent == b->cgroup_percent
+        && a->limiter_percent == b->limiter_percent && a->on_limit == b->on_limit
+        && a->on_limit_arg == b->on_limit_arg
         && a->oom == b->oom && a->oom_arg == b->oom_arg
         && a->log == b->log && a->log_arg == b->log_arg
         && a->debug_gctrace == b->debug_gctrace && a->debug_verify == b->debug_verify
@@ -107,6 +113,9 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.grace_us, 100);
     cr_expect_eq(opt.signal, 0);
     cr_expect_eq(opt.periodic_ms, 120000);
+    cr_expect_eq(opt.memory_limit, GC_MEMORY_LIMIT_OFF);
+    cr_expect_eq(opt.memory_limit_hard, GC_MEMORY_LIMIT_OFF);
+    cr_expect(opt.limiter_percent == 50 && opt.cgroup_percent == 0 && opt.on_limit == NULL);
     cr_expect(opt.oom == NULL && opt.oom_arg == NULL && opt.log == NULL && opt.log_arg == NULL);
     cr_expect(opt.debug_gctrace == 0 && opt.debug_verify == 0 && opt.debug_clobberfree == 0);
     cr_expect_eq(opt.debug_checkmark, 0);
@@ -128,6 +137,10 @@ Test(options, a_variable_set_to_nothing_is_not_set)
     expect_parsed("GCRT_GOGC", "", &want);
     expect_parsed("GOGC", "", &want);
     expect_parsed("GCRT_HEAPMIN", "", &want);
+    expect_parsed("GCRT_MEMLIMIT", "", &want);
+    expect_parsed("GCRT_MEMLIMIT_HARD", "", &want);
+    expect_parsed("GOMEMLIMIT", "", &want);
+    expect_parsed("GCRT_LIMITER", "", &want);
     expect_parsed("GCRT_THREADS", "", &want);
     expect_parsed("GCRT_NICE", "", &want);
     expect_parsed("GCRT_DEBUG", "", &want);
@@ -221,6 +234,85 @@ Test(options, anything_else_is_no_heap_minimum)
         expect_refused("GCRT_HEAPMIN", others[i]);
     for (size_t i = 0; i < NO_NUMBERS; i++)
         expect_refused("GCRT_HEAPMIN", no_number[i]);
+}
+
+/* ---- memory limits ---- */
+
+static const struct {
+    const char *text;
+    int64_t value;
+} limits[] = { { "1048576", 1048576 }, { "1MiB", 1048576 }, { "1024KiB", 1048576 },
+    { "3221225472B", 3221225472 }, { "512MiB", 536870912 }, { "2GiB", 2147483648 },
+    { "8388607TiB", 9223370937343148032 }, { "9223372036854775806", INT64_MAX - 1 },
+    { "off", GC_MEMORY_LIMIT_OFF } };
+
+static const char *const no_limits[] = { "0", "-1", "-512MiB", "1048575", "1023KiB", "512",
+    "8388608TiB", "9223372036854775807", "18446744073709551616", "512MB", "512M", "512mib",
+    "512 MiB", " 512MiB", "512MiB ", "MiB", "1.5GiB", "0x100000MiB", "OFF", "max", "infinity" };
+
+Test(options, memory_limits_are_sizes_or_off)
+{
+    gc_options want = defaults();
+
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        want.memory_limit = limits[i].value;
+        expect_parsed("GCRT_MEMLIMIT", limits[i].text, &want);
+        expect_parsed("GOMEMLIMIT", limits[i].text, &want);
+        want = defaults();
+        want.memory_limit_hard = limits[i].value;
+        expect_parsed("GCRT_MEMLIMIT_HARD", limits[i].text, &want);
+        want = defaults();
+    }
+    for (size_t i = 0; i < ARRAY_LEN(no_limits); i++) {
+        expect_refused("GCRT_MEMLIMIT", no_limits[i]);
+        expect_refused("GOMEMLIMIT", no_limits[i]);
+        expect_refused("GCRT_MEMLIMIT_HARD", no_limits[i]);
+    }
+}
+
+Test(options, the_cgroup_may_say_the_limit_with_a_reserve)
+{
+    static const char *const bad[] = { "cgroup-", "cgroup-%", "cgroup-100%", "cgroup-10",
+        "cgroup10%", "cgroup+10%", "cgroup--1%", "cgroup-1.5%", "cgroup-10%%", "Cgroup",
+        "cgroups" };
+    gc_options want = defaults();
+
+    want.cgroup_percent = 90;
+    expect_parsed("GCRT_MEMLIMIT", "cgroup", &want);
+    expect_parsed("GCRT_MEMLIMIT", "cgroup-10%", &want);
+    want.cgroup_percent = 100;
+    expect_parsed("GCRT_MEMLIMIT", "cgroup-0%", &want);
+    want.cgroup_percent = 1;
+    expect_parsed("GCRT_MEMLIMIT", "cgroup-99%", &want);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        expect_refused("GCRT_MEMLIMIT", bad[i]);
+    expect_refused("GOMEMLIMIT", "cgroup");
+    expect_refused("GCRT_MEMLIMIT_HARD", "cgroup");
+}
+
+Test(options, our_memory_limit_counts_before_gos)
+{
+    gc_options want = defaults();
+
+    want.memory_limit = (int64_t)64 << 20;
+    setenv("GOMEMLIMIT", "not even looked at", 1);
+    expect_parsed("GCRT_MEMLIMIT", "64MiB", &want);
+    unsetenv("GOMEMLIMIT");
+}
+
+Test(options, the_limiter_is_1_to_100_percent)
+{
+    gc_options want = defaults();
+
+    want.limiter_percent = 1;
+    expect_parsed("GCRT_LIMITER", "1", &want);
+    want.limiter_percent = 100;
+    expect_parsed("GCRT_LIMITER", "100", &want);
+    expect_refused("GCRT_LIMITER", "0");
+    expect_refused("GCRT_LIMITER", "101");
+    expect_refused("GCRT_LIMITER", "off");
+    for (size_t i = 0; i < NO_NUMBERS; i++)
+        expect_refused("GCRT_LIMITER", no_number[i]);
 }
 
 /* ---- GCRT_THREADS ---- */
@@ -422,6 +514,22 @@ Test(options, options_that_make_no_sense_make_no_heap)
     expect_checked(&opt, "nice");
     opt.nice = 20;
     expect_checked(&opt, "nice");
+    opt = defaults();
+    opt.memory_limit = -1;
+    expect_checked(&opt, "memory_limit -1");
+    opt.memory_limit = GCRT_LIMIT_MIN - 1;
+    expect_checked(&opt, "memory_limit 1048575");
+    opt = defaults();
+    opt.memory_limit_hard = 0;
+    expect_checked(&opt, "memory_limit_hard 0");
+    opt = defaults();
+    opt.limiter_percent = 0;
+    expect_checked(&opt, "limiter_percent 0");
+    opt.limiter_percent = 101;
+    expect_checked(&opt, "limiter_percent 101");
+    opt = defaults();
+    opt.cgroup_percent = 101;
+    expect_checked(&opt, "cgroup_percent 101");
     opt = defaults();
     opt.debug_verify = 3;
     expect_checked(&opt, "debug_verify");

@@ -10,6 +10,7 @@
  *     none -> reserved   os_reserve      address space, no access
  *     reserved -> ready  os_commit       zeroed, readable and writable
  *     ready -> reserved  os_decommit     contents dropped; reads as zero when ready again
+ *     ready -> ready     os_release      contents dropped; reads as zero, backed when touched
  * and os_unmap goes back to none.  os_map is reserve and commit in one, for metadata.
  *
  * struct os counts what one heap mapped and injects faults into it: with fail_at = N the
@@ -89,6 +90,7 @@ bool gcrt_os_fault(struct os *os);
 void *gcrt_os_reserve(struct os *os, size_t bytes);
 bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
+bool gcrt_os_release(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
 /*
  * May be refused too: to take a piece out of a mapping that the kernel has merged with its
@@ -106,9 +108,10 @@ uint64_t gcrt_os_ram_bytes(void);
 /* CPUs that the process may run on, at least 1. */
 unsigned gcrt_os_cpus(void);
 
-/* Monotonic, CPU time of the calling thread, and of the epoch, all in nanoseconds. */
+/* Monotonic, CPU time of the calling thread and of all, and of the epoch, all in nanoseconds. */
 uint64_t gcrt_os_now_ns(void);
 uint64_t gcrt_os_thread_cpu_ns(void);
+uint64_t gcrt_os_process_cpu_ns(void);
 uint64_t gcrt_os_epoch_ns(void);
 
 /* Sleeps while *word == seen, at most timeout_ns (UINT64_MAX: for ever); may wake early. */

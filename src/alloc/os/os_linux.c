@@ -100,6 +100,12 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
     return true;
 }
 
+bool
+gcrt_os_release(struct os *os, void *start, size_t bytes)
+{
+    return !gcrt_os_fault(os) && madvise(start, bytes, MADV_DONTNEED) == 0;
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {
@@ -180,6 +186,12 @@ uint64_t
 gcrt_os_thread_cpu_ns(void)
 {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t
+gcrt_os_process_cpu_ns(void)
+{
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 uint64_t
