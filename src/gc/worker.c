@@ -31,6 +31,7 @@
 #include "gc/worker.h"
 
 #include "alloc/os/os.h"
+#include "gc/limit.h"
 #include "gc/mutator.h"
 
 #define QUANTUM_BYTES ((uint64_t)256 << 10)
@@ -135,11 +136,11 @@ is_over_goal(const struct gc_heap *heap)
     return live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0;
 }
 
-/* CPUs that nobody inside wants, as a number of workers that may use them. */
+/* CPUs that nobody inside wants, as a number of workers that may use them.  Who is held is idle. */
 static unsigned
 idle_cpus(const struct gc_heap *heap)
 {
-    unsigned inside = ahalf_load_relaxed(&heap->marking.inside);
+    unsigned inside = heap_is_stopped(heap) ? 0 : ahalf_load_relaxed(&heap->marking.inside);
 
     return heap->cpus > inside ? heap->cpus - inside : 0;
 }
@@ -401,6 +402,8 @@ share_max(const struct gc_heap *heap)
 {
     uint64_t most = (uint64_t)heap->cpus * heap->options.worker_percent_max * (MILLION / 100);
 
+    if (limit_is_given_up(heap))
+        return 0; /* the limiter's cap comes first */
     return min_size(most, (uint64_t)heap->marking.nworkers * MILLION);
 }
 
