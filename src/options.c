@@ -34,6 +34,7 @@ gc_options_default(gc_options *opt)
         .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
+        .release_ms = 5000,
         .memory_limit = GC_MEMORY_LIMIT_OFF,
         .memory_limit_hard = GC_MEMORY_LIMIT_OFF,
         .limiter_percent = 50,
@@ -222,6 +223,7 @@ struct knob {
 
 static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
 static void set_pacertrace(gc_options *opt, uint64_t v) { opt->debug_gcpacertrace = (int)v; }
+static void set_scavtrace(gc_options *opt, uint64_t v) { opt->debug_scavtrace = (int)v; }
 static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
 static void set_checkmark(gc_options *opt, uint64_t v) { opt->debug_checkmark = (int)v; }
 static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = (int)v; }
@@ -242,6 +244,7 @@ find_knob(const char *name, size_t len)
     static const struct knob knobs[] = {
         { "gctrace", 1, set_gctrace },
         { "gcpacertrace", 1, set_pacertrace },
+        { "scavtrace", 1, set_scavtrace },
         { "verify", 2, set_verify },
         { "checkmark", 2, set_checkmark },
         { "clobberfree", 1, set_clobber },
@@ -271,8 +274,8 @@ parse_debug(gc_options *opt, const char *text)
 
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, gcpacertrace, verify, checkmark, clobberfree, stress, "
-                    "chaos, tiny, failat, failfrom, wbcheck, stw");
+                    "knobs among gctrace, gcpacertrace, scavtrace, verify, checkmark, "
+                    "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",

@@ -24,6 +24,7 @@
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
 #include "metrics/pacertrace.h"
+#include "metrics/scavtrace.h"
 #include "options.h"
 
 #include <gcrt/gcrt.h>
@@ -53,6 +54,14 @@ say_cycle(struct gc_heap *heap, const struct cycle_report *report)
         say_line(heap, line, gcrt_pacertrace_format(line, sizeof(line), report));
     if (heap->options.debug_gctrace)
         say_line(heap, line, gcrt_gctrace_format(line, sizeof(line), report));
+}
+
+static void
+say_scavenge(struct gc_heap *heap, const struct scavenge_report *report)
+{
+    char line[SCAVTRACE_LINE_MAX];
+
+    say_line(heap, line, gcrt_scavtrace_format(line, sizeof(line), report));
 }
 
 /* ---- construction ---- */
@@ -100,6 +109,8 @@ init_settings(struct gc_heap *heap, const gc_options *opt)
                                                : heap->cpus;
     if (opt->debug_gctrace || opt->debug_gcpacertrace)
         heap->on_cycle = say_cycle;
+    if (opt->debug_scavtrace)
+        heap->on_scavenge = say_scavenge;
 }
 
 static gc_status

@@ -75,6 +75,8 @@ typedef struct gc_options {
                                 its CPU quota says how many CPUs there are; 0: ask no cgroup */
     gc_limit_fn *on_limit;  /* NULL: nobody is told that the live heap outgrew memory_limit */
     void *on_limit_arg;     /* borrowed; handed to on_limit */
+    uint32_t release_ms;    /* milliseconds in which half of the free memory that nobody needs
+                               goes back to the system; 0: none does by itself; 5000 */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */
@@ -90,6 +92,7 @@ typedef struct gc_options {
     uint64_t debug_failfrom; /* N: that one and all later ones; 0: off */
     int debug_wbcheck;      /* 1: a store without gc_write is a fatal line that names it */
     int debug_gcpacertrace; /* 1: what the pacer planned and found, one line a cycle */
+    int debug_scavtrace;    /* 1: what was given back to the system, a line a cycle or a second */
 } gc_options;
 
 /* Fills *opt with the defaults above.  Any thread. */
@@ -100,10 +103,11 @@ GC_API void gc_options_default(gc_options *opt);
  * number with B, KiB, MiB, GiB or TiB behind it: 64MiB), GCRT_MEMLIMIT (such a size, "off", or
  * "cgroup-10%": nine tenths of the cgroup's limit, as "cgroup" alone), GCRT_MEMLIMIT_HARD (a
  * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_THREADS, GCRT_NICE,
- * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,
- * tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a size or "off")
- * where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by gc_last_error(), and
- * leaves *opt untouched.  In a set-user-ID program the environment is ignored.
+ * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,scavtrace=1,verify=1,checkmark=1,clobberfree=1,
+ * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a
+ * size or "off") where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by
+ * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment is
+ * ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

@@ -208,6 +208,7 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
     return make_room(h, page, npages) ? page : PAGE_NONE;
 }
 
+/* *busy: there are none, but pages on their way to the OS will be back. */
 static size_t
 take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool *busy)
 {
@@ -222,7 +223,6 @@ take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool
     return page;
 }
 
-/* Pages that are on their way to the OS are missing; they are back when it is done. */
 static COLD void
 wait_for_scavenger(struct mheap *h)
 {

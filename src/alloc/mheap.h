@@ -18,6 +18,14 @@
 #define RUN_BYTES_MAX      (16u << 10)
 #define RUN_BYTES_TINY     64u
 
+/* Who gives memory back. */
+enum scavenger_kind {
+    SCAVENGE_BACKGROUND, /* the heap's own thread */
+    SCAVENGE_ASSIST,     /* whoever meets a memory limit */
+    SCAVENGE_FORCED,     /* gc_free_os_memory */
+    SCAVENGERS
+};
+
 struct mheap {
     /* const after init */
     struct os *os;            /* borrowed */
@@ -61,7 +69,8 @@ struct mheap {
     aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of free pages that are not backed */
-    aword returned;            /* bytes given back to the OS, ever */
+    aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
+    aword scavenge_ns[SCAVENGERS]; /* CPU time of that */
     aword grown;               /* bytes of address space made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;

@@ -53,11 +53,12 @@ size_t gcrt_pagebits_take(struct pagebits *bits, size_t lo, size_t hi);
 /* The range becomes free. */
 void gcrt_pagebits_give(struct pagebits *bits, size_t lo, size_t hi, bool scavenged);
 /*
- * The highest run of free dirty pages, or as much of its top as max_pages allows: returns
- * its first page and sets *npages; PAGE_NONE if there is none.  max_pages >= 1.
+ * The highest run of free dirty pages below page hi, or as much of its top as max_pages
+ * allows: returns its first page and sets *npages; PAGE_NONE if there is none.  max_pages
+ * >= 1, hi >= 1.
  */
 size_t gcrt_pagebits_top_dirty(
-    const struct pagebits *bits, size_t max_pages, size_t *npages);
+    const struct pagebits *bits, size_t hi, size_t max_pages, size_t *npages);
 
 /*
  * A summary in one word: three lengths of 21 bits.  2^21 itself does not fit, but a run of

@@ -17,25 +17,67 @@
  */
 #include "alloc/scavenge.h"
 
-/* The pages of one step: what is on its way to the OS. */
-struct piece {
-    size_t page;
-    size_t npages;
+/* One call's way down through the heap, and the pages that are on their way to the OS. */
+struct hunt {
+    struct pagehunt pages;
+    size_t page, npages;
 };
 
-static bool
-take_piece(struct mheap *h, struct piece *piece)
+static void
+give_back_locked(struct mheap *h, size_t page, size_t npages)
 {
+    if (npages != 0)
+        gcrt_pagealloc_free(&h->pages, page, npages);
+}
+
+/*
+ * The OS takes whole pages of its own; and a run that was cut to its top is cut at a step's
+ * edge instead, so that a huge page goes as a whole.  False if nothing of the run is left.
+ */
+static bool
+trim_locked(struct mheap *h, struct hunt *hunt)
+{
+    size_t unit = hunt->npages == hunt->pages.max_pages ? hunt->pages.max_pages : 1;
+    size_t os = max_size(gcrt_os_page_size() >> PAGE_SHIFT, 1), end = hunt->page + hunt->npages;
+    size_t lo = align_up(hunt->page, max_size(unit, os)), hi = align_down(end, os);
+
+    hi = max_size(hi, lo);
+    if (lo > end)
+        lo = hi = end;
+    give_back_locked(h, hunt->page, lo - hunt->page);
+    give_back_locked(h, hi, end - hi);
+    hunt->page = lo;
+    hunt->npages = hi - lo;
+    return hunt->npages != 0;
+}
+
+/* Between two looks at the heap others may have the lock. */
+static bool
+look_on(struct mheap *h, struct hunt *hunt)
+{
+    bool found;
+
     gcrt_lock_acquire(&h->lock);
-    piece->page = gcrt_pagealloc_scavenge_find(
-            &h->pages, SCAVENGE_STEP >> PAGE_SHIFT, &piece->npages);
-    h->on_way = piece->page != PAGE_NONE ? piece->npages : 0;
+    hunt->page = gcrt_pagealloc_scavenge_find(&h->pages, &hunt->pages, &hunt->npages);
+    found = hunt->page != PAGE_NONE && trim_locked(h, hunt);
+    if (found)
+        hunt->pages.below = hunt->page;
+    h->on_way = found ? hunt->npages : 0;
     gcrt_lock_release(&h->lock);
-    return piece->page != PAGE_NONE;
+    return found;
+}
+
+static bool
+take_piece(struct mheap *h, struct hunt *hunt)
+{
+    while (hunt->pages.below != 0)
+        if (look_on(h, hunt))
+            return true;
+    return false;
 }
 
 static void
-put_piece(struct mheap *h, const struct piece *piece, bool clean)
+put_piece(struct mheap *h, const struct hunt *piece, bool clean)
 {
     size_t bytes = piece->npages << PAGE_SHIFT;
 
@@ -43,7 +85,6 @@ put_piece(struct mheap *h, const struct piece *piece, bool clean)
     if (clean) {
         gcrt_pagealloc_scavenged(&h->pages, piece->page, piece->npages);
         aword_add_relaxed(&h->released, bytes);
-        aword_add_relaxed(&h->returned, bytes);
     } else {
         gcrt_pagealloc_free(&h->pages, piece->page, piece->npages);
     }
@@ -62,31 +103,35 @@ say_refused_locked(struct mheap *h)
 
 /* Bytes given back, 0 if there is nothing to give or the OS does not want it. */
 static size_t
-step_locked(struct mheap *h)
+step_locked(struct mheap *h, struct hunt *hunt)
 {
-    struct piece piece;
     bool ok;
 
-    if (!take_piece(h, &piece))
+    if (!take_piece(h, hunt))
         return 0;
-    ok = gcrt_os_release(h->os, (void *)(h->base + (piece.page << PAGE_SHIFT)),
-            piece.npages << PAGE_SHIFT);
-    put_piece(h, &piece, ok);
+    ok = gcrt_os_release(h->os, (void *)(h->base + (hunt->page << PAGE_SHIFT)),
+            hunt->npages << PAGE_SHIFT);
+    put_piece(h, hunt, ok);
     if (!ok)
         say_refused_locked(h);
-    return ok ? piece.npages << PAGE_SHIFT : 0;
+    return ok ? hunt->npages << PAGE_SHIFT : 0;
 }
 
 size_t
-gcrt_scavenge(struct mheap *h, size_t bytes)
+gcrt_scavenge_as(struct mheap *h, size_t bytes, enum scavenger_kind who)
 {
+    struct hunt hunt = { .pages = { .below = PAGE_NONE, .polite = who == SCAVENGE_BACKGROUND,
+        .max_pages = SCAVENGE_STEP >> PAGE_SHIFT } };
+    uint64_t cpu = gcrt_os_thread_cpu_ns();
     size_t done = 0, step = 1;
 
     while (done < bytes && step != 0) {
         gcrt_lock_acquire(&h->scavenging);
-        step = step_locked(h);
+        step = step_locked(h, &hunt);
         gcrt_lock_release(&h->scavenging);
         done += step;
     }
+    aword_add_relaxed(&h->scavenged[who], done);
+    aword_add_relaxed(&h->scavenge_ns[who], gcrt_os_thread_cpu_ns() - cpu);
     return done;
 }

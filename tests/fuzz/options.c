@@ -212,6 +212,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_gcpacertrace = (int)n;
     else if (knob(item, len, "stw", 1, &n))
         opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
+    else if (knob(item, len, "scavtrace", 1, &n))
+        opt->debug_scavtrace = (int)n;
     else
         return false;
     return true;
@@ -273,7 +275,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
+    from = offsetof(gc_options, debug_scavtrace) + sizeof(opt->debug_scavtrace);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 

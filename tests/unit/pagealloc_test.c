@@ -160,6 +160,15 @@ step_free(struct model *m, size_t npages)
     memset(m->page + lo, DIRTY, hi - lo);
 }
 
+/* The highest dirty run, or the top of it. */
+static size_t
+scavenge_find(struct pagealloc *pa, size_t max_pages, size_t *npages)
+{
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = max_pages };
+
+    return gcrt_pagealloc_scavenge_find(pa, &hunt, npages);
+}
+
 static void
 step_scavenge(struct model *m, size_t max_pages)
 {
@@ -167,7 +176,7 @@ step_scavenge(struct model *m, size_t max_pages)
 
     while (end > 0 && m->page[end - 1] != DIRTY)
         end--;
-    page = gcrt_pagealloc_scavenge_find(&m->pa, max_pages, &npages);
+    page = scavenge_find(&m->pa, max_pages, &npages);
     if (end == 0) {
         cr_assert_eq(page, PAGE_NONE);
         return;
@@ -315,7 +324,7 @@ Test(pagealloc, new_one_has_no_pages)
         cr_assert_leq(pa.nentries[0], PAGEALLOC_ROOT_MAX);
         cr_assert_eq(alloc(&pa, 1), PAGE_NONE);
         cr_assert_eq(alloc(&pa, 1 << 26), PAGE_NONE);
-        cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 1, &n), PAGE_NONE);
+        cr_assert_eq(scavenge_find(&pa, 1, &n), PAGE_NONE);
         cr_assert_not(gcrt_pagealloc_fill_cache(&pa, &cache));
         gcrt_pagealloc_flush_cache(&pa, &cache);
         expect_sound(&pa);
@@ -476,7 +485,7 @@ Test(pagealloc, scavenging_everything_leaves_every_page_clean_and_free)
     gcrt_pagealloc_grow(&pa, 0, n);
     cr_assert_eq(alloc(&pa, n), 0);
     gcrt_pagealloc_free(&pa, 0, n);
-    while ((page = gcrt_pagealloc_scavenge_find(&pa, 1 + rand_below(&seed, 700), &npages))
+    while ((page = scavenge_find(&pa, 1 + rand_below(&seed, 700), &npages))
         != PAGE_NONE) {
         cr_assert_eq(page + npages, last, "from the top down, without holes");
         cr_assert_eq(pa.free_pages, n - npages);
@@ -506,7 +515,7 @@ Test(pagealloc, single_dirty_page_is_found_anywhere)
     for (size_t i = 0; i < ARRAY_LEN(where); i++)
         gcrt_pagealloc_free(&pa, where[i], 1);
     for (size_t i = ARRAY_LEN(where); i-- > 0;) {
-        size_t page = gcrt_pagealloc_scavenge_find(&pa, 64, &npages);
+        size_t page = scavenge_find(&pa, 64, &npages);
 
         /* 511 and 512 lie in two chunks, so they come one by one as well. */
         cr_assert_eq(page, where[i]);
@@ -514,7 +523,7 @@ Test(pagealloc, single_dirty_page_is_found_anywhere)
         gcrt_pagealloc_scavenged(&pa, page, npages);
         cr_assert_eq(pa.scavenged_pages, ++total);
     }
-    cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 64, &npages), PAGE_NONE);
+    cr_assert_eq(scavenge_find(&pa, 64, &npages), PAGE_NONE);
     teardown(&pa);
 }
 
@@ -525,7 +534,7 @@ Test(pagealloc, fresh_pages_are_not_scavenged_again)
 
     setup(&pa, size_of(8));
     gcrt_pagealloc_grow(&pa, 0, size_of(8));
-    cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 1, &npages), PAGE_NONE);
+    cr_assert_eq(scavenge_find(&pa, 1, &npages), PAGE_NONE);
     cr_assert_eq(pa.scavenged_pages, size_of(8));
     teardown(&pa);
 }
@@ -649,4 +658,128 @@ Test(pagealloc, growing_twice_aborts, .signal = SIGABRT)
 
     misuse_setup(&pa);
     gcrt_pagealloc_grow(&pa, size_of(3), size_of(2));
+}
+
+Test(pagealloc, scavenging_below_a_page_finds_what_lies_there)
+{
+    struct pagealloc pa;
+    uint64_t seed = seed_of("scavenge below");
+    const size_t n = size_of(300);
+
+    setup(&pa, n);
+    gcrt_pagealloc_grow(&pa, 0, n);
+    cr_assert_eq(alloc(&pa, n), 0);
+    for (int i = 0; i < 2000; i++) {
+        size_t at = rand_below(&seed, n - 1), npages;
+        struct pagehunt hunt = { .below = at, .max_pages = 1 };
+
+        gcrt_pagealloc_free(&pa, at, 1); /* its chunk is looked at, it is not */
+        while (hunt.below != 0)
+            cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, &hunt, &npages), PAGE_NONE);
+        hunt.below = at + 1 + rand_below(&seed, n - at);
+        cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, &hunt, &npages), at);
+        cr_assert_eq(hunt.below, at);
+        cr_assert_eq(npages, 1);
+    }
+    teardown(&pa);
+}
+
+static size_t
+find_politely(struct pagealloc *pa)
+{
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = 1, .polite = true };
+    size_t npages;
+
+    return gcrt_pagealloc_scavenge_find(pa, &hunt, &npages);
+}
+
+/* A full chunk, then one with `holes` pages free. */
+static void
+make_holes(struct pagealloc *pa, size_t holes)
+{
+    setup(pa, CHUNK_PAGES);
+    gcrt_pagealloc_grow(pa, 0, CHUNK_PAGES);
+    cr_assert_eq(alloc(pa, CHUNK_PAGES), 0);
+    gcrt_pagealloc_free(pa, 0, holes);
+}
+
+Test(pagealloc, polite_scavenging_leaves_holes_for_two_generations)
+{
+    struct pagealloc pa;
+
+    make_holes(&pa, CHUNK_PAGES / 2 - 1);
+    for (int i = 0; i < 2; i++, pa.generation++)
+        cr_assert_eq(find_politely(&pa), PAGE_NONE);
+    cr_assert_eq(find_politely(&pa), CHUNK_PAGES / 2 - 2);
+    teardown(&pa);
+}
+
+Test(pagealloc, polite_scavenging_takes_what_is_no_hole)
+{
+    struct pagealloc pa;
+
+    make_holes(&pa, CHUNK_PAGES / 2);
+    cr_assert_eq(find_politely(&pa), CHUNK_PAGES / 2 - 1);
+    teardown(&pa);
+}
+
+Test(pagealloc, dense_is_all_but_a_few_pages_in_use)
+{
+    for (size_t spare = PAGEALLOC_DENSE_FREE; spare <= PAGEALLOC_DENSE_FREE + 1; spare++) {
+        struct pagealloc pa;
+
+        setup(&pa, CHUNK_PAGES);
+        gcrt_pagealloc_grow(&pa, 0, CHUNK_PAGES);
+        cr_assert_eq(alloc(&pa, CHUNK_PAGES - spare), 0);
+        gcrt_pagealloc_free(&pa, 0, 1);
+        cr_assert_eq(find_politely(&pa), spare == PAGEALLOC_DENSE_FREE ? PAGE_NONE : 0);
+        teardown(&pa);
+    }
+}
+
+Test(pagealloc, search_for_dirty_pages_rests_and_goes_on)
+{
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = 1, .polite = true };
+    struct pagealloc pa;
+    size_t npages, page, rests = 0;
+
+    setup(&pa, 200 * CHUNK_PAGES);
+    gcrt_pagealloc_grow(&pa, 0, 200 * CHUNK_PAGES);
+    cr_assert_eq(alloc(&pa, 200 * CHUNK_PAGES), 0);
+    for (size_t chunk = 0; chunk < 200; chunk++)
+        gcrt_pagealloc_free(&pa, chunk * CHUNK_PAGES, chunk == 3 ? CHUNK_PAGES : 1);
+    while ((page = gcrt_pagealloc_scavenge_find(&pa, &hunt, &npages)) == PAGE_NONE
+        && hunt.below != 0)
+        rests++;
+    cr_assert_eq(page, 4 * CHUNK_PAGES - 1);
+    cr_assert_gt(rests, 1);
+    teardown(&pa);
+}
+
+Test(pagealloc, unneeded_is_the_fewest_that_were_free_and_dirty)
+{
+    struct pagealloc pa;
+    struct pagecache cache = { .free = 0 };
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = 50 };
+    size_t npages, page;
+
+    setup(&pa, CHUNK_PAGES);
+    gcrt_pagealloc_grow(&pa, 0, CHUNK_PAGES);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 0);
+    cr_assert_eq(alloc(&pa, 400), 0);
+    gcrt_pagealloc_free(&pa, 0, 400);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 0, "there were none at the beginning");
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 400);
+    cr_assert_eq(alloc(&pa, 100), 0);
+    gcrt_pagealloc_free(&pa, 0, 100);
+    cr_assert(gcrt_pagealloc_fill_cache(&pa, &cache));
+    gcrt_pagealloc_flush_cache(&pa, &cache);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 300, "the least, not the last");
+    cr_assert(gcrt_pagealloc_fill_cache(&pa, &cache));
+    gcrt_pagealloc_flush_cache(&pa, &cache);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 400 - PAGECACHE_PAGES, "a window is a need");
+    page = gcrt_pagealloc_scavenge_find(&pa, &hunt, &npages);
+    gcrt_pagealloc_scavenged(&pa, page, npages);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 350, "and what goes to the OS is none");
+    teardown(&pa);
 }
