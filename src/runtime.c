@@ -209,8 +209,10 @@ map_heap(const gc_options *opt)
         .chaos = opt->debug_chaos };
     struct gc_heap *heap = gcrt_os_map(&os, sizeof(*heap));
 
-    if (heap != NULL)
+    if (heap != NULL) {
         heap->os = os;
+        aword_store_relaxed(&heap->beside, sizeof(*heap));
+    }
     return heap;
 }
 

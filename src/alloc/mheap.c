@@ -121,6 +121,7 @@ describe_pages_locked(struct mheap *h, size_t npages)
     if (!gcrt_os_commit(h->os, &h->spans[h->ndescribed], more * sizeof(struct mspan)))
         return false;
     h->ndescribed = npages;
+    aword_add_relaxed(&h->described, more * sizeof(struct mspan));
     return true;
 }
 

@@ -17,6 +17,7 @@
 /* Longest run: zeroing it stays a small step, and a pause inside it short. */
 #define RUN_BYTES_MAX      (16u << 10)
 #define RUN_BYTES_TINY     64u
+#define RUN_BYTES_FIRST    512u
 
 /* Who gives memory back. */
 enum scavenger_kind {
@@ -72,6 +73,7 @@ struct mheap {
     aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
     aword scavenge_ns[SCAVENGERS]; /* CPU time of that */
     aword grown;               /* bytes of address space made ready */
+    aword described;           /* bytes of descriptors made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;
     aword small_frees[NUM_CLASSES];  /* objects */

@@ -293,6 +293,38 @@ gcrt_pagealloc_bytes(size_t npages_max)
     return layout_of(npages_max).bytes;
 }
 
+/* Adds the pages of [start, start + bytes) to *sum; pages before `end` have been added. */
+static size_t
+add_touched(size_t *sum, size_t end, size_t start, size_t bytes, size_t os_page)
+{
+    size_t lo = max_size(align_down(start, os_page), end);
+    size_t hi = align_up(start + bytes, os_page);
+
+    if (bytes == 0 || hi <= lo)
+        return end;
+    *sum += hi - lo;
+    return hi;
+}
+
+size_t
+gcrt_pagealloc_touched(size_t npages_max, size_t npages, size_t os_page)
+{
+    struct layout lay = layout_of(npages_max);
+    size_t n = npages / CHUNK_PAGES, sum = 0, end = 0;
+
+    /* In the order of the layout; each array from its beginning. */
+    end = add_touched(&sum, end, 0, n * sizeof(struct pagebits), os_page);
+    for (unsigned level = lay.nlevels; level-- > 0; n = (n + FANOUT - 1) / FANOUT)
+        end = add_touched(&sum, end, lay.level[level], n * sizeof(uint64_t), os_page);
+    n = npages / CHUNK_PAGES;
+    end = add_touched(&sum, end, lay.dense, n * sizeof(uint32_t), os_page);
+    n = (n + 63) / 64;
+    end = add_touched(&sum, end, lay.grown, n * sizeof(uint64_t), os_page);
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, n = (n + 63) / 64)
+        end = add_touched(&sum, end, lay.dirty[level], n * sizeof(uint64_t), os_page);
+    return sum;
+}
+
 void
 gcrt_pagealloc_init(struct pagealloc *pa, size_t npages_max, void *zeroed)
 {

@@ -48,6 +48,12 @@ struct pagealloc {
 size_t gcrt_pagealloc_bytes(size_t npages_max);
 
 /*
+ * Bytes of that block that are touched when the first npages are grown and nothing else: no
+ * other part of it has memory, in whole pages of os_page bytes.
+ */
+size_t gcrt_pagealloc_touched(size_t npages_max, size_t npages, size_t os_page);
+
+/*
  * zeroed: gcrt_pagealloc_bytes(npages_max) bytes of zero memory, aligned to a cache line,
  * kept as long as pa is used.  It is not touched before pages are grown, and afterwards
  * only in proportion to them.  Pages above the last multiple of CHUNK_PAGES are not used.

@@ -236,6 +236,7 @@ struct gc_heap {
     struct cycles cycles;
     struct limit limit;
     struct scavenger scavenger;
+    aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */

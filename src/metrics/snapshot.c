@@ -286,26 +286,28 @@ gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor, uint64_t wal
 
 /* ---- memory ---- */
 
+/*
+ * What was read at different moments need not fit: then the parts give way, but for the
+ * objects, and not the whole, which is what was grown and all metadata.
+ */
 void
 gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
         struct memory_classes *ret)
 {
-    uint64_t mspans = (in->grown >> PAGE_SHIFT) * sizeof(struct mspan);
-    uint64_t rest = minus(in->committed, in->grown + mspans); /* as limit.c has it */
+    uint64_t grown = max_size(in->grown, objects);
+    uint64_t in_use = min_size(max_size(in->in_use, objects), grown);
 
     ret->heap_objects = objects;
-    ret->heap_unused = minus(in->in_use, objects);
-    ret->heap_released = in->released;
-    ret->heap_free = minus(minus(in->grown, in->in_use), in->released);
-    ret->mspan_inuse = (in->in_use >> PAGE_SHIFT) * sizeof(struct mspan);
-    ret->mspan_free = minus(mspans, ret->mspan_inuse);
+    ret->heap_unused = in_use - objects;
+    ret->heap_released = min_size(in->released, grown - in_use);
+    ret->heap_free = grown - in_use - ret->heap_released;
+    ret->mspan_inuse = min_size((in_use >> PAGE_SHIFT) * sizeof(struct mspan), in->mspans);
+    ret->mspan_free = in->mspans - ret->mspan_inuse;
     ret->pages = in->pages;
     ret->workbufs = in->workbufs;
     ret->mcache_inuse = min_size(in->mcaches, in->persist);
-    ret->other = minus(max_size(in->persist, rest), ret->mcache_inuse);
-    ret->total = ret->heap_objects + ret->heap_unused + ret->heap_released + ret->heap_free
-        + ret->mspan_inuse + ret->mspan_free + ret->pages + ret->workbufs
-        + ret->mcache_inuse + ret->other;
+    ret->other = in->persist - ret->mcache_inuse + in->beside;
+    ret->total = grown + in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 
 void

@@ -253,16 +253,29 @@ sum_of_classes(const struct memory_classes *m)
 Test(metrics, memory_of_coherent_inputs_is_all_that_was_made_ready)
 {
     struct memory_inputs in = { .grown = 64 << 20, .in_use = 40 << 20, .released = 10 << 20,
-        .pages = 5000, .workbufs = 4096, .persist = 700000, .mcaches = 30000 };
+        .mspans = 1 << 20, .pages = 5000, .workbufs = 4096, .persist = 700000,
+        .mcaches = 30000, .beside = 1234 };
     struct memory_classes m;
 
-    in.committed = in.grown + in.grown / PAGE_SIZE * sizeof(struct mspan) + (1 << 20);
     gcrt_snapshot_divide(&in, 30 << 20, &m);
-    cr_expect_eq(m.total, in.committed + in.pages + in.workbufs);
+    cr_expect_eq(m.total, (64 << 20) + (1 << 20) + 5000 + 4096 + 700000 + 1234);
     cr_expect_eq(m.heap_free, 14 << 20);
     cr_expect_eq(m.heap_unused, 10 << 20);
-    cr_expect_eq(m.other, (1 << 20) - 30000, "persist is part of what is left");
+    cr_expect_eq(m.mspan_inuse, (40 << 20) / 64);
+    cr_expect_eq(m.other, 700000 - 30000 + 1234);
     cr_expect_eq(sum_of_classes(&m), m.total);
+}
+
+Test(metrics, memory_in_motion_changes_the_parts_and_not_the_whole)
+{
+    struct memory_inputs in = { .grown = 100, .in_use = 90, .released = 20 };
+    struct memory_classes m;
+
+    gcrt_snapshot_divide(&in, 95, &m); /* pages were taken, and are not yet uncounted */
+    cr_expect_eq(m.heap_objects, 95);
+    cr_expect_eq(m.heap_released, 5);
+    cr_expect(m.heap_unused == 0 && m.heap_free == 0);
+    cr_expect_eq(m.total, 100);
 }
 
 Test(metrics, memory_classes_sum_up_whatever_the_inputs)

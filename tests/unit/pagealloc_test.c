@@ -4,12 +4,15 @@
  * each answer compared with a page-by-page search, and the allocator's own check after
  * every few.  Then the edges, one by one.  The seed is printed; GCRT_SEED repeats a run.
  */
+#define _GNU_SOURCE
+
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "alloc/base/rand.h"
 #include "alloc/pagealloc.h"
@@ -754,6 +757,32 @@ Test(pagealloc, search_for_dirty_pages_rests_and_goes_on)
     cr_assert_eq(page, 4 * CHUNK_PAGES - 1);
     cr_assert_gt(rests, 1);
     teardown(&pa);
+}
+
+/* The block's pages that have memory are among those that count as touched. */
+Test(pagealloc, touched_is_what_growing_and_use_touch)
+{
+    const size_t n = size_of(5000), block = align_up(gcrt_pagealloc_bytes(n), 4096);
+    struct pagealloc pa;
+
+    for (size_t grown = 1; grown <= 5000; grown = grown * 5 / 2 + 1) {
+        unsigned char *map = malloc(block / 4096);
+        size_t count = 0, touched = gcrt_pagealloc_touched(n, grown * CHUNK_PAGES, 4096);
+        void *p = mmap(NULL, block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        cr_assert(p != MAP_FAILED);
+        gcrt_pagealloc_init(&pa, n, p);
+        gcrt_pagealloc_grow(&pa, 0, grown * CHUNK_PAGES);
+        cr_assert_eq(alloc(&pa, grown * CHUNK_PAGES), 0);
+        gcrt_pagealloc_free(&pa, 0, grown * CHUNK_PAGES);
+        cr_assert_eq(mincore(p, block, map), 0);
+        for (size_t i = 0; i < block / 4096; i++)
+            count += (map[i] & 1u) * 4096u;
+        cr_assert_leq(count, touched, "%zu chunks: %zu bytes have memory", grown, count);
+        cr_assert_leq(touched, count + 12 * 4096, "%zu chunks: %zu only", grown, count);
+        cr_assert_eq(munmap(p, block), 0);
+        free(map);
+    }
 }
 
 Test(pagealloc, unneeded_is_the_fewest_that_were_free_and_dirty)
