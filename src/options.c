@@ -214,6 +214,20 @@ parse_limits(gc_options *opt)
     return status;
 }
 
+static gc_status
+parse_hugepages(gc_options *opt, const char *text)
+{
+    if (strcmp(text, "auto") == 0)
+        opt->hugepages = GC_HUGEPAGES_AUTO;
+    else if (strcmp(text, "always") == 0)
+        opt->hugepages = GC_HUGEPAGES_ALWAYS;
+    else if (strcmp(text, "never") == 0)
+        opt->hugepages = GC_HUGEPAGES_NEVER;
+    else
+        return malformed("GCRT_HUGEPAGES", text, "auto, always or never");
+    return GC_OK;
+}
+
 /* One debug knob: its name, the largest value, and where it goes. */
 struct knob {
     const char *name;
@@ -295,6 +309,7 @@ parse_all(gc_options *opt)
     const char *gogc = variable("GCRT_GOGC"), *plain = variable("GOGC");
     const char *heap_min = variable("GCRT_HEAPMIN"), *nice = variable("GCRT_NICE");
     const char *threads = variable("GCRT_THREADS"), *debug = variable("GCRT_DEBUG");
+    const char *hugepages = variable("GCRT_HUGEPAGES");
     gc_status status = GC_OK;
 
     if (gogc != NULL)
@@ -305,6 +320,8 @@ parse_all(gc_options *opt)
         status = parse_heap_min(opt, heap_min);
     if (status == GC_OK)
         status = parse_limits(opt);
+    if (status == GC_OK && hugepages != NULL)
+        status = parse_hugepages(opt, hugepages);
     if (status == GC_OK && threads != NULL)
         status = parse_threads(opt, threads);
     if (status == GC_OK && nice != NULL)
@@ -377,6 +394,8 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: mode %d is none", (int)opt->mode);
     if (opt->periodic_ms < 0)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
+    if ((unsigned)opt->hugepages > GC_HUGEPAGES_NEVER)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: hugepages is none of its three values");
     if (opt->debug_verify < 0 || opt->debug_verify > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
     if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)

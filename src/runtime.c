@@ -152,6 +152,8 @@ init_memory(struct gc_heap *heap)
     if (!gcrt_mheap_init(&heap->mheap, &heap->os, &heap->persist,
                 reserve_bytes(&heap->options)))
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
+    if (heap->options.hugepages != GC_HUGEPAGES_AUTO)
+        heap->mheap.huge_from = heap->options.hugepages == GC_HUGEPAGES_NEVER ? SIZE_MAX : 0;
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
     heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;
     if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,

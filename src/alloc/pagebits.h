@@ -112,6 +112,17 @@ pagebits_any_dirty(const struct pagebits *bits)
     return any != 0;
 }
 
+/* All pages are free and scavenged. */
+static inline bool
+pagebits_is_clean(const struct pagebits *bits)
+{
+    uint64_t all = ~(uint64_t)0;
+
+    for (size_t i = 0; i < CHUNK_WORDS; i++)
+        all &= bits->scavenged[i];
+    return all == ~(uint64_t)0;
+}
+
 /* The first free page in [lo, hi), or PAGE_NONE. */
 static inline size_t
 pagebits_first_free(const struct pagebits *bits, size_t lo, size_t hi)

@@ -13,7 +13,7 @@
  * call; the heap's lock is held only to move bits before and after it.  So allocation never
  * waits for the OS here, the verifier and a fork never see pages on their way, and an
  * allocation that finds none left waits for them to come back (mheap.c).
- * Cost: a system call per run or per 2 MiB, some 20 us for each MiB that was backed.
+ * Cost: a system call per run or per 2 MiB, some 75 us for each MiB that was backed.
  */
 #include "alloc/scavenge.h"
 
@@ -76,10 +76,49 @@ take_piece(struct mheap *h, struct hunt *hunt)
     return false;
 }
 
+/* ---- huge pages ---- */
+
+static void *
+chunk_start(const struct mheap *h, size_t chunk)
+{
+    return (void *)(h->base + (chunk * CHUNK_PAGES << PAGE_SHIFT));
+}
+
+/*
+ * Who takes a part of a huge page must see to it that the kernel does not fill the page up
+ * again by itself: the whole chunk has small pages from now on.  False: no more mappings.
+ */
+static bool
+split_locked(struct mheap *h, const struct hunt *piece)
+{
+    size_t chunk = piece->page / CHUNK_PAGES, huge = HUGE_BYTES >> PAGE_SHIFT;
+
+    if (piece->page << PAGE_SHIFT < h->huge_from || bits_test(h->split, chunk)
+            || (piece->page % huge == 0 && piece->npages % huge == 0))
+        return true;
+    if (!gcrt_os_wish_small(h->os, chunk_start(h, chunk), CHUNK_PAGES << PAGE_SHIFT))
+        return false;
+    bits_set_range(h->split, chunk, chunk + 1);
+    return true;
+}
+
+/* A chunk that has gone as a whole may have huge pages again. */
 static void
-put_piece(struct mheap *h, const struct hunt *piece, bool clean)
+mend_locked(struct mheap *h, size_t chunk)
+{
+    if (!bits_test(h->split, chunk))
+        return;
+    bits_clear_range(h->split, chunk, chunk + 1);
+    gcrt_os_wish_huge(chunk_start(h, chunk), CHUNK_PAGES << PAGE_SHIFT);
+}
+
+/* ---- one step ---- */
+
+static void
+put_piece_locked(struct mheap *h, const struct hunt *piece, bool clean)
 {
     size_t bytes = piece->npages << PAGE_SHIFT;
+    bool whole;
 
     gcrt_lock_acquire(&h->lock);
     if (clean) {
@@ -89,7 +128,10 @@ put_piece(struct mheap *h, const struct hunt *piece, bool clean)
         gcrt_pagealloc_free(&h->pages, piece->page, piece->npages);
     }
     h->on_way = 0;
+    whole = clean && pagebits_is_clean(&h->pages.chunk[piece->page / CHUNK_PAGES]);
     gcrt_lock_release(&h->lock);
+    if (whole)
+        mend_locked(h, piece->page / CHUNK_PAGES);
 }
 
 static void
@@ -109,9 +151,10 @@ step_locked(struct mheap *h, struct hunt *hunt)
 
     if (!take_piece(h, hunt))
         return 0;
-    ok = gcrt_os_release(h->os, (void *)(h->base + (hunt->page << PAGE_SHIFT)),
-            hunt->npages << PAGE_SHIFT);
-    put_piece(h, hunt, ok);
+    ok = split_locked(h, hunt)
+        && gcrt_os_release(h->os, (void *)(h->base + (hunt->page << PAGE_SHIFT)),
+                hunt->npages << PAGE_SHIFT);
+    put_piece_locked(h, hunt, ok);
     if (!ok)
         say_refused_locked(h);
     return ok ? hunt->npages << PAGE_SHIFT : 0;

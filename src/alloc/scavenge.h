@@ -9,7 +9,7 @@
 #include "alloc/mheap.h"
 
 /* Most bytes that the OS is asked to take in one call: a huge page. */
-#define SCAVENGE_STEP ((size_t)2 << 20)
+#define SCAVENGE_STEP HUGE_BYTES
 
 /*
  * Gives back at least so many bytes of free pages, highest addresses first, in whole runs or

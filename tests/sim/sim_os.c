@@ -155,6 +155,19 @@ gcrt_os_release(struct os *os, void *start, size_t bytes)
     return true;
 }
 
+void
+gcrt_os_wish_huge(void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+}
+
+bool
+gcrt_os_wish_small(struct os *os, void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+    return !gcrt_os_fault(os);
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {

@@ -9,9 +9,9 @@
  * Concurrency: `threads` threads, each with its part of the live data, replace its blocks at
  * random; this one watches.
  *
- * Arguments: spike=MiB live=MiB threads=N release_ms=MS, 0 for none.  trace=MS prints the
- * memory and the work done so often, and then for=MS says for how long; without them the
- * program ends when the memory is back.
+ * Arguments: spike=MiB live=MiB threads=N release_ms=MS, 0 for none; scavtrace=1; warm=MS of
+ * steady work before the peak.  trace=MS prints the memory and the work done so often, and then
+ * for=MS says for how long; without them the program ends when the memory is back.
  */
 
 #define _GNU_SOURCE
@@ -20,6 +20,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MIB         ((size_t)1 << 20)
@@ -33,7 +34,7 @@ struct worker {
     uint64_t blocks; /* atomic: replaced so far */
 };
 
-static int over; /* atomic */
+static int over, ready; /* atomic; ready: threads that have their live data */
 
 static size_t
 rss_bytes(void)
@@ -74,6 +75,7 @@ steady(struct worker *w)
 
     for (size_t i = 0; i < w->nblocks; i++)
         gc_write(&table[i], new_block(i));
+    __atomic_fetch_add(&ready, 1, __ATOMIC_RELAXED);
     while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
         for (int i = 0; i < 100; i++) {
             size_t at = t_below(&w->seed, w->nblocks);
@@ -142,10 +144,20 @@ work_done(const struct worker *w, size_t n)
     return sum;
 }
 
+static uint64_t
+cpu_us(void)
+{
+    struct rusage r;
+
+    T_CHECK(getrusage(RUSAGE_SELF, &r) == 0, "getrusage");
+    return (uint64_t)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000
+        + (uint64_t)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+}
+
 static void
 show(const struct worker *w, size_t n, uint64_t start, uint64_t every, uint64_t until)
 {
-    uint64_t before = work_done(w, n), now;
+    uint64_t before = work_done(w, n), first = before, cpu = cpu_us(), now = 0;
 
     for (uint64_t at = every; at <= until; at += every) {
         struct memory m;
@@ -161,6 +173,8 @@ show(const struct worker *w, size_t n, uint64_t start, uint64_t every, uint64_t 
                 (double)(now - before) / (double)every / 1000);
         before = now;
     }
+    (void)printf("%.0f ns of CPU time a block\n", (double)(cpu_us() - cpu) * 1000
+            / (double)(now - first));
 }
 
 /* Until no more is backed than 15 % above the goal: heap, metadata and all. */
@@ -210,19 +224,35 @@ compare(const struct memory *peak)
 }
 
 static void
-run(struct worker *w, size_t n, size_t live)
+start_all(struct worker *w, size_t n, size_t live)
 {
-    struct memory peak = look();
-    uint64_t start = t_now_ms(), every = (uint64_t)t_arg("trace", 0);
-
     for (size_t i = 0; i < n; i++) {
         w[i].nblocks = live / BLOCK_BYTES / n;
         w[i].seed = t_seed() + i;
         T_CHECK(pthread_create(&w[i].thread, NULL, worker_main, &w[i]) == 0, "a thread");
     }
+    gc_block_enter();
+    while (__atomic_load_n(&ready, __ATOMIC_RELAXED) < (int)n)
+        t_sleep_us(1000);
+    t_sleep_us((unsigned)t_arg("warm", 0) * 1000);
+    gc_block_leave();
+}
+
+static void
+run(struct worker *w, size_t n)
+{
+    uint64_t every = (uint64_t)t_arg("trace", 0), start;
+    struct memory peak;
+
+    spike((size_t)t_arg("spike", 96) * MIB);
+    t_collect_twice(NULL); /* the peak is over when the collector knows */
+    start = t_now_ms();
+    peak = look();
+    gc_block_enter();
     if (every != 0) {
         show(w, n, start, every, (uint64_t)t_arg("for", 5000));
         join_all(w, n);
+        gc_block_leave();
         return;
     }
     wait_for_goal();
@@ -230,6 +260,7 @@ run(struct worker *w, size_t n, size_t live)
     join_all(w, n);
     rest();
     compare(&peak);
+    gc_block_leave();
     t_verify(NULL);
     T_CHECK(look().background != 0, "who has done it?");
     gc_free_os_memory(NULL);
@@ -248,12 +279,12 @@ main(int argc, char **argv)
     t_options(&opt);
     opt.heap_min = 4 * MIB;
     opt.release_ms = (uint32_t)t_arg("release_ms", 200);
+    opt.debug_scavtrace = (int)t_arg("scavtrace", 0);
     T_OK(gc_init(&opt));
     memset(workers, 0, sizeof workers);
-    spike((size_t)t_arg("spike", 96) * MIB);
     n = (size_t)t_arg("threads", 2);
-    gc_collect(NULL);
-    run(workers, n, (size_t)t_arg("live", 12) * MIB);
+    start_all(workers, n, (size_t)t_arg("live", 12) * MIB);
+    run(workers, n);
     gc_shutdown();
     return 0;
 }
