@@ -551,6 +551,7 @@ start(int argc, char **argv)
     t_options(&opt);
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 2;
     T_OK(gc_heap_create(&opt, &heap));
     pages = &heap->mheap;
