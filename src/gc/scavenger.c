@@ -361,7 +361,7 @@ gcrt_scavenger_swept(struct gc_heap *heap)
     if (goal != PACER_NONE)
         goal = minus(goal, aword_load_relaxed(&heap->limit.external));
     aword_store_relaxed(&s->retain, gcrt_scavenger_retain(goal, s->peak_in_use, s->peak_live,
-            (uint64_t)heap->mheap.ndescribed * sizeof(struct mspan)));
+            aword_load_relaxed(&heap->mheap.described)));
     tell_host(heap);
     if (heap->options.release_ms == 0 || !has_dirty_pages(heap))
         return;
