@@ -273,6 +273,12 @@ gc_collect(gc_heap *heap)
     gcrt_cycle_collect(resolve("gc_collect", heap));
 }
 
+size_t
+gc_free_os_memory(gc_heap *heap)
+{
+    return gcrt_cycle_collect_and_free(resolve("gc_free_os_memory", heap));
+}
+
 int64_t
 gc_set_gogc(gc_heap *heap, int64_t percent)
 {

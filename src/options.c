@@ -34,6 +34,7 @@ gc_options_default(gc_options *opt)
         .worker_percent_max = 50,
         .grace_us = 100,
         .periodic_ms = 120000,
+        .release_ms = 5000,
         .memory_limit = GC_MEMORY_LIMIT_OFF,
         .memory_limit_hard = GC_MEMORY_LIMIT_OFF,
         .limiter_percent = 50,
@@ -213,6 +214,20 @@ parse_limits(gc_options *opt)
     return status;
 }
 
+static gc_status
+parse_hugepages(gc_options *opt, const char *text)
+{
+    if (strcmp(text, "auto") == 0)
+        opt->hugepages = GC_HUGEPAGES_AUTO;
+    else if (strcmp(text, "always") == 0)
+        opt->hugepages = GC_HUGEPAGES_ALWAYS;
+    else if (strcmp(text, "never") == 0)
+        opt->hugepages = GC_HUGEPAGES_NEVER;
+    else
+        return malformed("GCRT_HUGEPAGES", text, "auto, always or never");
+    return GC_OK;
+}
+
 /* One debug knob: its name, the largest value, and where it goes. */
 struct knob {
     const char *name;
@@ -222,6 +237,7 @@ struct knob {
 
 static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
 static void set_pacertrace(gc_options *opt, uint64_t v) { opt->debug_gcpacertrace = (int)v; }
+static void set_scavtrace(gc_options *opt, uint64_t v) { opt->debug_scavtrace = (int)v; }
 static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
 static void set_checkmark(gc_options *opt, uint64_t v) { opt->debug_checkmark = (int)v; }
 static void set_clobber(gc_options *opt, uint64_t v) { opt->debug_clobberfree = (int)v; }
@@ -242,6 +258,7 @@ find_knob(const char *name, size_t len)
     static const struct knob knobs[] = {
         { "gctrace", 1, set_gctrace },
         { "gcpacertrace", 1, set_pacertrace },
+        { "scavtrace", 1, set_scavtrace },
         { "verify", 2, set_verify },
         { "checkmark", 2, set_checkmark },
         { "clobberfree", 1, set_clobber },
@@ -271,8 +288,8 @@ parse_debug(gc_options *opt, const char *text)
 
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, gcpacertrace, verify, checkmark, clobberfree, stress, "
-                    "chaos, tiny, failat, failfrom, wbcheck, stw");
+                    "knobs among gctrace, gcpacertrace, scavtrace, verify, checkmark, "
+                    "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
@@ -292,6 +309,7 @@ parse_all(gc_options *opt)
     const char *gogc = variable("GCRT_GOGC"), *plain = variable("GOGC");
     const char *heap_min = variable("GCRT_HEAPMIN"), *nice = variable("GCRT_NICE");
     const char *threads = variable("GCRT_THREADS"), *debug = variable("GCRT_DEBUG");
+    const char *hugepages = variable("GCRT_HUGEPAGES");
     gc_status status = GC_OK;
 
     if (gogc != NULL)
@@ -302,6 +320,8 @@ parse_all(gc_options *opt)
         status = parse_heap_min(opt, heap_min);
     if (status == GC_OK)
         status = parse_limits(opt);
+    if (status == GC_OK && hugepages != NULL)
+        status = parse_hugepages(opt, hugepages);
     if (status == GC_OK && threads != NULL)
         status = parse_threads(opt, threads);
     if (status == GC_OK && nice != NULL)
@@ -374,6 +394,8 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: mode %d is none", (int)opt->mode);
     if (opt->periodic_ms < 0)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
+    if ((unsigned)opt->hugepages > GC_HUGEPAGES_NEVER)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: hugepages is none of its three values");
     if (opt->debug_verify < 0 || opt->debug_verify > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
     if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)

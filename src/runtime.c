@@ -24,6 +24,7 @@
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
 #include "metrics/pacertrace.h"
+#include "metrics/scavtrace.h"
 #include "options.h"
 
 #include <gcrt/gcrt.h>
@@ -53,6 +54,14 @@ say_cycle(struct gc_heap *heap, const struct cycle_report *report)
         say_line(heap, line, gcrt_pacertrace_format(line, sizeof(line), report));
     if (heap->options.debug_gctrace)
         say_line(heap, line, gcrt_gctrace_format(line, sizeof(line), report));
+}
+
+static void
+say_scavenge(struct gc_heap *heap, const struct scavenge_report *report)
+{
+    char line[SCAVTRACE_LINE_MAX];
+
+    say_line(heap, line, gcrt_scavtrace_format(line, sizeof(line), report));
 }
 
 /* ---- construction ---- */
@@ -100,6 +109,8 @@ init_settings(struct gc_heap *heap, const gc_options *opt)
                                                : heap->cpus;
     if (opt->debug_gctrace || opt->debug_gcpacertrace)
         heap->on_cycle = say_cycle;
+    if (opt->debug_scavtrace)
+        heap->on_scavenge = say_scavenge;
 }
 
 static gc_status
@@ -141,6 +152,8 @@ init_memory(struct gc_heap *heap)
     if (!gcrt_mheap_init(&heap->mheap, &heap->os, &heap->persist,
                 reserve_bytes(&heap->options)))
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
+    if (heap->options.hugepages != GC_HUGEPAGES_AUTO)
+        heap->mheap.huge_from = heap->options.hugepages == GC_HUGEPAGES_NEVER ? SIZE_MAX : 0;
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
     heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;
     if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,
@@ -198,8 +211,10 @@ map_heap(const gc_options *opt)
         .chaos = opt->debug_chaos };
     struct gc_heap *heap = gcrt_os_map(&os, sizeof(*heap));
 
-    if (heap != NULL)
+    if (heap != NULL) {
         heap->os = os;
+        aword_store_relaxed(&heap->beside, sizeof(*heap));
+    }
     return heap;
 }
 

@@ -42,6 +42,13 @@ typedef void gc_limit_fn(gc_heap *heap, const gc_limit_report *report, void *arg
 /* A line of text (gctrace, warnings) without its newline; called outside every lock. */
 typedef void gc_log_fn(const char *line, size_t len, void *arg);
 
+/* Which part of a heap may have huge pages, if the system has any (madvise). */
+typedef enum gc_hugepages {
+    GC_HUGEPAGES_AUTO = 0, /* what a heap has beyond its first 64 MiB */
+    GC_HUGEPAGES_ALWAYS,   /* all of it */
+    GC_HUGEPAGES_NEVER     /* nothing: the system decides by itself */
+} gc_hugepages;
+
 /*
  * How a cycle meets the threads.  GC_MODE_CONCURRENT is what this library is made for: threads
  * run while the heap is marked, and stores into it need gc_write.  GC_MODE_STW is for programs
@@ -75,6 +82,9 @@ typedef struct gc_options {
                                 its CPU quota says how many CPUs there are; 0: ask no cgroup */
     gc_limit_fn *on_limit;  /* NULL: nobody is told that the live heap outgrew memory_limit */
     void *on_limit_arg;     /* borrowed; handed to on_limit */
+    uint32_t release_ms;    /* milliseconds in which half of the free memory that nobody needs
+                               goes back to the system; 0: none does by itself; 5000 */
+    gc_hugepages hugepages; /* GC_HUGEPAGES_AUTO */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */
@@ -90,6 +100,7 @@ typedef struct gc_options {
     uint64_t debug_failfrom; /* N: that one and all later ones; 0: off */
     int debug_wbcheck;      /* 1: a store without gc_write is a fatal line that names it */
     int debug_gcpacertrace; /* 1: what the pacer planned and found, one line a cycle */
+    int debug_scavtrace;    /* 1: what was given back to the system, a line a cycle or a second */
 } gc_options;
 
 /* Fills *opt with the defaults above.  Any thread. */
@@ -99,11 +110,13 @@ GC_API void gc_options_default(gc_options *opt);
  * Defaults, then the environment: GCRT_GOGC (a percentage, or "off"), GCRT_HEAPMIN (bytes, or a
  * number with B, KiB, MiB, GiB or TiB behind it: 64MiB), GCRT_MEMLIMIT (such a size, "off", or
  * "cgroup-10%": nine tenths of the cgroup's limit, as "cgroup" alone), GCRT_MEMLIMIT_HARD (a
- * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_THREADS, GCRT_NICE,
- * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,verify=1,checkmark=1,clobberfree=1,stress=N,chaos=SEED,
- * tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a size or "off")
- * where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by gc_last_error(), and
- * leaves *opt untouched.  In a set-user-ID program the environment is ignored.
+ * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_HUGEPAGES (auto, always or never),
+ * GCRT_THREADS, GCRT_NICE,
+ * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,scavtrace=1,verify=1,checkmark=1,clobberfree=1,
+ * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a
+ * size or "off") where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by
+ * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment is
+ * ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

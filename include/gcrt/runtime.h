@@ -45,6 +45,14 @@ GC_API GC_MUST_CHECK gc_status gc_heap_destroy(gc_heap *heap);
 GC_API void gc_collect(gc_heap *heap);
 
 /*
+ * Collects as gc_collect does, then gives all memory back to the system that is free now, at
+ * once and on the caller's time; returns the bytes.  What is in use stays, so a heap whose
+ * objects lie apart keeps more than they take.  The heap gives memory back by itself, too
+ * (release_ms in gc_options): this is for hosts that know that it is not needed for long.
+ */
+GC_API size_t gc_free_os_memory(gc_heap *heap);
+
+/*
  * Sets the heap's growth in percent of the live heap before the next cycle completes;
  * GC_GOGC_OFF for none.  Returns the previous value.  Values below -1 count as off.
  */

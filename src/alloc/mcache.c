@@ -160,14 +160,17 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
 
 /* The next run of the cached span; 0 if it has no free slot left. */
 static size_t
-run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mspan *s)
+run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold)
 {
+    struct mspan *s = cold->span;
     size_t from = span_next_free(s, ahalf_load_relaxed(&s->freeindex)), to;
+    size_t reach = min_size(max_size(cold->reach, RUN_BYTES_FIRST), mc->heap->run_bytes);
 
     if (from >= s->nelems)
         return 0;
     to = span_next_used(s, from);
-    to = min_size(to, from + max_size(mc->heap->run_bytes / run->size, 1));
+    to = min_size(to, from + max_size(reach / run->size, 1));
+    cold->reach = 2 * reach;
     return install_run(mc, run, s, from, to);
 }
 
@@ -186,14 +189,14 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
     size_t bytes;
 
     if (cold->span != NULL) {
-        if (!is_stale(mc, cold->span) && (bytes = run_in_span(mc, run, cold->span)) != 0)
+        if (!is_stale(mc, cold->span) && (bytes = run_in_span(mc, run, cold)) != 0)
             return bytes;
         run_set(run, NULL, NULL);
         gcrt_mcentral_give(mc->heap, cold->central, cold->span);
     }
     aword_add_owner(&mc->refills, 1);
     cold->span = gcrt_mcentral_take(mc->heap, cold->central, &mc->pages);
-    return cold->span == NULL ? 0 : run_in_span(mc, run, cold->span);
+    return cold->span == NULL ? 0 : run_in_span(mc, run, cold);
 }
 
 /* ---- handshake work ---- */
@@ -232,6 +235,7 @@ gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
             return_rest(mc, &t->runs[i], s);
         run_set(&t->runs[i], NULL, NULL);
         t->cold[i].span = NULL;
+        t->cold[i].reach = 0;
         gcrt_mcentral_give(mc->heap, t->cold[i].central, s);
     }
     gcrt_mheap_flush_cache(mc->heap, &mc->pages);

@@ -9,6 +9,11 @@
  * black if the cycle says so, and moves the span's free index behind it, in this order, so
  * that a conservative hit on a slot of the run sees zeroes.
  *
+ * A run counts as allocated, the unused rest of it too.  So that many Ps with many kinds do not
+ * seem to have filled the heap, the first run after a flush is short, and each next one twice
+ * as long: what is counted too much is less than what the P has allocated of the kind, and
+ * RUN_BYTES_FIRST.
+ *
  * The runs are an open-addressing hash table on the key that the inline path computes; a
  * type's entry is found at its home slot or by linear probing.  When half full the table is
  * replaced by one of twice the size; old tables stay readable, for statistics.
@@ -24,6 +29,7 @@
 struct mcache_cold {
     struct mcentral *central;
     struct mspan *span; /* cached span, or NULL */
+    size_t reach;       /* bytes of the next run, if the span has so many together */
 };
 
 struct mcache_table {

@@ -39,6 +39,7 @@ reserve(struct mheap *h, size_t bytes)
     h->base = align_up((uintptr_t)h->reservation, GROW_MIN);
     h->npages_max = pages;
     h->run_bytes = RUN_BYTES_MAX;
+    h->huge_from = HUGE_FROM_AUTO;
     h->spans = (struct mspan *)(h->base + bytes);
     return true;
 }
@@ -73,6 +74,11 @@ gcrt_mheap_init(struct mheap *h, struct os *os, struct persist *persist, size_t 
         return false;
     aword_store_relaxed(&h->backed_soft, UINT64_MAX);
     aword_store_relaxed(&h->backed_hard, UINT64_MAX);
+    h->split = gcrt_persist_alloc(persist, (h->npages_max / CHUNK_PAGES + 63) / 64 * 8);
+    if (h->split == NULL) {
+        unreserve(h);
+        return false;
+    }
     h->pagealloc_bytes = align_up(gcrt_pagealloc_bytes(h->npages_max), 4096);
     h->pagealloc_block = gcrt_os_map(os, h->pagealloc_bytes);
     if (h->pagealloc_block == NULL) {
@@ -110,17 +116,36 @@ gcrt_mheap_register(struct mheap *h, struct mcentral *c)
 
 /* ---- pages ---- */
 
-/* Makes the descriptors of the first npages ready; they stay so, whatever fails later. */
+/* Bytes [from, end) of the heap have just been made ready. */
+static void
+wish_huge(const struct mheap *h, size_t from, size_t end)
+{
+    from = max_size(from, h->huge_from);
+    if (from < end)
+        gcrt_os_wish_huge((void *)(h->base + from), end - from);
+}
+
+/*
+ * Makes the descriptors of the first npages ready; they stay so, whatever fails later.  Those
+ * of a large heap come in huge pages: marking needs one descriptor for each object.
+ */
 static bool
 describe_pages_locked(struct mheap *h, size_t npages)
 {
-    size_t more = npages - h->ndescribed;
+    size_t unit = HUGE_BYTES / sizeof(struct mspan), more;
+    void *start = &h->spans[h->ndescribed];
 
     if (npages <= h->ndescribed)
         return true;
-    if (!gcrt_os_commit(h->os, &h->spans[h->ndescribed], more * sizeof(struct mspan)))
+    if (npages > unit && npages << PAGE_SHIFT > h->huge_from)
+        npages = min_size(align_up(npages, unit), h->npages_max);
+    more = npages - h->ndescribed;
+    if (!gcrt_os_commit(h->os, start, more * sizeof(struct mspan)))
         return false;
+    if (more >= unit)
+        gcrt_os_wish_huge(start, more * sizeof(struct mspan));
     h->ndescribed = npages;
+    aword_add_relaxed(&h->described, more * sizeof(struct mspan));
     return true;
 }
 
@@ -134,6 +159,7 @@ grow_by_locked(struct mheap *h, size_t bytes)
         return false;
     if (!gcrt_os_commit(h->os, (void *)(h->base + limit), bytes))
         return false;
+    wish_huge(h, limit, limit + bytes);
     poison(h->base + limit, bytes);
     gcrt_pagealloc_grow(&h->pages, first, n);
     aword_add_relaxed(&h->grown, bytes);
@@ -208,6 +234,7 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
     return make_room(h, page, npages) ? page : PAGE_NONE;
 }
 
+/* *busy: there are none, but pages on their way to the OS will be back. */
 static size_t
 take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool *busy)
 {
@@ -222,7 +249,6 @@ take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool
     return page;
 }
 
-/* Pages that are on their way to the OS are missing; they are back when it is done. */
 static COLD void
 wait_for_scavenger(struct mheap *h)
 {

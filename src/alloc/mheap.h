@@ -16,7 +16,19 @@
 #define MHEAP_CENTRALS_MAX 8192
 /* Longest run: zeroing it stays a small step, and a pause inside it short. */
 #define RUN_BYTES_MAX      (16u << 10)
+/* A heap below this size has small pages: there huge ones would be its larger part. */
+#define HUGE_FROM_AUTO     ((size_t)64 << 20)
+#define HUGE_BYTES         ((size_t)2 << 20)
 #define RUN_BYTES_TINY     64u
+#define RUN_BYTES_FIRST    512u
+
+/* Who gives memory back. */
+enum scavenger_kind {
+    SCAVENGE_BACKGROUND, /* the heap's own thread */
+    SCAVENGE_ASSIST,     /* whoever meets a memory limit */
+    SCAVENGE_FORCED,     /* gc_free_os_memory */
+    SCAVENGERS
+};
 
 struct mheap {
     /* const after init */
@@ -29,6 +41,7 @@ struct mheap {
     size_t reservation_bytes;
     void *pagealloc_block;    /* owned */
     size_t pagealloc_bytes;
+    size_t huge_from;         /* from so many bytes on huge pages are wished for */
     bool clobber;             /* overwrite dead objects */
     uint32_t run_bytes;       /* longest run; RUN_BYTES_MAX but in tiny mode */
 
@@ -44,6 +57,7 @@ struct mheap {
 
     /* one thread at a time gives memory back, and holds this while the OS does it */
     struct lock scavenging CACHE_ALIGNED;
+    uint64_t *split;          /* lock: scavenging: bit per chunk: it shall have small pages */
     bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
 
     /* atomic, bytes: what `grown - released` shall stay below, if giving back free pages helps;
@@ -61,8 +75,10 @@ struct mheap {
     aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of free pages that are not backed */
-    aword returned;            /* bytes given back to the OS, ever */
+    aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
+    aword scavenge_ns[SCAVENGERS]; /* CPU time of that */
     aword grown;               /* bytes of address space made ready */
+    aword described;           /* bytes of descriptors made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;
     aword small_frees[NUM_CLASSES];  /* objects */

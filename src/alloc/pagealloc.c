@@ -42,7 +42,13 @@
  * Scavenging
  *
  * Three levels of bits, each a bit per word of the level below, say which chunks have free
- * dirty pages.  They are exact, so the highest such chunk is three steps away.
+ * dirty pages.  They are exact, so the highest such chunk is a few steps away.
+ *
+ * How long have free pages been free?  Not page by page: `dirty_low` is the lowest number of
+ * free dirty pages since somebody asked, so that many were not needed in all that time.
+ * First fit takes the lowest, so the highest of them are those.  A chunk that was dense
+ * lately, all but PAGEALLOC_DENSE_FREE pages in use, and is more than half in use still, will
+ * be dense again: the holes that a sweep has made are left to the allocations that fill them.
  *
  * Invariants, all checked by gcrt_pagealloc_check:
  *   a scavenged page is free, and a free page's chunk is grown;
@@ -57,6 +63,8 @@
 #include "alloc/base/check.h"
 
 #define FANOUT PAGESUM_FANOUT
+/* Chunks that one search for dirty pages looks into. */
+#define LOOKS_MAX 64
 
 _Static_assert((PAGEALLOC_PAGES_MAX >> PAGESUM_BITS) <= PAGEALLOC_ROOT_MAX,
     "a root entry covers at most 2^21 pages");
@@ -93,20 +101,26 @@ dirty_clear(struct pagealloc *pa, size_t chunk)
     }
 }
 
-/* The highest chunk with dirty pages, or PAGE_NONE. */
+/* The highest chunk below `end` with dirty pages, or PAGE_NONE: up the levels, then down. */
 static size_t
-dirty_highest(const struct pagealloc *pa)
+dirty_highest(const struct pagealloc *pa, size_t end)
 {
-    size_t i = 0;
+    size_t i = end;
 
-    for (unsigned level = PAGEALLOC_DIRTY_LEVELS; level-- > 0;) {
-        uint64_t word = pa->dirty[level][i];
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
+        uint64_t word;
 
+        if (i % 64 == 0)
+            continue;
+        word = pa->dirty[level][i / 64] & bit_span(0, (unsigned)(i % 64));
         if (word == 0)
-            return PAGE_NONE; /* only at the top: a set bit's word is never zero */
-        i = i * 64 + bit_highest(word);
+            continue;
+        i = i / 64 * 64 + bit_highest(word);
+        while (level-- > 0)
+            i = i * 64 + bit_highest(pa->dirty[level][i]); /* never zero */
+        return i;
     }
-    return i;
+    return PAGE_NONE;
 }
 
 /* ---- after a change of bitmaps ---- */
@@ -131,13 +145,26 @@ first_piece(size_t page, size_t end)
     return piece;
 }
 
+static size_t
+count_free(const struct pagebits *bits)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < CHUNK_WORDS; i++)
+        n += bit_count(bits->free[i]);
+    return n;
+}
+
 static void
 chunk_changed(struct pagealloc *pa, size_t chunk)
 {
     const struct pagebits *bits = &pa->chunk[chunk];
+    struct pagesum sum = gcrt_pagebits_summary(bits);
     bool dirty = pagebits_any_dirty(bits);
 
-    pa->level[pagealloc_leaf_level(pa)][chunk] = pagesum_pack(gcrt_pagebits_summary(bits));
+    pa->level[pagealloc_leaf_level(pa)][chunk] = pagesum_pack(sum);
+    if (sum.max <= PAGEALLOC_DENSE_FREE && count_free(bits) <= PAGEALLOC_DENSE_FREE)
+        pa->dense[chunk] = pa->generation;
     if (dirty == pagealloc_is_dirty(pa, chunk))
         return;
     if (dirty)
@@ -211,6 +238,7 @@ struct layout {
     size_t level[PAGEALLOC_LEVELS_MAX];
     size_t dirty[PAGEALLOC_DIRTY_LEVELS];
     size_t grown;
+    size_t dense;
     size_t bytes;
 };
 
@@ -248,6 +276,7 @@ layout_of(size_t npages_max)
         lay.nentries[level] = level == 0 ? n : align_up(n, FANOUT);
         lay.level[level] = place(&lay, lay.nentries[level] * sizeof(uint64_t));
     }
+    lay.dense = place(&lay, lay.nchunks * sizeof(uint32_t));
     n = lay.nchunks;
     lay.grown = place(&lay, (n + 63) / 64 * sizeof(uint64_t));
     for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++) {
@@ -262,6 +291,38 @@ size_t
 gcrt_pagealloc_bytes(size_t npages_max)
 {
     return layout_of(npages_max).bytes;
+}
+
+/* Adds the pages of [start, start + bytes) to *sum; pages before `end` have been added. */
+static size_t
+add_touched(size_t *sum, size_t end, size_t start, size_t bytes, size_t os_page)
+{
+    size_t lo = max_size(align_down(start, os_page), end);
+    size_t hi = align_up(start + bytes, os_page);
+
+    if (bytes == 0 || hi <= lo)
+        return end;
+    *sum += hi - lo;
+    return hi;
+}
+
+size_t
+gcrt_pagealloc_touched(size_t npages_max, size_t npages, size_t os_page)
+{
+    struct layout lay = layout_of(npages_max);
+    size_t n = npages / CHUNK_PAGES, sum = 0, end = 0;
+
+    /* In the order of the layout; each array from its beginning. */
+    end = add_touched(&sum, end, 0, n * sizeof(struct pagebits), os_page);
+    for (unsigned level = lay.nlevels; level-- > 0; n = (n + FANOUT - 1) / FANOUT)
+        end = add_touched(&sum, end, lay.level[level], n * sizeof(uint64_t), os_page);
+    n = npages / CHUNK_PAGES;
+    end = add_touched(&sum, end, lay.dense, n * sizeof(uint32_t), os_page);
+    n = (n + 63) / 64;
+    end = add_touched(&sum, end, lay.grown, n * sizeof(uint64_t), os_page);
+    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, n = (n + 63) / 64)
+        end = add_touched(&sum, end, lay.dirty[level], n * sizeof(uint64_t), os_page);
+    return sum;
 }
 
 void
@@ -282,7 +343,9 @@ gcrt_pagealloc_init(struct pagealloc *pa, size_t npages_max, void *zeroed)
     }
     for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++)
         pa->dirty[level] = (uint64_t *)(void *)(block + lay.dirty[level]);
+    pa->dense = (uint32_t *)(void *)(block + lay.dense);
     pa->hint = lay.nchunks * CHUNK_PAGES;
+    pa->generation = 2; /* a chunk that never was dense has 0, two ago */
 }
 
 static void
@@ -312,6 +375,12 @@ gcrt_pagealloc_grow(struct pagealloc *pa, size_t page, size_t npages)
 }
 
 /* ---- allocation ---- */
+
+static void
+note_need(struct pagealloc *pa)
+{
+    pa->dirty_low = min_size(pa->dirty_low, pagealloc_dirty_pages(pa));
+}
 
 /* Where a search is, what it wants, and what it learned. */
 struct search {
@@ -415,6 +484,7 @@ gcrt_pagealloc_alloc(
         return PAGE_NONE;
     *nscavenged = take_range(pa, page, npages);
     *all_zero = *nscavenged == npages;
+    note_need(pa);
     /* The lowest single page is the lowest free page. */
     if (npages == 1 || page == pa->hint)
         pa->hint = page + npages;
@@ -449,20 +519,56 @@ gcrt_pagealloc_free(struct pagealloc *pa, size_t page, size_t npages)
 
 /* ---- scavenging ---- */
 
-size_t
-gcrt_pagealloc_scavenge_find(struct pagealloc *pa, size_t max_pages, size_t *npages)
+/* What is free in the chunk are holes that allocation will fill again. */
+static bool
+has_holes_only(const struct pagealloc *pa, size_t chunk)
 {
-    size_t chunk = dirty_highest(pa);
-    size_t page;
+    return pa->dense[chunk] + 1 >= pa->generation
+        && count_free(&pa->chunk[chunk]) < CHUNK_PAGES / 2;
+}
 
-    CHECK(max_pages > 0);
+/* Looks into the highest dirty chunk; false if there is none. */
+static bool
+look_below(const struct pagealloc *pa, struct pagehunt *hunt, size_t *page, size_t *npages)
+{
+    size_t below = min_size(hunt->below, pa->chunks_top * CHUNK_PAGES);
+    size_t chunk = dirty_highest(pa, (below + CHUNK_PAGES - 1) / CHUNK_PAGES);
+    size_t base = chunk * CHUNK_PAGES;
+
+    hunt->below = 0;
     if (chunk == PAGE_NONE)
+        return false;
+    hunt->below = base;
+    if (!hunt->polite || !has_holes_only(pa, chunk))
+        *page = gcrt_pagebits_top_dirty(&pa->chunk[chunk], min_size(below - base, CHUNK_PAGES),
+            hunt->max_pages, npages);
+    return true;
+}
+
+size_t
+gcrt_pagealloc_scavenge_find(struct pagealloc *pa, struct pagehunt *hunt, size_t *npages)
+{
+    size_t page = PAGE_NONE;
+    int looks = LOOKS_MAX;
+
+    CHECK(hunt->max_pages > 0);
+    while (page == PAGE_NONE && looks-- > 0 && look_below(pa, hunt, &page, npages))
+        continue;
+    if (page == PAGE_NONE)
         return PAGE_NONE;
-    page = gcrt_pagebits_top_dirty(&pa->chunk[chunk], max_pages, npages);
-    CHECK(page != PAGE_NONE);
-    page += chunk * CHUNK_PAGES;
+    page += hunt->below;
+    hunt->below = page;
     (void)take_range(pa, page, *npages);
     return page;
+}
+
+size_t
+gcrt_pagealloc_unneeded(struct pagealloc *pa)
+{
+    size_t low = pa->dirty_low;
+
+    pa->dirty_low = pagealloc_dirty_pages(pa);
+    return low;
 }
 
 void
@@ -470,6 +576,7 @@ gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages)
 {
     check_handed_out(pa, page, npages);
     give_range(pa, page, npages, true);
+    pa->dirty_low -= min_size(pa->dirty_low, npages); /* not needed, and not dirty any more */
 }
 
 /* ---- the page cache ---- */
@@ -495,6 +602,7 @@ gcrt_pagealloc_fill_cache(struct pagealloc *pa, struct pagecache *cache)
     range_changed(pa, page, 1);
     pa->free_pages -= bit_count(cache->free);
     pa->scavenged_pages -= bit_count(cache->scavenged);
+    note_need(pa);
     pa->hint = cache->base + PAGECACHE_PAGES;
     return true;
 }

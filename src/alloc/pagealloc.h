@@ -17,6 +17,7 @@
 #define PAGEALLOC_LEVELS_MAX   5
 #define PAGEALLOC_ROOT_MAX     64 /* entries of the root level */
 #define PAGEALLOC_DIRTY_LEVELS 3
+#define PAGEALLOC_DENSE_FREE   (CHUNK_PAGES / 32) /* a dense chunk has at most so many free */
 
 /*
  * Level 0 is the root; level nlevels - 1 has one entry per chunk; an entry covers eight
@@ -28,6 +29,7 @@ struct pagealloc {
     uint64_t *level[PAGEALLOC_LEVELS_MAX];
     uint64_t *grown;                         /* bit per chunk */
     uint64_t *dirty[PAGEALLOC_DIRTY_LEVELS]; /* [0] bit per chunk; above, bit per word */
+    uint32_t *dense;                         /* per chunk: when it was last dense */
     size_t nentries[PAGEALLOC_LEVELS_MAX];   /* multiples of 8, but for the root */
     size_t nchunks;
     unsigned nlevels;
@@ -38,10 +40,18 @@ struct pagealloc {
     size_t free_pages;
     size_t scavenged_pages; /* of the free ones */
     size_t grown_pages;
+    size_t dirty_low;    /* fewest free dirty pages since gcrt_pagealloc_unneeded */
+    uint32_t generation; /* what `dense` counts in; the scavenger advances it */
 };
 
 /* Size of the block that gcrt_pagealloc_init wants; npages_max <= PAGEALLOC_PAGES_MAX. */
 size_t gcrt_pagealloc_bytes(size_t npages_max);
+
+/*
+ * Bytes of that block that are touched when the first npages are grown and nothing else: no
+ * other part of it has memory, in whole pages of os_page bytes.
+ */
+size_t gcrt_pagealloc_touched(size_t npages_max, size_t npages, size_t os_page);
 
 /*
  * zeroed: gcrt_pagealloc_bytes(npages_max) bytes of zero memory, aligned to a cache line,
@@ -70,15 +80,33 @@ size_t gcrt_pagealloc_alloc(
  */
 void gcrt_pagealloc_free(struct pagealloc *pa, size_t page, size_t npages);
 
+/* What the scavenger looks for, and how far down it has come. */
+struct pagehunt {
+    size_t below;     /* only pages below this one are left to look at; PAGE_NONE: all */
+    size_t max_pages; /* at most so many, >= 1 */
+    bool polite;      /* no holes: not in a chunk that is more than half in use and was dense
+                         in this generation or the last */
+};
+
 /*
- * Reserves the highest run of free dirty pages, or of its top at most max_pages >= 1, and
- * never more than lies in one chunk.  Returns its first page and sets *npages, or returns
- * PAGE_NONE.  The lock may be dropped while their memory is given to the OS; then they come
- * back with gcrt_pagealloc_scavenged, or, if that failed, with gcrt_pagealloc_free.
+ * Reserves the highest run of free dirty pages, or the top of it, and never more than lies in
+ * one chunk.  Returns its first page and sets *npages, or returns PAGE_NONE: then there is
+ * none if hunt->below is 0, and else the caller, who may wish to drop the lock, asks again.
+ * The lock may be dropped while their memory is given to the OS; then they come back with
+ * gcrt_pagealloc_scavenged, or, if that failed, with gcrt_pagealloc_free.
  */
 size_t gcrt_pagealloc_scavenge_find(
-    struct pagealloc *pa, size_t max_pages, size_t *npages);
+    struct pagealloc *pa, struct pagehunt *hunt, size_t *npages);
 void gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages);
+
+/* How many free dirty pages nobody has needed since the last call. */
+size_t gcrt_pagealloc_unneeded(struct pagealloc *pa);
+
+static inline size_t
+pagealloc_dirty_pages(const struct pagealloc *pa)
+{
+    return pa->free_pages - pa->scavenged_pages;
+}
 
 /*
  * Moves all free pages of the 64-page window with the lowest free page into the cache,

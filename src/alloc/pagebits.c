@@ -184,10 +184,11 @@ dirty_below(const struct pagebits *bits, size_t end, size_t max_pages)
 }
 
 size_t
-gcrt_pagebits_top_dirty(const struct pagebits *bits, size_t max_pages, size_t *npages)
+gcrt_pagebits_top_dirty(
+    const struct pagebits *bits, size_t hi, size_t max_pages, size_t *npages)
 {
-    for (size_t i = CHUNK_WORDS; i-- > 0;) {
-        uint64_t x = bits->free[i] & ~bits->scavenged[i];
+    for (size_t i = (hi + 63) / 64; i-- > 0;) {
+        uint64_t x = bits->free[i] & ~bits->scavenged[i] & bits_word_mask(i, 0, hi);
 
         if (x != 0) {
             size_t end = i * 64 + bit_highest(x) + 1;

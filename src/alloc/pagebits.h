@@ -53,11 +53,12 @@ size_t gcrt_pagebits_take(struct pagebits *bits, size_t lo, size_t hi);
 /* The range becomes free. */
 void gcrt_pagebits_give(struct pagebits *bits, size_t lo, size_t hi, bool scavenged);
 /*
- * The highest run of free dirty pages, or as much of its top as max_pages allows: returns
- * its first page and sets *npages; PAGE_NONE if there is none.  max_pages >= 1.
+ * The highest run of free dirty pages below page hi, or as much of its top as max_pages
+ * allows: returns its first page and sets *npages; PAGE_NONE if there is none.  max_pages
+ * >= 1, hi >= 1.
  */
 size_t gcrt_pagebits_top_dirty(
-    const struct pagebits *bits, size_t max_pages, size_t *npages);
+    const struct pagebits *bits, size_t hi, size_t max_pages, size_t *npages);
 
 /*
  * A summary in one word: three lengths of 21 bits.  2^21 itself does not fit, but a run of
@@ -109,6 +110,17 @@ pagebits_any_dirty(const struct pagebits *bits)
     for (size_t i = 0; i < CHUNK_WORDS; i++)
         any |= bits->free[i] & ~bits->scavenged[i];
     return any != 0;
+}
+
+/* All pages are free and scavenged. */
+static inline bool
+pagebits_is_clean(const struct pagebits *bits)
+{
+    uint64_t all = ~(uint64_t)0;
+
+    for (size_t i = 0; i < CHUNK_WORDS; i++)
+        all &= bits->scavenged[i];
+    return all == ~(uint64_t)0;
 }
 
 /* The first free page in [lo, hi), or PAGE_NONE. */

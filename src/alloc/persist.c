@@ -54,6 +54,7 @@ add_chunk_locked(struct persist *p, size_t bytes)
     chunk->bytes = size;
     p->chunk = chunk;
     p->used = sizeof(*chunk);
+    aword_add_relaxed(&p->mapped, size);
     return true;
 }
 

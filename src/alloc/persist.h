@@ -18,6 +18,7 @@ struct persist {
     struct persist_chunk *chunk; /* lock: newest first; owned */
     size_t used;                 /* lock: bytes of the newest chunk */
     aword total;                 /* atomic: bytes handed out */
+    aword mapped;                /* atomic: bytes of all chunks */
 };
 
 void gcrt_persist_init(struct persist *p, struct os *os);

@@ -25,6 +25,7 @@
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/roots.h"
+#include "gc/scavenger.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
 #include "gc/worker.h"
@@ -208,6 +209,7 @@ end_marking(struct cycle *cy)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
     gcrt_verify_at(heap, VERIFY_CLOSED);
+    gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
@@ -277,6 +279,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     gcrt_verify_at(heap, VERIFY_IDLE);
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
+    gcrt_scavenger_swept(heap);
 }
 
 /* ---- the coordinator ---- */
@@ -436,6 +439,7 @@ gcrt_cycles_finish(struct gc_heap *heap)
         gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
         gcrt_os_thread_join(heap->cycles.thread);
     }
+    gcrt_scavenger_finish(heap);
     gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&heap->cycles.lock);
 }
@@ -500,6 +504,21 @@ gcrt_cycle_collect(struct gc_heap *heap)
     wait_for_cycle(heap);
     if (attached)
         gc_block_leave();
+}
+
+size_t
+gcrt_cycle_collect_and_free(struct gc_heap *heap)
+{
+    bool attached = gc_impl_self.mutator != NULL;
+    size_t bytes;
+
+    if (attached)
+        gc_block_enter();
+    wait_for_cycle(heap);
+    bytes = gcrt_scavenger_all(heap);
+    if (attached)
+        gc_block_leave();
+    return bytes;
 }
 
 gc_status

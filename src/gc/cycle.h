@@ -34,6 +34,8 @@ void gcrt_cycle_stress(struct gc_heap *heap);
  * caller is outside meanwhile.
  */
 void gcrt_cycle_collect(struct gc_heap *heap);
+/* And gives all free memory back to the OS; returns the bytes. */
+size_t gcrt_cycle_collect_and_free(struct gc_heap *heap);
 /* Has the coordinator verify the heap; the result, or GC_ERR_THREAD without a coordinator. */
 gc_status gcrt_cycle_verify(struct gc_heap *heap);
 

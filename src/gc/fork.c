@@ -315,13 +315,15 @@ self_in(const struct gc_heap *heap)
     return m != NULL && m->heap == heap ? m : NULL;
 }
 
-/* There is no coordinator and no worker, and nobody waits for them. */
+/* There is no coordinator, worker or scavenger, and nobody waits for them. */
 static void
 forget_collector(struct gc_heap *heap)
 {
     struct cycles *c = &heap->cycles;
     struct marking *mk = &heap->marking;
 
+    heap->scavenger.started = false;
+    ahalf_store_relaxed(&heap->scavenger.running, 0);
     ahalf_store_relaxed(&c->running, 0);
     ahalf_store_relaxed(&c->at_rest, 1);
     ahalf_store_relaxed(&c->hold, 0);

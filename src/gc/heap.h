@@ -172,6 +172,19 @@ struct limit {
     aword missed;            /* atomic: cycles that left more alive than the limit has room for */
 };
 
+/* Giving memory back (scavenger.h). */
+struct scavenger {
+    pthread_t thread;     /* coordinator */
+    bool started;         /* coordinator: there is a thread to join */
+    ahalf running;        /* atomic: it will look again; pairs: scavenger.end */
+    ahalf stop;           /* atomic: it shall end */
+    ahalf bell;           /* futex: there is more to do than it knows */
+    uint64_t peak_in_use; /* coordinator: bytes in spans when the last marking was complete */
+    uint64_t peak_live;   /* coordinator: and bytes of objects */
+    aword retain;         /* atomic: bytes of pages to keep backed, in spans or free */
+    aword said_background, said_assist; /* atomic: bytes that scavtrace lines have told */
+};
+
 /* Everything cumulative that only statistics read.  Atomic sums. */
 struct counters {
     uint64_t start_ns;            /* const: monotonic */
@@ -222,6 +235,8 @@ struct gc_heap {
     struct marking marking;
     struct cycles cycles;
     struct limit limit;
+    struct scavenger scavenger;
+    aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */
     struct count_floor floor; /* atomic: statistics only */
@@ -229,6 +244,8 @@ struct gc_heap {
     struct verify_live verify_live; /* coordinator */
     /* const: called by the coordinator after each cycle, outside every lock; may be NULL */
     void (*on_cycle)(struct gc_heap *heap, const struct cycle_report *report);
+    /* const: called by whoever gives memory back, outside every lock; may be NULL */
+    void (*on_scavenge)(struct gc_heap *heap, const struct scavenge_report *report);
 };
 
 /* Is a pointer one past the end of an object none to it, wherever it lies? */

@@ -66,23 +66,24 @@ minus(uint64_t a, uint64_t b)
 /*
  * Two mappings are made for the worst case and touched little by little: the pool of work
  * buffers, and the page allocator's bitmaps, which cover the whole reservation.  What is
- * not touched of them is address space, not memory.
+ * not touched of them is address space, not memory; all else that was made ready is in one
+ * of these counts (sum.memory).  None of them falls but in_use and released.
  */
 void
 gcrt_limit_read_memory(const struct gc_heap *heap, struct memory_inputs *in)
 {
     const struct mheap *h = &heap->mheap;
-    uint64_t worst_case = h->pagealloc_bytes + heap->work.pool_bytes;
-    double grown_share;
+    size_t os_page = gcrt_os_page_size();
 
     in->in_use = aword_load_relaxed(&h->in_use);
     in->released = aword_load_relaxed(&h->released);
     in->grown = aword_load_relaxed(&h->grown);
-    in->persist = aword_load_relaxed(&heap->persist.total);
-    in->workbufs = aword_load_relaxed(&heap->work.used) * sizeof(struct workbuf);
-    in->committed = minus(aword_load_relaxed(&heap->os.committed), worst_case);
-    grown_share = (double)in->grown / ((double)h->npages_max * (double)PAGE_SIZE);
-    in->pages = (uint64_t)(grown_share * (double)h->pagealloc_bytes);
+    in->mspans = aword_load_relaxed(&h->described);
+    in->persist = aword_load_relaxed(&heap->persist.mapped);
+    in->workbufs = min_size(heap->work.pool_bytes, align_up(
+            aword_load_relaxed(&heap->work.used) * sizeof(struct workbuf), os_page));
+    in->pages = gcrt_pagealloc_touched(h->npages_max, in->grown >> PAGE_SHIFT, os_page);
+    in->beside = aword_load_relaxed(&heap->beside);
     in->mcaches = 0;
 }
 
@@ -90,10 +91,7 @@ gcrt_limit_read_memory(const struct gc_heap *heap, struct memory_inputs *in)
 static uint64_t
 metadata(const struct memory_inputs *in)
 {
-    uint64_t mspans = (in->grown >> PAGE_SHIFT) * sizeof(struct mspan);
-    uint64_t rest = max_size(in->persist, minus(in->committed, in->grown + mspans));
-
-    return mspans + in->pages + in->workbufs + rest;
+    return in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 
 static uint64_t

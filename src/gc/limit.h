@@ -6,12 +6,13 @@
 
 #include "gc/heap.h"
 
-/* What the heap and its metadata take of the OS, read together. */
+/* What the heap and its metadata take of the OS, each by its owner's own count. */
 struct memory_inputs {
     uint64_t grown, in_use, released; /* of the heap's own range */
+    uint64_t mspans;                  /* descriptors */
     uint64_t pages, workbufs;         /* what is touched of two big mappings */
     uint64_t persist, mcaches;        /* mcaches lie in persist */
-    uint64_t committed;               /* everything ready, those two mappings left out */
+    uint64_t beside;                  /* the heap's record and debug shadows */
 };
 
 /* All but mcaches.  No lock; each input is right, but of its own moment. */

@@ -70,6 +70,16 @@ struct cycle_report {
     struct pace_report pace;
 };
 
+/* What was given back to the OS since the last report, and what there is. */
+struct scavenge_report {
+    uint64_t background; /* bytes: by the heap's own thread */
+    uint64_t assist;     /* bytes: by threads that met a memory limit */
+    uint64_t released;   /* bytes of the heap that are not backed, now */
+    uint64_t in_use;     /* bytes of pages in spans */
+    uint64_t retained;   /* bytes of pages that are backed */
+    bool forced;         /* gc_free_os_memory */
+};
+
 /*
  * The highest values that statistics have shown.  Counts of small objects are read from
  * running caches and may come out a little low; what has been shown once is the lower bound

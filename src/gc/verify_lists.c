@@ -212,6 +212,7 @@ check_places(struct verifier *v)
 {
     struct mheap *h = &v->heap->mheap;
 
+    gcrt_lock_acquire(&h->scavenging); /* nothing is on its way to the OS */
     gcrt_lock_acquire(&h->lock);
     for (size_t page = 0; page < v->npages && !v->broken; page++) {
         bool held = v->place[page] != PLACE_NONE;
@@ -226,6 +227,7 @@ check_places(struct verifier *v)
                     held ? "in a span or window, and free" : "handed out to nobody");
     }
     gcrt_lock_release(&h->lock);
+    gcrt_lock_release(&h->scavenging);
 }
 
 void

@@ -8,6 +8,7 @@
  *   pages.sum      pages in spans = handed out - in windows = in_use; clean free pages, those
  *                  in windows too = released; limit = grown
  *   pages.summary  the page allocator's summaries, derived again
+ *   sum.memory     what was made ready is what the owners of all parts count
  *   sum.slots      of each class: slots taken - frees = slots allocated
  *   sum.large      the same for large spans and their bytes
  *   sum.live       live + debts - bytes taken - external changes only when a cycle settles it
@@ -70,6 +71,25 @@ check_pages(struct verifier *v)
     check_page_counts(v, cached, cached_clean);
     gcrt_lock_release(&h->lock);
     gcrt_lock_release(&h->scavenging);
+}
+
+/* Threads that attach take metadata meanwhile, under this lock. */
+static void
+check_memory(struct verifier *v)
+{
+    struct gc_heap *heap = v->heap;
+    uint64_t parts = aword_load_relaxed(&heap->mheap.grown)
+        + aword_load_relaxed(&heap->mheap.described) + heap->mheap.pagealloc_bytes
+        + heap->work.pool_bytes + aword_load_relaxed(&heap->beside);
+    uint64_t ready;
+
+    gcrt_lock_acquire(&heap->persist.lock);
+    parts += aword_load_relaxed(&heap->persist.mapped);
+    ready = aword_load_relaxed(&heap->os.committed);
+    gcrt_lock_release(&heap->persist.lock);
+    if (parts != ready)
+        gcrt_verify_complain(v, "sum.memory", "%llu bytes are ready, their owners count %llu",
+                (unsigned long long)ready, (unsigned long long)parts);
 }
 
 /* ---- objects and bytes ---- */
@@ -251,6 +271,7 @@ void
 gcrt_verify_sums(struct verifier *v)
 {
     check_pages(v);
+    check_memory(v);
     check_slots(v);
     check_large(v);
     check_live(v);

@@ -112,6 +112,7 @@ reach(struct wbcheck *wb, size_t bytes)
                 limit - wb->ready);
         return false;
     }
+    aword_add_relaxed(&wb->heap->beside, 2 * (limit - wb->ready));
     wb->ready = limit;
     return true;
 }
@@ -305,6 +306,8 @@ gcrt_wbcheck_init(struct gc_heap *heap)
         return false;
     }
     gcrt_lock_init(&wb->lock, RANK_WBCHECK);
+    aword_add_relaxed(&heap->beside,
+            sizeof(*wb) + WBPENDING_MAX * WORD + WBTALLY_MAX * sizeof(wb->tally[0]));
     heap->wbcheck = wb;
     return true;
 }

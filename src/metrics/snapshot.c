@@ -152,6 +152,9 @@ read_heap(struct gc_heap *heap, struct snapshot *s)
     s->heap_pacing = aword_load_relaxed(&h->live);
     s->swept_spans = aword_load_relaxed(&h->swept_spans);
     s->freed_spans = aword_load_relaxed(&h->freed_spans);
+    s->scavenge_assist = aword_load_relaxed(&h->scavenged[SCAVENGE_ASSIST]);
+    s->scavenge_background = aword_load_relaxed(&h->scavenged[SCAVENGE_BACKGROUND]);
+    s->scavenge_forced = aword_load_relaxed(&h->scavenged[SCAVENGE_FORCED]);
     s->address_space = aword_load_relaxed(&heap->os.reserved);
 }
 
@@ -216,6 +219,7 @@ static void
 read_times(struct gc_heap *heap, struct snapshot *s)
 {
     struct counters *c = &heap->counters;
+    struct mheap *h = &heap->mheap;
 
     s->assist_ns = aword_load_relaxed(&c->assist_ns);
     s->worker_ns = aword_load_relaxed(&c->worker_ns);
@@ -223,6 +227,9 @@ read_times(struct gc_heap *heap, struct snapshot *s)
     s->pause_ns = aword_load_relaxed(&c->pause_ns);
     s->sweep_ns = aword_load_relaxed(&c->sweep_ns);
     s->coordinator_ns = aword_load_relaxed(&c->coordinator_ns);
+    s->scavenge_assist_ns = aword_load_relaxed(&h->scavenge_ns[SCAVENGE_ASSIST])
+        + aword_load_relaxed(&h->scavenge_ns[SCAVENGE_FORCED]);
+    s->scavenge_background_ns = aword_load_relaxed(&h->scavenge_ns[SCAVENGE_BACKGROUND]);
     s->pauses = &c->pauses;
     s->assists = &c->assist;
     s->assists_cpu = &c->assist_cpu;
@@ -261,8 +268,10 @@ derive_cpu(struct snapshot *s, struct count_floor *floor, uint64_t wall_cpu_ns)
 {
     s->gc_cpu_ns = s->assist_ns + s->worker_ns + s->idle_ns + s->pause_ns + s->sweep_ns
         + s->coordinator_ns;
-    s->user_cpu_ns = raise_floor(&floor->user_ns, minus(wall_cpu_ns, s->gc_cpu_ns));
-    s->total_cpu_ns = s->gc_cpu_ns + s->user_cpu_ns;
+    s->scavenge_ns = s->scavenge_assist_ns + s->scavenge_background_ns;
+    s->user_cpu_ns = raise_floor(
+            &floor->user_ns, minus(wall_cpu_ns, s->gc_cpu_ns + s->scavenge_ns));
+    s->total_cpu_ns = s->gc_cpu_ns + s->scavenge_ns + s->user_cpu_ns;
 }
 
 void
@@ -271,31 +280,34 @@ gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor, uint64_t wal
     derive_objects(s, floor);
     derive_cpu(s, floor, wall_cpu_ns);
     s->cycles = s->cycles_automatic + s->cycles_forced;
+    s->scavenge_bytes = s->scavenge_assist + s->scavenge_background + s->scavenge_forced;
     s->scan_total = s->scan_heap + s->scan_stack + s->scan_globals;
 }
 
 /* ---- memory ---- */
 
+/*
+ * What was read at different moments need not fit: then the parts give way, but for the
+ * objects, and not the whole, which is what was grown and all metadata.
+ */
 void
 gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
         struct memory_classes *ret)
 {
-    uint64_t mspans = (in->grown >> PAGE_SHIFT) * sizeof(struct mspan);
-    uint64_t rest = minus(in->committed, in->grown + mspans); /* as limit.c has it */
+    uint64_t grown = max_size(in->grown, objects);
+    uint64_t in_use = min_size(max_size(in->in_use, objects), grown);
 
     ret->heap_objects = objects;
-    ret->heap_unused = minus(in->in_use, objects);
-    ret->heap_released = in->released;
-    ret->heap_free = minus(minus(in->grown, in->in_use), in->released);
-    ret->mspan_inuse = (in->in_use >> PAGE_SHIFT) * sizeof(struct mspan);
-    ret->mspan_free = minus(mspans, ret->mspan_inuse);
+    ret->heap_unused = in_use - objects;
+    ret->heap_released = min_size(in->released, grown - in_use);
+    ret->heap_free = grown - in_use - ret->heap_released;
+    ret->mspan_inuse = min_size((in_use >> PAGE_SHIFT) * sizeof(struct mspan), in->mspans);
+    ret->mspan_free = in->mspans - ret->mspan_inuse;
     ret->pages = in->pages;
     ret->workbufs = in->workbufs;
     ret->mcache_inuse = min_size(in->mcaches, in->persist);
-    ret->other = minus(max_size(in->persist, rest), ret->mcache_inuse);
-    ret->total = ret->heap_objects + ret->heap_unused + ret->heap_released + ret->heap_free
-        + ret->mspan_inuse + ret->mspan_free + ret->pages + ret->workbufs
-        + ret->mcache_inuse + ret->other;
+    ret->other = in->persist - ret->mcache_inuse + in->beside;
+    ret->total = grown + in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 
 void

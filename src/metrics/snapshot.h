@@ -55,6 +55,8 @@ struct snapshot {
     /* CPU time */
     uint64_t limited_ns, throttle_ns; /* the latter: waits, by the clock */
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
+    uint64_t scavenge_assist_ns, scavenge_background_ns;
+    uint64_t scavenge_assist, scavenge_background, scavenge_forced; /* bytes */
 
     /* borrowed: read while they are shown, so each agrees with itself only */
     const struct timehist *pauses, *assists, *assists_cpu, *assist_threads, *throttle_waits;
@@ -66,7 +68,8 @@ struct snapshot {
     uint64_t allocs_objects, allocs_bytes, frees_objects, frees_bytes;
     uint64_t objects;
     uint64_t scan_total;
-    uint64_t gc_cpu_ns, user_cpu_ns, total_cpu_ns;
+    uint64_t gc_cpu_ns, scavenge_ns, user_cpu_ns, total_cpu_ns;
+    uint64_t scavenge_bytes;
     uint64_t mapped; /* memory.total less memory.heap_released */
     struct memory_classes memory;
 };

@@ -135,6 +135,7 @@ language_survival(void)
     }
     gc_safepoint();
     gc_collect(NULL);
+    (void)gc_free_os_memory(NULL);
     EXPECT(strcmp(text, "still here") == 0);
     EXPECT(language_global->leaves[1]->value == 0);
     return 0;

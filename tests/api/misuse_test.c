@@ -127,6 +127,11 @@ FATAL(handle_new_on_a_detached_thread, "attach")
     GC_KEEP_ALIVE(gc_handle_new(NULL));
 }
 
+FATAL(free_os_memory_without_a_heap, "gc_free_os_memory")
+{
+    (void)gc_free_os_memory(NULL);
+}
+
 FATAL(collect_without_a_heap, "gc_collect")
 {
     gc_collect(NULL);

@@ -24,6 +24,7 @@ small_heap(gc_options *opt)
     opt->reserve = (size_t)256 << 20;
     opt->threads = 1;
     opt->periodic_ms = 0;
+    opt->release_ms = 0; /* a run is a function of its input */
     opt->debug_clobberfree = 1;
 }
 

@@ -25,12 +25,14 @@ enum {
     HARD_LIMIT,
     LIMITER,
     NICE,
+    HUGEPAGES,
     NVARS
 };
 
 static const char *const names[NVARS] = {
         "GCRT_GOGC", "GOGC", "GCRT_THREADS", "GCRT_DEBUG", "GCRT_HEAPMIN",
-        "GCRT_MEMLIMIT", "GOMEMLIMIT", "GCRT_MEMLIMIT_HARD", "GCRT_LIMITER", "GCRT_NICE"};
+        "GCRT_MEMLIMIT", "GOMEMLIMIT", "GCRT_MEMLIMIT_HARD", "GCRT_LIMITER", "GCRT_NICE",
+        "GCRT_HUGEPAGES"};
 
 #define TEXT_MAX 300
 
@@ -173,6 +175,19 @@ nice_level(const char *text, gc_options *opt)
     return true;
 }
 
+static bool
+hugepages(const char *text, gc_options *opt)
+{
+    static const char *const words[] = {"auto", "always", "never"};
+
+    for (unsigned i = 0; i < COUNT_OF(words); i++)
+        if (strcmp(text, words[i]) == 0) {
+            opt->hugepages = (gc_hugepages)i;
+            return true;
+        }
+    return false;
+}
+
 /* "name=number": does it begin with this name, and is the rest such a number? */
 static bool
 knob(const char *item, size_t len, const char *name, uint64_t most, uint64_t *ret)
@@ -212,6 +227,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_gcpacertrace = (int)n;
     else if (knob(item, len, "stw", 1, &n))
         opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
+    else if (knob(item, len, "scavtrace", 1, &n))
+        opt->debug_scavtrace = (int)n;
     else
         return false;
     return true;
@@ -251,6 +268,8 @@ reference(const char *const value[NVARS], gc_options *opt)
         return names[HARD_LIMIT];
     if (value[LIMITER] != NULL && !limiter(value[LIMITER], opt))
         return names[LIMITER];
+    if (value[HUGEPAGES] != NULL && !hugepages(value[HUGEPAGES], opt))
+        return names[HUGEPAGES];
     if (value[THREADS] != NULL && !threads(value[THREADS], opt))
         return names[THREADS];
     if (value[NICE] != NULL && !nice_level(value[NICE], opt))
@@ -273,7 +292,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_gcpacertrace) + sizeof(opt->debug_gcpacertrace);
+    from = offsetof(gc_options, debug_scavtrace) + sizeof(opt->debug_scavtrace);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 
@@ -359,12 +378,14 @@ check_struct(struct input *in)
     opt.memory_limit_hard = (int64_t)take_number(in);
     opt.limiter_percent = (uint32_t)take_number(in);
     opt.cgroup_percent = (uint32_t)take_number(in);
+    opt.hugepages = (gc_hugepages)(uint32_t)take_number(in);
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
             && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
             && opt.debug_verify >= 0 && opt.debug_verify <= 2
             && opt.memory_limit >= 1048576 && opt.memory_limit_hard >= 1048576
             && opt.limiter_percent >= 1 && opt.limiter_percent <= 100
             && opt.cgroup_percent <= 100 && opt.nice >= -20 && opt.nice <= 19
+            && (unsigned)opt.hugepages <= 2
             && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
     status = gcrt_options_check(&opt);
     FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);

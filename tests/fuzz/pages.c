@@ -208,8 +208,9 @@ scavenge(struct input *in)
 {
     size_t most = take16(in) % (2 * CHUNK_PAGES) + 1, n = 12345, page;
     struct run want = highest_dirty(most);
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = most };
 
-    page = gcrt_pagealloc_scavenge_find(&model.pa, most, &n);
+    page = gcrt_pagealloc_scavenge_find(&model.pa, &hunt, &n);
     FUZZ_CHECK(page == want.page, "at %zd, not %zd", (ssize_t)page, (ssize_t)want.page);
     if (page == PAGE_NONE)
         return;

@@ -364,16 +364,27 @@ sched_main(void)
     abort();
 }
 
+/* One that has been joined, or one more. */
+static struct fiber *
+unused_fiber(void)
+{
+    for (unsigned i = 0; i < sim.nfibers; i++)
+        if (sim.fibers[i].joined) {
+            memset(sim.fibers[i].stack, 0, FIBER_STACK);
+            return &sim.fibers[i];
+        }
+    if (sim.nfibers == FIBERS_MAX)
+        sched_fail("more than %d fibers", FIBERS_MAX);
+    return &sim.fibers[sim.nfibers++];
+}
+
 struct fiber *
 sched_start(void *(*run)(void *), void *arg)
 {
-    struct fiber *f = &sim.fibers[sim.nfibers];
+    struct fiber *f = unused_fiber();
     char *stack = f->stack;
     void **top;
 
-    if (sim.nfibers == FIBERS_MAX)
-        sched_fail("more than %d fibers", FIBERS_MAX);
-    sim.nfibers++;
     memset(f, 0, sizeof *f);
     f->stack = stack;
     f->run = run;

@@ -35,6 +35,7 @@ struct fiber {
     unsigned signalled;         /* a signal is pending */
     unsigned handling;          /* its handler runs */
     unsigned priority;
+    bool joined;                /* over, and nobody knows it any more: another may have its place */
 };
 
 /* How the scheduler chooses; drawn from the seed, one for a whole run. */

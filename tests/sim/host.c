@@ -625,6 +625,7 @@ create_heap(struct world *w)
     opt.heap_min = (size_t)64 << 10;
     opt.reserve = (size_t)64 << 20;
     opt.threads = p->threads;
+    opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
     opt.debug_tiny = 1;
     opt.debug_stress = p->stress;
     opt.debug_clobberfree = 1;
@@ -657,6 +658,7 @@ count(struct world *w)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
     stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
+    stats.given_back += aword_load_relaxed(&w->heap->mheap.scavenged[SCAVENGE_BACKGROUND]);
 }
 
 /* With no mutator and no root left, nothing may be left after two cycles. */

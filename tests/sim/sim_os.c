@@ -14,6 +14,7 @@
 
 #include "sim_os.h"
 
+#include "alloc/base/lock.h"
 #include "fibers.h"
 
 #include <errno.h>
@@ -149,10 +150,25 @@ gcrt_os_decommit(struct os *os, void *start, size_t bytes)
 bool
 gcrt_os_release(struct os *os, void *start, size_t bytes)
 {
+    CHECK((sched_self()->ranks >> RANK_HEAP & 1) == 0); /* allocation does not wait for this */
+    sim_point();
     if (gcrt_os_fault(os))
         return false;
     memset(start, 0, bytes);
     return true;
+}
+
+void
+gcrt_os_wish_huge(void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+}
+
+bool
+gcrt_os_wish_small(struct os *os, void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+    return !gcrt_os_fault(os);
 }
 
 void *
@@ -315,6 +331,7 @@ gcrt_os_thread_join(pthread_t thread)
 
     while (f->wait != WAIT_OVER)
         (void)sched_wait(WAIT_FIBER, f, UINT64_MAX);
+    f->joined = true;
 }
 
 int

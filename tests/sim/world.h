@@ -89,7 +89,8 @@ struct world {
 };
 
 struct world_stats {
-    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers;
+    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
+        given_back;
 };
 
 /* Draws a program from the seed. */

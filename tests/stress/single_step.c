@@ -631,6 +631,7 @@ main(int argc, char **argv)
     t_options(&opt);
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 1;
     T_OK(gc_heap_create(&opt, &heap));
     T_OK(gc_thread_attach(heap));

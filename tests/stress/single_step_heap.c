@@ -411,11 +411,12 @@ check_blackened(void)
 {
     size_t i = span_object_index(pages, span, (uintptr_t)two);
     size_t first = span_object_index(pages, span, (uintptr_t)run_next);
+    size_t end = span_object_index(pages, span, (uintptr_t)run_of_pairs->end);
 
     T_CHECK(span_test(span_marks(span), i), "step %lu: a marker's mark is lost", t_event_step);
-    for (size_t k = first; k < 64; k++)
+    for (size_t k = first; k < end; k++)
         T_CHECK(span_test(span_marks(span), k), "step %lu: slot %zu is white", t_event_step, k);
-    last_marks = 64 - first;
+    last_marks = end - first;
 }
 
 static void
@@ -550,6 +551,7 @@ start(int argc, char **argv)
     t_options(&opt);
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 2;
     T_OK(gc_heap_create(&opt, &heap));
     pages = &heap->mheap;

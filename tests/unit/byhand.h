@@ -42,6 +42,7 @@ heap_by_hand(void)
     gc_options_default(&opt);
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 1;
     cr_assert_eq(gc_heap_create(&opt, &h), GC_OK, "%s", gc_last_error());
     return h;

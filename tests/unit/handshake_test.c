@@ -33,6 +33,7 @@ create_heap(uint32_t grace_us)
     gc_options_default(&opt);
     opt.gogc = GC_GOGC_OFF; /* only the cycles that the test asks for */
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 1;
     opt.grace_us = grace_us;
     opt.debug_clobberfree = 1;

@@ -193,6 +193,7 @@ quiet(void)
     gc_options_default(&opt);
     opt.reserve = (size_t)1 << 30;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.log = on_line;
     opt.on_limit = on_limit;
     opt.on_limit_arg = &seen;

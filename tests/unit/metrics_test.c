@@ -237,51 +237,6 @@ Test(metrics, cpu_times_that_arrive_late_never_move_the_rest_back)
     cr_expect_gt(second.total_cpu_ns, first.total_cpu_ns);
 }
 
-static uint64_t
-sum_of_classes(const struct memory_classes *m)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < gcrt_metrics_count; i++)
-        if (strncmp(gcrt_metrics_desc[i].name, "/memory/classes/", 16) == 0
-                && strcmp(gcrt_metrics_desc[i].name, "/memory/classes/total:bytes") != 0)
-            sum += *(const uint64_t *)(const void *)((const char *)m
-                    + gcrt_metrics_table[i].offset - offsetof(struct snapshot, memory));
-    return sum;
-}
-
-Test(metrics, memory_of_coherent_inputs_is_all_that_was_made_ready)
-{
-    struct memory_inputs in = { .grown = 64 << 20, .in_use = 40 << 20, .released = 10 << 20,
-        .pages = 5000, .workbufs = 4096, .persist = 700000, .mcaches = 30000 };
-    struct memory_classes m;
-
-    in.committed = in.grown + in.grown / PAGE_SIZE * sizeof(struct mspan) + (1 << 20);
-    gcrt_snapshot_divide(&in, 30 << 20, &m);
-    cr_expect_eq(m.total, in.committed + in.pages + in.workbufs);
-    cr_expect_eq(m.heap_free, 14 << 20);
-    cr_expect_eq(m.heap_unused, 10 << 20);
-    cr_expect_eq(m.other, (1 << 20) - 30000, "persist is part of what is left");
-    cr_expect_eq(sum_of_classes(&m), m.total);
-}
-
-Test(metrics, memory_classes_sum_up_whatever_the_inputs)
-{
-    uint64_t rng = 1;
-
-    for (int i = 0; i < 1000; i++) {
-        struct memory_inputs in;
-        uint64_t *word = (uint64_t *)&in;
-        struct memory_classes m;
-
-        for (size_t w = 0; w < sizeof(in) / sizeof(*word); w++)
-            word[w] = rand_below(&rng, (uint64_t)1 << (1 + rand_below(&rng, 40)));
-        gcrt_snapshot_divide(&in, rand_below(&rng, 1 << 30), &m);
-        cr_assert_eq(sum_of_classes(&m), m.total);
-        cr_assert_lt(m.total, (uint64_t)1 << 45, "nothing wrapped below zero");
-    }
-}
-
 Test(metrics, stats_are_the_same_numbers_under_go_names)
 {
     struct snapshot s = derived();

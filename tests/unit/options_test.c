@@ -25,7 +25,7 @@ clean_environment(void)
 {
     static const char *const names[] = { "GCRT_GOGC", "GOGC", "GCRT_HEAPMIN", "GCRT_MEMLIMIT",
         "GCRT_MEMLIMIT_HARD", "GCRT_LIMITER", "GOMEMLIMIT", "GCRT_THREADS", "GCRT_NICE",
-        "GCRT_DEBUG" };
+        "GCRT_HUGEPAGES", "GCRT_DEBUG" };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         unsetenv(names[i]);
@@ -63,7 +63,9 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_chaos == b->debug_chaos && a->debug_tiny == b->debug_tiny
         && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
         && a->debug_wbcheck == b->debug_wbcheck
-        && a->debug_gcpacertrace == b->debug_gcpacertrace;
+        && a->debug_gcpacertrace == b->debug_gcpacertrace
+        && a->debug_scavtrace == b->debug_scavtrace && a->release_ms == b->release_ms
+        && a->hugepages == b->hugepages;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -124,6 +126,9 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_wbcheck, 0);
     cr_expect_eq(opt.debug_failfrom, 0);
     cr_expect_eq(opt.debug_gcpacertrace, 0);
+    cr_expect_eq(opt.debug_scavtrace, 0);
+    cr_expect_eq(opt.release_ms, 5000);
+    cr_expect_eq(opt.hugepages, GC_HUGEPAGES_AUTO);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -400,6 +405,28 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_gcpacertrace = 1;
     expect_parsed("GCRT_DEBUG", "gcpacertrace=1", &want);
+    want = defaults();
+    want.debug_scavtrace = 1;
+    expect_parsed("GCRT_DEBUG", "scavtrace=1", &want);
+}
+
+Test(options, hugepages_is_one_of_three_words)
+{
+    gc_options want = defaults();
+    gc_heap *heap = NULL;
+
+    expect_parsed("GCRT_HUGEPAGES", "auto", &want);
+    want.hugepages = GC_HUGEPAGES_ALWAYS;
+    expect_parsed("GCRT_HUGEPAGES", "always", &want);
+    want.hugepages = GC_HUGEPAGES_NEVER;
+    expect_parsed("GCRT_HUGEPAGES", "never", &want);
+    expect_refused("GCRT_HUGEPAGES", "on");
+    expect_refused("GCRT_HUGEPAGES", "Auto");
+    expect_refused("GCRT_HUGEPAGES", "never ");
+    expect_refused("GCRT_HUGEPAGES", "1");
+    want.hugepages = (gc_hugepages)3;
+    cr_expect_eq(gc_heap_create(&want, &heap), GC_ERR_INVAL);
+    cr_expect_not_null(strstr(gc_last_error(), "hugepages"), "%s", gc_last_error());
 }
 
 Test(options, debug_knobs_can_be_combined_in_any_order)
@@ -431,7 +458,7 @@ Test(options, anything_else_is_no_debug_knob)
         "checkmark=3", "wbcheck=2", "stw=2", "clobberfree=2", "stress=4294967296",
         "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
-        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2",
+        "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2", "scavtrace=2",
         "pacertrace=1", "gctrace:1", "1", "all",
         "schedtrace=1000" };
 

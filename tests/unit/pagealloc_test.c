@@ -160,6 +160,15 @@ step_free(struct model *m, size_t npages)
     memset(m->page + lo, DIRTY, hi - lo);
 }
 
+/* The highest dirty run, or the top of it. */
+static size_t
+scavenge_find(struct pagealloc *pa, size_t max_pages, size_t *npages)
+{
+    struct pagehunt hunt = { .below = PAGE_NONE, .max_pages = max_pages };
+
+    return gcrt_pagealloc_scavenge_find(pa, &hunt, npages);
+}
+
 static void
 step_scavenge(struct model *m, size_t max_pages)
 {
@@ -167,7 +176,7 @@ step_scavenge(struct model *m, size_t max_pages)
 
     while (end > 0 && m->page[end - 1] != DIRTY)
         end--;
-    page = gcrt_pagealloc_scavenge_find(&m->pa, max_pages, &npages);
+    page = scavenge_find(&m->pa, max_pages, &npages);
     if (end == 0) {
         cr_assert_eq(page, PAGE_NONE);
         return;
@@ -315,7 +324,7 @@ Test(pagealloc, new_one_has_no_pages)
         cr_assert_leq(pa.nentries[0], PAGEALLOC_ROOT_MAX);
         cr_assert_eq(alloc(&pa, 1), PAGE_NONE);
         cr_assert_eq(alloc(&pa, 1 << 26), PAGE_NONE);
-        cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 1, &n), PAGE_NONE);
+        cr_assert_eq(scavenge_find(&pa, 1, &n), PAGE_NONE);
         cr_assert_not(gcrt_pagealloc_fill_cache(&pa, &cache));
         gcrt_pagealloc_flush_cache(&pa, &cache);
         expect_sound(&pa);
@@ -476,7 +485,7 @@ Test(pagealloc, scavenging_everything_leaves_every_page_clean_and_free)
     gcrt_pagealloc_grow(&pa, 0, n);
     cr_assert_eq(alloc(&pa, n), 0);
     gcrt_pagealloc_free(&pa, 0, n);
-    while ((page = gcrt_pagealloc_scavenge_find(&pa, 1 + rand_below(&seed, 700), &npages))
+    while ((page = scavenge_find(&pa, 1 + rand_below(&seed, 700), &npages))
         != PAGE_NONE) {
         cr_assert_eq(page + npages, last, "from the top down, without holes");
         cr_assert_eq(pa.free_pages, n - npages);
@@ -506,7 +515,7 @@ Test(pagealloc, single_dirty_page_is_found_anywhere)
     for (size_t i = 0; i < ARRAY_LEN(where); i++)
         gcrt_pagealloc_free(&pa, where[i], 1);
     for (size_t i = ARRAY_LEN(where); i-- > 0;) {
-        size_t page = gcrt_pagealloc_scavenge_find(&pa, 64, &npages);
+        size_t page = scavenge_find(&pa, 64, &npages);
 
         /* 511 and 512 lie in two chunks, so they come one by one as well. */
         cr_assert_eq(page, where[i]);
@@ -514,7 +523,7 @@ Test(pagealloc, single_dirty_page_is_found_anywhere)
         gcrt_pagealloc_scavenged(&pa, page, npages);
         cr_assert_eq(pa.scavenged_pages, ++total);
     }
-    cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 64, &npages), PAGE_NONE);
+    cr_assert_eq(scavenge_find(&pa, 64, &npages), PAGE_NONE);
     teardown(&pa);
 }
 
@@ -525,7 +534,7 @@ Test(pagealloc, fresh_pages_are_not_scavenged_again)
 
     setup(&pa, size_of(8));
     gcrt_pagealloc_grow(&pa, 0, size_of(8));
-    cr_assert_eq(gcrt_pagealloc_scavenge_find(&pa, 1, &npages), PAGE_NONE);
+    cr_assert_eq(scavenge_find(&pa, 1, &npages), PAGE_NONE);
     cr_assert_eq(pa.scavenged_pages, size_of(8));
     teardown(&pa);
 }

@@ -34,6 +34,7 @@ byhand_start(int checkmark)
     gc_options_default(&opt);
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
+    opt.release_ms = 0;
     opt.threads = 1;
     opt.debug_checkmark = checkmark;
     cr_assert_eq(gc_heap_create(&opt, &heap), GC_OK, "%s", gc_last_error());

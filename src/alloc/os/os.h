@@ -92,6 +92,10 @@ bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_release(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
+/* Ready memory may be backed by huge pages.  A wish: nobody is told if it is not granted. */
+void gcrt_os_wish_huge(void *start, size_t bytes);
+/* Small ones only, so that what is released stays so.  False: that needs a mapping too many. */
+bool gcrt_os_wish_small(struct os *os, void *start, size_t bytes);
 /*
  * May be refused too: to take a piece out of a mapping that the kernel has merged with its
  * neighbour needs one mapping more.  Then the contents are dropped, and the address space

@@ -106,6 +106,23 @@ gcrt_os_release(struct os *os, void *start, size_t bytes)
     return !gcrt_os_fault(os) && madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+void
+gcrt_os_wish_huge(void *start, size_t bytes)
+{
+    int saved = errno;
+
+    (void)madvise(start, bytes, MADV_HUGEPAGE);
+    errno = saved;
+}
+
+bool
+gcrt_os_wish_small(struct os *os, void *start, size_t bytes)
+{
+    if (gcrt_os_fault(os))
+        return false;
+    return madvise(start, bytes, MADV_NOHUGEPAGE) == 0 || errno == EINVAL; /* it has none */
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How much the scavenger keeps and how fast it lets go: the arithmetic.
+ */
+#include "gc/scavenger.h"
+
+#include "gc/pacer.h"
+
+#include <criterion/criterion.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+static void
+expect_about(uint64_t have, double want)
+{
+    cr_expect_float_eq((double)have / want, 1.0, 1e-6, "%.0f, not %.0f", (double)have, want);
+}
+
+Test(scavenger, a_tenth_above_the_goal_is_kept)
+{
+    expect_about(gcrt_scavenger_retain(100 * MIB, 50 * MIB, 50 * MIB, 0), 110.0 * MIB);
+    expect_about(gcrt_scavenger_retain(100 * MIB, 0, 0, 0), 110.0 * MIB);
+}
+
+Test(scavenger, spans_that_are_not_full_are_kept_in_proportion)
+{
+    expect_about(gcrt_scavenger_retain(100 * MIB, 60 * MIB, 40 * MIB, 0), 165.0 * MIB);
+    expect_about(gcrt_scavenger_retain(100 * MIB, 39 * MIB, 40 * MIB, 0), 110.0 * MIB);
+    expect_about(gcrt_scavenger_retain(4 * MIB, 90 * MIB, 1, 0), 4 * 4.4 * MIB);
+}
+
+Test(scavenger, descriptors_of_a_past_peak_come_out_of_the_tenth)
+{
+    expect_about(gcrt_scavenger_retain(100 * MIB, 50 * MIB, 50 * MIB, 4 * MIB), 106.0 * MIB);
+    expect_about(gcrt_scavenger_retain(100 * MIB, 50 * MIB, 50 * MIB, 40 * MIB), 103.0 * MIB);
+}
+
+Test(scavenger, a_goal_that_is_never_reached_keeps_all)
+{
+    cr_expect_eq(gcrt_scavenger_retain(PACER_NONE, 1, 1, 0), SCAVENGER_NONE);
+    cr_expect_eq(gcrt_scavenger_retain(PACER_NONE - 1, 1, 1, 0), SCAVENGER_NONE);
+}
+
+Test(scavenger, half_of_what_nobody_needs_is_gone_after_all_ticks)
+{
+    uint64_t left = 1000 * MIB;
+
+    for (int i = 0; i < SCAVENGER_TICKS; i++)
+        left -= gcrt_scavenger_share(left);
+    cr_expect_float_eq((double)left / (500.0 * MIB), 1.0, 0.01);
+}
+
+Test(scavenger, decay_comes_to_an_end)
+{
+    uint64_t left = 100 * MIB;
+    int ticks = 0;
+
+    for (; left != 0; ticks++) {
+        uint64_t share = gcrt_scavenger_share(left);
+
+        cr_assert(share > 0 && share <= left);
+        left -= share;
+    }
+    cr_expect_lt(ticks, 10 * SCAVENGER_TICKS);
+    cr_expect_eq(gcrt_scavenger_share(0), 0);
+    cr_expect_eq(gcrt_scavenger_share(1), 1);
+}
