@@ -101,15 +101,32 @@ worker_main(void *arg)
     return NULL;
 }
 
-static __attribute__((noinline)) void
-spike(size_t bytes)
+static void *
+spike_main(void *arg)
 {
-    size_t n = bytes / BLOCK_BYTES;
-    uint64_t **table = gc_alloc_array(&gc_pointer_type, n);
+    size_t n = *(const size_t *)arg / BLOCK_BYTES;
+    uint64_t **table;
 
+    T_OK(gc_thread_attach(NULL));
+    table = gc_alloc_array(&gc_pointer_type, n);
     for (size_t i = 0; i < n; i++)
         gc_write(&table[i], new_block(i));
     GC_KEEP_ALIVE(table);
+    gc_thread_detach();
+    return NULL;
+}
+
+/* By a thread that ends: no stale word of its stack can keep the peak. */
+static void
+spike(size_t bytes)
+{
+    pthread_t thread;
+
+    GC_BLOCKING
+    {
+        T_CHECK(pthread_create(&thread, NULL, spike_main, &bytes) == 0, "a thread");
+        T_CHECK(pthread_join(thread, NULL) == 0, "pthread_join");
+    }
 }
 
 /* ---- what is seen ---- */
