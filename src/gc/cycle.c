@@ -268,6 +268,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_at(heap, VERIFY_IDLE);
     gcrt_wbcheck_cycle(heap, false);
+    ahalf_store_relaxed(&heap->marking.awaited, forced);
     start_cycle(&cy);
     mark_to_the_end(&cy);
     cy.end_mark_ns = gcrt_os_now_ns();

@@ -117,6 +117,7 @@ struct marking {
     /* of the running cycle; atomic sums */
     aword marked_bytes, heap_work, stack_work, globals_work;
     aword assist_ns, worker_ns, idle_ns; /* CPU time of marking, by who */
+    ahalf awaited;        /* atomic: somebody waits for the running cycle to end */
     aword early;          /* atomic: buffers that barriers filled before marking opened */
     aword extra_ns;       /* atomic: of worker_ns, by a share above the pacer's */
     aword credit;         /* atomic: scan bytes done by workers, for assists to take */

@@ -127,13 +127,20 @@ session_begin(struct session *s)
     s->last_cpu = gcrt_os_thread_cpu_ns();
 }
 
-/* Then mutators wait for the collector, and it need not be polite. */
+/* Then mutators wait for the collector. */
 static bool
 is_over_goal(const struct gc_heap *heap)
 {
     uint64_t live = aword_load_relaxed(&heap->mheap.live);
 
     return live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0;
+}
+
+/* So does who has asked for the cycle; in both cases marking need not be polite. */
+static bool
+is_awaited(const struct gc_heap *heap)
+{
+    return ahalf_load_relaxed(&heap->marking.awaited) || is_over_goal(heap);
 }
 
 /* CPUs that nobody inside wants, as a number of workers that may use them.  Who is held is idle. */
@@ -180,7 +187,7 @@ static bool
 may_idle(const struct worker *w, const struct session *s)
 {
     return w->index < idle_cpus(w->heap)
-        && (s->last_ns >= s->idle_from_ns || is_over_goal(w->heap));
+        && (s->last_ns >= s->idle_from_ns || is_awaited(w->heap));
 }
 
 /* Somebody wants the CPU: try again later, and later still if that happens again. */
@@ -239,7 +246,7 @@ after_quantum(struct worker *w, struct session *s)
     if (is_in_share(w, s))
         return 0;
     if (may_idle(w, s)) {
-        if (is_over_goal(w->heap) || (kept && offer_cpu(s)))
+        if (is_awaited(w->heap) || (kept && offer_cpu(s)))
             return 0;
         back_off(s);
     }
