@@ -159,8 +159,7 @@ struct cycles {
 struct limit {
     aword soft;      /* atomic: bytes; UINT64_MAX: off */
     aword hard;      /* const: bytes; UINT64_MAX: off */
-    aword external;  /* atomic: bytes that the host has reported; part of mheap.live, too */
-    aword external_marked; /* lock: RANK_CYCLE; of them, those that the pacer takes for marked */
+    aword external_marked; /* lock: RANK_CYCLE; what the pacer takes for marked of mheap.external */
     unsigned trust;  /* lock: RANK_CYCLE; share of empty slots that are usable (limit.c) */
     uint64_t peak;   /* lock: RANK_CYCLE; bytes in spans when marking was last complete */
     ahalf binding;   /* atomic: the limit sets the goal, not GOGC */
