@@ -128,9 +128,10 @@ allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const
 }
 
 static void *
-allocate_bytes(const char *caller, bool try, size_t n, bool zero)
+allocate_bytes(const char *caller, bool try, size_t n, bool zero, const void *site)
 {
-    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try };
+    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try,
+        .site = site };
 
     return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
 }
@@ -184,25 +185,25 @@ gc_try_alloc_flex(const gc_type *type, size_t n)
 void *
 gc_alloc_bytes(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes", false, n, true);
+    return allocate_bytes("gc_alloc_bytes", false, n, true, SITE);
 }
 
 void *
 gc_alloc_bytes_uninit(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false);
+    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false, SITE);
 }
 
 void *
 gc_try_alloc_bytes(size_t n)
 {
-    return allocate_bytes("gc_try_alloc_bytes", true, n, true);
+    return allocate_bytes("gc_try_alloc_bytes", true, n, true, SITE);
 }
 
 void *
 gc_try_alloc_bytes_uninit(size_t n)
 {
-    return allocate_bytes("gc_try_alloc_bytes_uninit", true, n, false);
+    return allocate_bytes("gc_try_alloc_bytes_uninit", true, n, false, SITE);
 }
 
 char *
@@ -214,7 +215,7 @@ gc_strdup(const char *s)
     if (s == NULL)
         gcrt_fatal("gc_strdup: s is NULL");
     n = strlen(s) + 1;
-    copy = allocate_bytes("gc_strdup", false, n, false);
+    copy = allocate_bytes("gc_strdup", false, n, false, SITE);
     memcpy(copy, s, n);
     return copy;
 }

@@ -19,6 +19,7 @@
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
+#include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/worker.h"
@@ -137,9 +138,12 @@ init_collector(struct gc_heap *heap)
         return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
     }
     gcrt_roots_init(heap);
-    status = init_threads(heap);
+    status = gcrt_profile_init(heap)
+        ? init_threads(heap)
+        : gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap profile");
     if (status == GC_OK)
         return GC_OK;
+    gcrt_profile_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
@@ -335,6 +339,7 @@ end_heap(struct gc_heap *heap)
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
+    gcrt_profile_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

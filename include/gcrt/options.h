@@ -85,6 +85,8 @@ typedef struct gc_options {
     uint32_t release_ms;    /* milliseconds in which half of the free memory that nobody needs
                                goes back to the system; 0: none does by itself; 5000 */
     gc_hugepages hugepages; /* GC_HUGEPAGES_AUTO */
+    size_t profile_rate;    /* bytes allocated between two samples of the heap profile, on average;
+                               1: every object; 0: no profile; 512 KiB */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */
@@ -113,10 +115,10 @@ GC_API void gc_options_default(gc_options *opt);
  * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_HUGEPAGES (auto, always or never),
  * GCRT_THREADS, GCRT_NICE,
  * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,scavtrace=1,verify=1,checkmark=1,clobberfree=1,
- * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a
- * size or "off") where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by
- * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment is
- * ignored.
+ * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1,profilerate=BYTES"); plain GOGC
+ * and GOMEMLIMIT (a size or "off") where the GCRT_ forms are absent.  A malformed value is
+ * GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the
+ * environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

@@ -65,6 +65,8 @@ struct mheap {
     aword backed_soft, backed_hard;
     aword external; /* atomic, bytes: what the host has reported; counts as backed, and in live */
 
+    aword sample_rate; /* atomic: bytes between two samples of a profile, on average; 0: none */
+
     /* sweep (mcentral.h) */
     ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
     ahalf sweepers;      /* atomic: sweeps in progress */

@@ -24,6 +24,7 @@
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
 #include "gc/verify.h"
@@ -200,6 +201,7 @@ end_marking(struct cycle *cy)
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
+    gcrt_profile_marked(heap);
     ahalf_store_full(&heap->marking.open, 0);
     if (heap_is_stopped(heap))
         gcrt_resume_all(heap);

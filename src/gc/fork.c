@@ -274,6 +274,7 @@ static const size_t locks[] = {
     offsetof(struct gc_heap, roots.lock),
     offsetof(struct gc_heap, kinds.lock),
     offsetof(struct gc_heap, ps.lock),
+    offsetof(struct gc_heap, profile.lock),
     offsetof(struct gc_heap, mheap.scavenging),
     offsetof(struct gc_heap, mheap.lock),
     offsetof(struct gc_heap, persist.lock),

@@ -185,6 +185,17 @@ struct scavenger {
     aword said_background, said_assist; /* atomic: bytes that scavtrace lines have told */
 };
 
+/* The heap profile (profile.h). */
+struct profile {
+    struct lock lock;             /* RANK_PROFILE */
+    struct site **buckets;        /* lock: by stack and size; never removed */
+    size_t nsites;                /* lock */
+    struct record_chunk *chunk;   /* lock: newest first; all but the newest are full */
+    struct record_chunk *spare;   /* lock: empty ones */
+    size_t nrecords;              /* lock: sampled objects that are not known to be dead */
+    aword samples, lost;          /* atomic: taken; not, for lack of memory */
+};
+
 /* Everything cumulative that only statistics read.  Atomic sums. */
 struct counters {
     uint64_t start_ns;            /* const: monotonic */
@@ -236,6 +247,7 @@ struct gc_heap {
     struct cycles cycles;
     struct limit limit;
     struct scavenger scavenger;
+    struct profile profile;
     aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */

@@ -178,6 +178,8 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->last_gc_epoch_ns = aword_load_relaxed(&c->last_gc_epoch_ns);
     s->mark_rounds = aword_load_relaxed(&c->terminations_retried);
     s->mark_wall_ns = aword_load_relaxed(&c->mark_wall_ns);
+    s->profile_samples = aword_load_relaxed(&heap->profile.samples);
+    s->profile_lost = aword_load_relaxed(&heap->profile.lost);
 }
 
 static void

@@ -626,6 +626,7 @@ create_heap(struct world *w)
     opt.reserve = (size_t)64 << 20;
     opt.threads = p->threads;
     opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
+    opt.profile_rate = (size_t)1 << p->stress % 15;
     opt.debug_tiny = 1;
     opt.debug_stress = p->stress;
     opt.debug_clobberfree = 1;
