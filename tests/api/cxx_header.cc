@@ -390,6 +390,7 @@ main()
     if (gc_options_from_env(&opt) != GC_OK)
         return 1;
     opt.precise_stacks = 1;
+    opt.debug_clobberfree = 1;
     gc::runtime heap(&opt);
     REQUIRE(heap && heap.status() == GC_OK);
     types();
