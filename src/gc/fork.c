@@ -75,6 +75,7 @@
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/roots.h"
@@ -336,6 +337,7 @@ forget_collector(struct gc_heap *heap)
     ahalf_store_relaxed(&mk->inside, 0); /* we are outside */
     aword_store_relaxed(&mk->activity, 0);
     gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_look_forget(heap);
 }
 
 /* The buffers are of no use: there is no cycle. */

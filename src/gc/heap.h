@@ -149,9 +149,8 @@ struct cycles {
     aword heap_min;         /* atomic: bytes */
     struct pacer pacer;     /* lock */
     uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's start */
-    ahalf verified;         /* futex: verifications done; pairs: verify.done */
-    gc_status verify_status; /* of the last one */
-    char verify_text[256];
+    aword looks;            /* atomic: struct look, newest first; pairs: look.push */
+    ahalf looked;           /* futex: looks done */
     ahalf stress;           /* atomic: slow paths until the next forced cycle */
 };
 

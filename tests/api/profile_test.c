@@ -33,8 +33,8 @@ busy(void)
 {
     (void)gc_set_profile_rate(NULL, 1);
     gc_collect(NULL);
-    for (int i = 0; i < 300; i++)
-        (void)make(0, 16 + 8 * (size_t)i);
+    for (int i = 0; i < 3000; i++) /* large objects are of as many sizes */
+        GC_KEEP_ALIVE(gc_alloc_bytes_uninit(40000 + 8 * (size_t)i));
 }
 
 Test(profile, a_file_is_gzip)
@@ -62,7 +62,7 @@ Test(profile, a_sink_that_refuses_is_not_called_again)
     busy();
     cr_assert_eq(gc_profile_write_allocs(NULL, NULL, &sink), GC_OK);
     calls = s.calls;
-    cr_assert_gt(calls, 1);
+    cr_assert_gt(calls, 5);
     for (size_t k = 1; k <= calls; k++) {
         s = (struct sink){ .fail_at = k };
         cr_expect_eq(gc_profile_write_allocs(NULL, NULL, &sink), GC_ERR_SINK);
