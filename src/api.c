@@ -14,8 +14,6 @@
 #include "gc/malloc.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
-#include "gc/verify.h"
-#include "gc/why.h"
 
 #include <gcrt/gcrt.h>
 
@@ -333,64 +331,6 @@ gc_external_bytes(gc_heap *heap, int64_t delta)
     status = gcrt_limit_external(h, delta);
     critical_leave();
     return status;
-}
-
-gc_status
-gc_verify(gc_heap *heap)
-{
-    struct gc_heap *h = gcrt_heap_resolve(heap);
-    bool inside = gc_impl_self.mutator != NULL;
-    char text[VERIFY_TEXT];
-    gc_status status;
-
-    if (h == NULL)
-        return gcrt_error(GC_ERR_NOTFOUND, "gc_verify: there is no such heap");
-    if (inside)
-        gc_block_enter();
-    status = gcrt_verify_ask(h, text);
-    if (inside)
-        gc_block_leave();
-    if (status == GC_ERR_THREAD)
-        return gcrt_error(status, "gc_verify: the OS has no thread for the collector");
-    return status == GC_OK ? GC_OK : gcrt_error(status, "%s", text);
-}
-
-/* The path goes to the sink; anything else becomes the last error. */
-static gc_status
-tell_why(gc_status status, const char *text, const gc_sink *sink)
-{
-    switch (status) {
-    case GC_OK:
-        if (sink->write(sink->arg, text, strlen(text)) == 0)
-            return GC_OK;
-        return gcrt_error(GC_ERR_SINK, "gc_why_alive: the sink refused bytes");
-    case GC_ERR_NOTFOUND:
-        return gcrt_error(status, "gc_why_alive: %s", text);
-    case GC_ERR_NOMEM:
-        return gcrt_error(status, "gc_why_alive: no memory to search with");
-    default:
-        return gcrt_error(status, "gc_why_alive: the OS has no thread for the collector");
-    }
-}
-
-gc_status
-gc_why_alive(gc_heap *heap, const void *obj, const gc_sink *sink)
-{
-    struct gc_heap *h = gcrt_heap_resolve(heap);
-    bool inside = gc_impl_self.mutator != NULL;
-    char text[PATH_TEXT];
-    gc_status status;
-
-    if (sink == NULL || sink->write == NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_why_alive: no sink");
-    if (h == NULL)
-        return gcrt_error(GC_ERR_NOTFOUND, "gc_why_alive: there is no such heap");
-    if (inside)
-        gc_block_enter();
-    status = gcrt_why_alive(h, obj, text);
-    if (inside)
-        gc_block_leave();
-    return tell_why(status, text, sink);
 }
 
 /* ---- threads ---- */

@@ -27,6 +27,17 @@ GC_API GC_MUST_CHECK gc_status gc_verify(gc_heap *heap);
  */
 GC_API GC_MUST_CHECK gc_status gc_why_alive(gc_heap *heap, const void *obj, const gc_sink *sink);
 
+/*
+ * Writes the whole graph of reachable objects as a .heapsnapshot file, which the Memory tab of
+ * Chrome's developer tools opens: types, sizes, pointers by their offsets, and what each object
+ * keeps alive.  It is of one moment: every attached thread is held while the graph is copied, some
+ * 100 ns an object, and runs again when the sink is called.  The copy takes up to
+ * three times the heap's memory, from the system.  GC_ERR_INVAL: no sink; GC_ERR_NOTFOUND: no heap;
+ * GC_ERR_NOMEM; GC_ERR_LIMIT: more than 2^32 objects or a heap of 32 GiB; GC_ERR_THREAD: as for
+ * gc_verify; GC_ERR_SINK: the sink refused, and what it has got is no whole file.  Any thread.
+ */
+GC_API GC_MUST_CHECK gc_status gc_heap_snapshot_write(gc_heap *heap, const gc_sink *sink);
+
 GC_IMPL_END
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "gc/error.h"
 #include "metrics/histogram.h"
+#include "metrics/out.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -28,46 +29,7 @@
 #define SHOWN_BITS_MIN 9  /* time bounds shown: 2^9 ns ... */
 #define SHOWN_BITS_MAX 34 /* ... to 2^34 ns */
 
-/* ---- buffered output ---- */
-
-struct out {
-    const gc_sink *sink;
-    bool failed;
-    size_t used;
-    char bytes[512];
-};
-
-static void
-flush(struct out *o)
-{
-    if (!o->failed && o->used > 0)
-        o->failed = o->sink->write(o->sink->arg, o->bytes, o->used) != 0;
-    o->used = 0;
-}
-
-static void
-put_char(struct out *o, char c)
-{
-    if (o->used == sizeof(o->bytes))
-        flush(o);
-    o->bytes[o->used++] = c;
-}
-
-static void
-put(struct out *o, const char *text)
-{
-    for (; *text != '\0'; text++)
-        put_char(o, *text);
-}
-
-static void
-put_number(struct out *o, uint64_t x)
-{
-    char digits[24];
-
-    snprintf(digits, sizeof(digits), "%" PRIu64, x);
-    put(o, digits);
-}
+/* ---- values ---- */
 
 /* Nanoseconds as seconds, all digits that count and no more. */
 static void
@@ -82,7 +44,7 @@ put_seconds(struct out *o, uint64_t ns)
     if (digits[n - 1] == '.')
         n--;
     digits[n] = '\0';
-    put(o, digits);
+    out_text(o, digits);
 }
 
 /* A value in the metric's own unit. */
@@ -92,13 +54,13 @@ put_value(struct out *o, enum metric_source source, uint64_t x)
     if (source == SOURCE_SECONDS || source == SOURCE_TIMES)
         put_seconds(o, x);
     else
-        put_number(o, x);
+        out_number(o, x);
 }
 
 static gc_status
 finish(struct out *o)
 {
-    flush(o);
+    out_flush(o);
     return o->failed ? gcrt_error(GC_ERR_SINK, "the sink refused bytes") : GC_OK;
 }
 
@@ -107,11 +69,11 @@ finish(struct out *o)
 static void
 put_name(struct out *o, const gc_metric_desc *d)
 {
-    put(o, "gcrt");
+    out_text(o, "gcrt");
     for (const char *c = d->name; *c != '\0'; c++)
-        put_char(o, *c == '/' || *c == ':' || *c == '-' ? '_' : *c);
+        out_char(o, *c == '/' || *c == ':' || *c == '-' ? '_' : *c);
     if (d->kind != GC_METRIC_HISTOGRAM && d->cumulative)
-        put(o, "_total");
+        out_text(o, "_total");
 }
 
 static const char *
@@ -125,15 +87,15 @@ type_name(const gc_metric_desc *d)
 static void
 put_header(struct out *o, const gc_metric_desc *d)
 {
-    put(o, "# HELP ");
+    out_text(o, "# HELP ");
     put_name(o, d);
-    put_char(o, ' ');
-    put(o, d->description);
-    put(o, "\n# TYPE ");
+    out_char(o, ' ');
+    out_text(o, d->description);
+    out_text(o, "\n# TYPE ");
     put_name(o, d);
-    put_char(o, ' ');
-    put(o, type_name(d));
-    put_char(o, '\n');
+    out_char(o, ' ');
+    out_text(o, type_name(d));
+    out_char(o, '\n');
 }
 
 /* name_bucket{le="..."} count; le is HISTOGRAM_OPEN or the bound, exclusive. */
@@ -142,14 +104,14 @@ put_bucket(struct out *o, const gc_metric_desc *d, enum metric_source source,
         uint64_t bound, uint64_t count)
 {
     put_name(o, d);
-    put(o, "_bucket{le=\"");
+    out_text(o, "_bucket{le=\"");
     if (bound == HISTOGRAM_OPEN)
-        put(o, "+Inf");
+        out_text(o, "+Inf");
     else
         put_value(o, source, bound - 1);
-    put(o, "\"} ");
-    put_number(o, count);
-    put_char(o, '\n');
+    out_text(o, "\"} ");
+    out_number(o, count);
+    out_char(o, '\n');
 }
 
 static bool
@@ -185,13 +147,13 @@ put_buckets(struct out *o, const gc_metric_desc *d, const struct metric *m,
             put_bucket(o, d, m->source, bound, below);
     }
     put_name(o, d);
-    put(o, "_sum ");
+    out_text(o, "_sum ");
     put_value(o, m->source, sum_of(m, s));
-    put_char(o, '\n');
+    out_char(o, '\n');
     put_name(o, d);
-    put(o, "_count ");
-    put_number(o, below);
-    put_char(o, '\n');
+    out_text(o, "_count ");
+    out_number(o, below);
+    out_char(o, '\n');
 }
 
 gc_status
@@ -209,9 +171,9 @@ gcrt_export_prometheus(const struct snapshot *s, const gc_sink *sink)
             continue;
         }
         put_name(&o, d);
-        put_char(&o, ' ');
+        out_char(&o, ' ');
         put_value(&o, m->source, metric_number(m, s));
-        put_char(&o, '\n');
+        out_char(&o, '\n');
     }
     return finish(&o);
 }
@@ -232,7 +194,7 @@ max_of(const struct metric *m, const struct snapshot *s, const uint64_t *counts)
 static void
 put_member(struct out *o, const char *name, enum metric_source source, uint64_t x)
 {
-    put(o, name);
+    out_text(o, name);
     put_value(o, source, x);
 }
 
@@ -249,7 +211,7 @@ put_summary(struct out *o, const struct metric *m, const struct snapshot *s)
     put_member(o, ",\"p99\":", m->source, gcrt_histogram_quantile(m->source, counts, 990));
     put_member(o, ",\"p999\":", m->source, gcrt_histogram_quantile(m->source, counts, 999));
     put_member(o, ",\"max\":", m->source, max_of(m, s, counts));
-    put_char(o, '}');
+    out_char(o, '}');
 }
 
 gc_status
@@ -260,15 +222,15 @@ gcrt_export_json(const struct snapshot *s, const gc_sink *sink)
     for (size_t i = 0; i < gcrt_metrics_count && !o.failed; i++) {
         const struct metric *m = &gcrt_metrics_table[i];
 
-        put(&o, i == 0 ? "{\"" : ",\n\"");
-        put(&o, gcrt_metrics_desc[i].name);
-        put(&o, "\":");
+        out_text(&o, i == 0 ? "{\"" : ",\n\"");
+        out_text(&o, gcrt_metrics_desc[i].name);
+        out_text(&o, "\":");
         if (gcrt_metrics_desc[i].kind == GC_METRIC_HISTOGRAM)
             put_summary(&o, m, s);
         else
             put_value(&o, m->source, metric_number(m, s));
     }
-    put(&o, "}\n");
+    out_text(&o, "}\n");
     return finish(&o);
 }
 
