@@ -14,6 +14,7 @@
 #include "alloc/os/os.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
+#include "gc/fiber.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
@@ -138,12 +139,14 @@ init_collector(struct gc_heap *heap)
         return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
     }
     gcrt_roots_init(heap);
+    gcrt_fibers_init(heap);
     status = gcrt_profile_init(heap)
         ? init_threads(heap)
         : gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap profile");
     if (status == GC_OK)
         return GC_OK;
     gcrt_profile_finish(heap);
+    gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
@@ -340,6 +343,7 @@ end_heap(struct gc_heap *heap)
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
     gcrt_profile_finish(heap);
+    gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

@@ -17,6 +17,7 @@
 #include <gcrt/profile.h>
 #include <gcrt/roots.h>
 #include <gcrt/runtime.h>
+#include <gcrt/stack.h>
 #include <gcrt/status.h>
 #include <gcrt/thread.h>
 #include <gcrt/type.h>

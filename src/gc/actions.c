@@ -32,6 +32,7 @@ static void
 action_scan(struct gcrt_mutator *m, uintptr_t sp)
 {
     aword_add_relaxed(&m->heap->marking.stack_work, gcrt_stack_collect(m, sp));
+    m->cycle = aword_load_relaxed(&m->heap->cycles.started);
     if (UNLIKELY(m->heap->checkmark != NULL))
         gcrt_checkmark_note_stack(m, sp);
     if (m->p != NULL)

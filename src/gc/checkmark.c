@@ -12,8 +12,9 @@
  * rests on the stacks as they are in the end.  Instead a search begins where the cycle's
  * snapshot does, after H3 and before marking opens:
  *   mark.snapshot  what is reachable then, from ranges, handles, and the words that each
- *                  mutator's own scan saw (noted beside the collector's queue), must be
- *                  marked in the end: every store since shades what it overwrites.
+ *                  mutator's own scan saw (noted beside the collector's queue), and those of
+ *                  parked stacks that are still to be scanned, must be marked in the end:
+ *                  every store since shades what it overwrites.
  *   mark.born      a slot that was not allocated then and is in the end must be marked: it
  *                  was born black.
  *   mark.reach     what ranges and handles lead to in the end must be marked.  A root word
@@ -124,6 +125,43 @@ note_own(void *arg, uintptr_t word, uintptr_t at)
     note_word(note->c, word, at, note->tid, true);
 }
 
+static void
+note_saved(const struct note *note, const struct gc_stack *s)
+{
+    note_range(note->c, (uintptr_t)s->regs, (uintptr_t)(s->regs + CALLEE_SAVED), note->tid);
+    note_range(note->c, (uintptr_t)s->window, (uintptr_t)(s->window + s->nwindow), note->tid);
+}
+
+static void
+note_parked(struct note *note, const struct gc_stack *s)
+{
+    gcrt_own_visit_stack(s->frames, &s->scopes, note_own, note);
+    if (s->manners == STACK_PRECISE)
+        return;
+    note_saved(note, s);
+    note_range(note->c, s->sp, s->extent.hi, note->tid);
+}
+
+/* Its own scan is still to come, or is a thread's that resumes it. */
+static void
+note_unseen(void *arg, struct gc_stack *s)
+{
+    struct note *note = arg;
+    uint64_t cycle = aword_load_relaxed(&note->c->heap->cycles.started);
+
+    if (aword_load_relaxed(&s->cycle) != cycle)
+        note_parked(note, s);
+}
+
+void
+gcrt_checkmark_note_parked(struct gc_heap *heap, const struct gc_stack *s)
+{
+    struct note note = { .c = heap->checkmark };
+
+    if (!ahalf_load_acquire(&heap->marking.open)) /* pairs: mark.open */
+        note_parked(&note, s);
+}
+
 /*
  * Only words that stay what they are while the frames of the scan itself come and go: an
  * inside mutator's stack from the frame on that holds its registers.
@@ -135,10 +173,14 @@ gcrt_checkmark_note_stack(struct gcrt_mutator *m, uintptr_t sp)
     struct note note = { .c = c, .tid = m->tid };
 
     gcrt_own_visit(m, note_own, &note);
+    if (gcrt_fiber_native(m) != NULL)
+        note_parked(&note, gcrt_fiber_native(m));
     if (m->precise)
         return;
+    if (m->landing)
+        note_saved(&note, m->current);
     if (ahalf_load_relaxed(&m->state) == MUTATOR_INSIDE) {
-        note_range(c, align_down(sp + STACK_SLACK - STACK_SAVED, WORD), m->stack_hi, m->tid);
+        note_range(c, stack_lowest(m, sp + STACK_SLACK - STACK_SAVED), m->stack_hi, m->tid);
         return;
     }
     note_range(c, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS), m->tid);
@@ -162,8 +204,11 @@ gcrt_checkmark_begin(struct gc_heap *heap)
 static void
 search_snapshot(struct checkmark *c)
 {
-    size_t n = min_size(ahalf_load_relaxed(&c->nwords), CHECKMARK_WORDS);
+    struct note note = { .c = c };
+    size_t n;
 
+    gcrt_fibers_visit(c->heap, note_unseen, &note);
+    n = min_size(ahalf_load_relaxed(&c->nwords), CHECKMARK_WORDS);
     gcrt_search_roots(&c->search);
     gcrt_search_drain(&c->search); /* first, so that paths begin there if they can */
     for (size_t i = 0; i < n; i++) {

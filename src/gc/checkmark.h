@@ -4,7 +4,7 @@
 
 /*
  * checkmark=1: every cycle is marked a second time, simply and with all mutators held, and
- * the two must agree.  Coordinator only, but for gcrt_checkmark_note_stack.
+ * the two must agree.  Coordinator only, but for gcrt_checkmark_note_*.
  */
 
 #include "gc/mutator.h"
@@ -37,6 +37,8 @@ void gcrt_checkmark_finish(struct gc_heap *heap);
 void gcrt_checkmark_begin(struct gc_heap *heap);
 /* In H3, when m's stack has been collected.  The caller owns m; sp as the action got it. */
 void gcrt_checkmark_note_stack(struct gcrt_mutator *m, uintptr_t sp);
+/* The same for a parked stack that is scanned before marking opens, by whoever resumes it. */
+void gcrt_checkmark_note_parked(struct gc_heap *heap, const struct gc_stack *s);
 /* After H3, before marking opens: what is reachable now must be marked in the end. */
 void gcrt_checkmark_open(struct gc_heap *heap);
 /* Marking complete, before H5.  A difference is fatal. */

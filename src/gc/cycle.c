@@ -19,6 +19,7 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/checkmark.h"
+#include "gc/fiber.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
 #include "gc/limit.h"
@@ -96,6 +97,7 @@ start_cycle(struct cycle *cy)
         gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
     }
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
+    gcrt_fibers_publish(heap);
     gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
     gcrt_verify_at(heap, VERIFY_SCANNED);
@@ -187,6 +189,8 @@ drop_leftovers(struct gc_heap *heap)
 
     while ((b = gcrt_work_pop_raw(w)) != NULL)
         gcrt_work_put_empty(w, b);
+    while (gcrt_work_pop_parked(w) != 0)
+        continue;
     while (gcrt_workqueue_refill(w, &q) || gcrt_workqueue_refill_aside(w, &q))
         q.cur->n = 0;
     (void)gcrt_workqueue_publish(w, &q);

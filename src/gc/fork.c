@@ -273,6 +273,7 @@ static const size_t locks[] = {
     offsetof(struct gc_heap, cycles.lock),
     offsetof(struct gc_heap, registry.lock),
     offsetof(struct gc_heap, roots.lock),
+    offsetof(struct gc_heap, fibers.lock),
     offsetof(struct gc_heap, kinds.lock),
     offsetof(struct gc_heap, ps.lock),
     offsetof(struct gc_heap, profile.lock),
@@ -369,6 +370,7 @@ renew_self(struct gcrt_mutator *m)
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     barrier_set(m, BARRIER_OFF);
     drop_work(m);
+    m->cycle = 0;
     m->credit = 0;
     m->over_goal = false;
     m->p->cache.black = false;
@@ -388,15 +390,20 @@ leave_behind(struct gc_heap *heap)
     CDS_INIT_LIST_HEAD(&r->mutators);
     r->count = self != NULL;
     r->barrier = 0;
+    r->cycle = 0;
     r->black = r->held = r->marking = false;
     ahalf_store_relaxed(&r->leaving, 0);
     aword_store_relaxed(&heap->counters.detaches,
             aword_load_relaxed(&heap->counters.attaches) - r->count);
-    if (heap->roots.ranges != NULL)
-        RCU_LIST_EACH(struct gcrt_mutator, m, &r->orphans, node) {
-            gcrt_roots_empty_within_locked(heap, m->stack_lo, m->stack_hi);
-            gcrt_wbcheck_empty_within_locked(heap, m->stack_lo, m->stack_hi);
-        }
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->orphans, node) {
+        const struct extent *own = &m->native.extent;
+
+        gcrt_fiber_lose(m);
+        if (heap->roots.ranges == NULL)
+            continue;
+        gcrt_roots_empty_within_locked(heap, own->lo, own->hi);
+        gcrt_wbcheck_empty_within_locked(heap, own->lo, own->hi);
+    }
     heap->ps.generation++;
     if (self == NULL)
         return;

@@ -42,8 +42,8 @@
 /* ---- answering ---- */
 
 /* A pause: for how long the mutator did not get on. */
-static void
-count_pause(struct gcrt_mutator *m, enum action action, uint64_t ns)
+void
+gcrt_handshake_count_pause(struct gcrt_mutator *m, enum action action, uint64_t ns)
 {
     struct counters *c = &m->heap->counters;
     struct thread_account *a = &m->account;
@@ -70,7 +70,7 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
     if (own) {
         aword_add_relaxed(&heap->counters.pause_ns, ns);
         if (!heap->handshake.holding)
-            count_pause(m, action, ns);
+            gcrt_handshake_count_pause(m, action, ns);
     }
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
@@ -107,7 +107,7 @@ answer_with_sp(void *arg, uintptr_t sp)
     if (LIKELY(!hold))
         return;
     wait_for_release(heap, epoch);
-    count_pause(m, action, gcrt_os_now_ns() - start);
+    gcrt_handshake_count_pause(m, action, gcrt_os_now_ns() - start);
 }
 
 void
@@ -131,6 +131,8 @@ answer_unless_forking(struct gcrt_mutator *m, bool in_handler)
     if (open) {
         if (in_handler)
             aword_add_relaxed(&m->heap->counters.signal_answers, 1);
+        else
+            m->landing = false; /* a call from the stack that it has switched to */
         gcrt_handshake_answer(m);
     }
     critical_clear();
@@ -151,8 +153,8 @@ gc_impl_poll(void)
 /*
  * On the silent thread itself.  The interrupted registers, vector ones included, lie in the
  * kernel's signal frame, above our own frame on the same stack; the red zone lies above it
- * too.  On a stack that is not the thread's (a host's alternate signal stack) the answer
- * must wait.
+ * too.  On a stack that is not the thread's current one (a host's alternate signal stack, or the
+ * old one after gc_stack_switch) the answer must wait.
  */
 void
 gcrt_handshake_signal(int signal)
@@ -189,6 +191,7 @@ set_inheritance_locked(struct gc_heap *heap, enum action action)
         break;
     case ACTION_SCAN:
         r->barrier = heap_stops(heap) ? 0 : 2;
+        r->cycle = aword_load_relaxed(&heap->cycles.started);
         r->marking = true; /* for threads that nobody holds: store_detached */
         r->black = true;
         r->black_gen = ahalf_load_relaxed(&heap->mheap.sweepgen);

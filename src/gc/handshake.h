@@ -17,6 +17,9 @@ void gcrt_handshake_run(struct gc_heap *heap, enum action action);
 /* Answers m's pending handshake, if any.  m is inside and this is its thread, critical. */
 void gcrt_handshake_answer(struct gcrt_mutator *m);
 
+/* A pause: for so long the mutator did not get on.  Its own thread. */
+void gcrt_handshake_count_pause(struct gcrt_mutator *m, enum action action, uint64_t ns);
+
 /* The signal that reaches silent threads. */
 void gcrt_handshake_signal(int signal);
 

@@ -58,6 +58,7 @@ struct registry {
     uint32_t count;               /* lock */
     ahalf leaving;                /* atomic: threads that detach; pairs: registry.left */
     uint32_t barrier;             /* lock: 0, 1, 2 as of the last published handshake */
+    uint64_t cycle;               /* lock: of the last H3 published; 0: before the first */
     bool black;                   /* lock: newcomers allocate black ... */
     unsigned black_gen;           /* lock: ... in spans of this sweepgen */
     bool held;                    /* lock: everybody is held; newcomers wait */
@@ -84,6 +85,17 @@ struct handshake {
     uint64_t grace_ns;  /* const */
     ahalf released;     /* futex: newest handshake that held, and is over */
     ahalf flushed;      /* atomic: somebody's H4 flush found work */
+};
+
+/* Registered stacks (fiber.h). */
+struct fibers {
+    struct lock lock;           /* RANK_STACK */
+    struct stack_chunk *chunks; /* lock: added; read without it (pairs: stack.publish) */
+    struct gc_stack *free;      /* lock */
+    struct extent *tree;        /* lock: all that are registered */
+    aword count;                /* atomic: stacks registered */
+    aword scanned, scanned_last; /* atomic: bytes of parked ones, in this cycle, in the last */
+    aword at_switch;            /* atomic: scanned by the thread that resumed them */
 };
 
 struct roots {
@@ -241,6 +253,7 @@ struct gc_heap {
     struct ps ps;
     struct handshake handshake;
     struct roots roots;
+    struct fibers fibers;
     struct work work;
     struct marking marking;
     struct cycles cycles;

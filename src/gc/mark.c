@@ -19,6 +19,7 @@
  */
 #include "gc/mark.h"
 
+#include "gc/fiber.h"
 #include "gc/heap.h"
 #include "gc/kind.h"
 
@@ -26,12 +27,6 @@
 struct gc_tracer {
     struct marker marker;
 };
-
-/*
- * What marking one word costs, in bytes scanned: objects without pointers are marked and
- * never scanned, and a bounded step must count them too.
- */
-#define WORD_EFFORT 32
 
 /* Words of a raw buffer that a brief marker resolves at once: two misses each. */
 #define BRIEF_RAW 64
@@ -485,8 +480,8 @@ mark_round(struct marker *mk, uint64_t until)
 }
 
 /*
- * One round, or the next buffer if the private ones are empty, or raw words.  Returns the
- * number of items and words dealt with, 0 if no work is in reach.
+ * One round, or the next buffer if the private ones are empty, or raw words, or parked stacks.
+ * Returns the number of items and words dealt with, 0 if no work is in reach.
  */
 static uint32_t
 mark_step(struct marker *mk, uint64_t until)
@@ -499,7 +494,10 @@ mark_step(struct marker *mk, uint64_t until)
         return 1;
     if (!mk->brief && gcrt_workqueue_refill_aside(&mk->heap->work, &mk->queue))
         return 1;
-    return mark_raw(mk);
+    n = mark_raw(mk);
+    if (n != 0 || mk->brief)
+        return n;
+    return gcrt_fibers_mark(mk);
 }
 
 uint64_t

@@ -15,6 +15,12 @@
 
 struct gc_heap;
 
+/*
+ * What marking one word costs, in bytes scanned: objects without pointers are marked and
+ * never scanned, and a bounded step must count them too.
+ */
+#define WORD_EFFORT 32
+
 #define MARK_GROUP 16
 #define MARK_BATCH 256
 

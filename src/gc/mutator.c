@@ -179,6 +179,7 @@ drop_record(struct gc_heap *heap, struct gcrt_mutator *m)
 static gc_status
 prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
 {
+    uintptr_t lo, hi;
     int error;
 
     rcu_read_lock();
@@ -191,10 +192,11 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     m->marker.brief = true;
     m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
     ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
-    error = gcrt_os_stack_bounds(&heap->os, &m->stack_lo, &m->stack_hi);
+    error = gcrt_os_stack_bounds(&heap->os, &lo, &hi);
     if (error != 0)
         return gcrt_error(GC_ERR_THREAD, "gc_thread_attach: the stack's bounds are unknown: %s",
                 strerror(error));
+    gcrt_fiber_begin(m, lo, hi);
     m->p = gcrt_p_acquire(heap);
     if (m->p == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_thread_attach: no memory for a P");
@@ -231,6 +233,7 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     ahalf_store_relaxed(&m->request, epoch);
     ahalf_store_relaxed(&m->answered, epoch);
     barrier_set(m, r->barrier);
+    m->cycle = r->cycle;
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     if (r->black)
         gcrt_mcache_blacken(&m->p->cache, r->black_gen);
@@ -310,6 +313,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     gcrt_mcache_flush(&p->cache, barrier_state(&gc_impl_self) != BARRIER_OFF);
     ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os, CHAOS_DETACH);
+    gcrt_fiber_end(m);
     gcrt_own_drop(m);
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
@@ -365,7 +369,6 @@ __asm__(".text\n"
         "    ret\n"
         ".cfi_endproc\n"
         ".size gc_block_enter, .-gc_block_enter\n");
-# define CALLEE_SAVED 6
 #elif defined(__aarch64__)
 __asm__(".text\n"
         ".globl gc_block_enter\n"
@@ -389,12 +392,7 @@ __asm__(".text\n"
         "    ret\n"
         ".cfi_endproc\n"
         ".size gc_block_enter, .-gc_block_enter\n");
-# define CALLEE_SAVED 12
-#else
-# error "gc_block_enter is not written for this processor"
 #endif
-
-_Static_assert(CALLEE_SAVED <= SAVED_REGISTERS, "room for every callee-saved register");
 
 /*
  * Keeps a copy of the stack's top.  The function that called gc_block_enter may return before
@@ -427,6 +425,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
         gcrt_fatal("gc_block_enter: on a stack that is not the thread's own");
     critical_set();
     m->block_depth = 1;
+    m->landing = false;
     for (size_t i = 0; i < CALLEE_SAVED; i++)
         m->regs[i] = regs[i];
     m->sp = sp;

@@ -14,6 +14,7 @@
  * mutator.state).  So the record always has exactly one owner.
  */
 
+#include "gc/fiber.h"
 #include "gc/fork.h"
 #include "gc/heap.h"
 #include "gc/mark.h"
@@ -48,7 +49,11 @@ struct gcrt_mutator {
     bool precise;                /* const while attached: its stack is not scanned */
     uint32_t barrier_slots;      /* const: BARRIER_SLOTS, 2 in tiny mode */
 
-    uintptr_t stack_lo, stack_hi; /* const while attached */
+    struct gc_stack native;       /* owner: the thread's own stack */
+    struct gc_stack *current;     /* owner: the stack it runs on */
+    uintptr_t stack_lo, stack_hi; /* owner: of that */
+    uint64_t cycle;               /* owner: the last one in which it was scanned */
+    bool landing;                 /* owner: the machine's switch to it may not be complete */
     uintptr_t sp;                 /* owner: lowest live stack address while outside */
     uintptr_t regs[SAVED_REGISTERS]; /* owner: callee-saved registers while outside */
     uint32_t nwindow;             /* owner: words in window */
@@ -73,6 +78,17 @@ void gcrt_registry_finish(struct gc_heap *heap);
 gc_status gcrt_mutator_attach(struct gc_heap *heap, bool precise);
 /* The calling thread's mutator, which is inside, leaves its heap. */
 void gcrt_mutator_detach(struct gcrt_mutator *m);
+
+#if defined(__x86_64__)
+# define CALLEE_SAVED 6
+#elif defined(__aarch64__)
+# define CALLEE_SAVED 12
+#else
+# error "blocking regions and stack switches are not written for this processor"
+#endif
+
+_Static_assert(CALLEE_SAVED <= SAVED_REGISTERS && CALLEE_SAVED <= STACK_REGISTERS,
+        "room for every callee-saved register");
 
 /* A P for a mutator, empty; NULL without memory. */
 struct p *gcrt_p_acquire(struct gc_heap *heap);

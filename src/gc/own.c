@@ -72,17 +72,26 @@ visit_frames(const struct gc_impl_frame *f, void (*fn)(void *, uintptr_t, uintpt
 }
 
 size_t
+gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *scopes,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg)
+{
+    size_t n = visit_frames(frames, fn, arg);
+    uint32_t used = scopes->used;
+
+    for (const struct local_chunk *c = scopes->chunk; c != NULL; c = c->prev) {
+        n += visit_words((uintptr_t)c->cells, used, fn, arg);
+        used = LOCAL_CELLS; /* only the newest is not full */
+    }
+    return n;
+}
+
+size_t
 gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
         void *arg)
 {
     const struct own *own = &m->own;
-    size_t n = visit_frames(m->self->frames, fn, arg);
-    uint32_t used = own->used;
+    size_t n = gcrt_own_visit_stack(m->self->frames, &own->scopes, fn, arg);
 
-    for (const struct local_chunk *c = own->chunk; c != NULL; c = c->prev) {
-        n += visit_words((uintptr_t)c->cells, used, fn, arg);
-        used = LOCAL_CELLS; /* only the newest is not full */
-    }
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);
@@ -90,22 +99,31 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
 }
 
 void
+gcrt_own_drop_scopes(struct scopes *scopes)
+{
+    struct local_chunk *chunk;
+
+    while ((chunk = scopes->chunk) != NULL) {
+        scopes->chunk = chunk->prev;
+        free(chunk);
+    }
+    *scopes = (struct scopes){ .used = 0 };
+}
+
+void
 gcrt_own_drop(struct gcrt_mutator *m)
 {
     struct own *own = &m->own;
-    struct local_chunk *chunk;
     struct root_callback *c;
 
-    while ((chunk = own->chunk) != NULL) {
-        own->chunk = chunk->prev;
-        free(chunk);
-    }
+    gcrt_own_drop_scopes(&own->scopes);
+    gcrt_own_drop_scopes(&m->native.scopes);
     free(own->spare);
     while ((c = own->callbacks) != NULL) {
         own->callbacks = c->next;
         free(c);
     }
-    *own = (struct own){ .used = 0 };
+    *own = (struct own){ .result = NULL };
 }
 
 /* ---- scopes ---- */
@@ -117,25 +135,25 @@ have_room(struct gcrt_mutator *m)
     struct own *own = &m->own;
     struct local_chunk *chunk = own->spare;
 
-    if (own->chunk != NULL && own->used < LOCAL_CELLS)
+    if (own->scopes.chunk != NULL && own->scopes.used < LOCAL_CELLS)
         return true;
     if (chunk == NULL && !gcrt_os_fault(&m->heap->os))
         chunk = malloc(sizeof(*chunk));
     if (chunk == NULL)
         return false;
     own->spare = NULL;
-    chunk->prev = own->chunk;
-    own->used = 0;
-    own->chunk = chunk;
+    chunk->prev = own->scopes.chunk;
+    own->scopes.used = 0;
+    own->scopes.chunk = chunk;
     return true;
 }
 
 void
 gc_scope_enter(gc_scope *scope)
 {
-    struct own *own = &gcrt_mutator_self("gc_scope_enter")->own;
+    struct scopes *s = &gcrt_mutator_self("gc_scope_enter")->own.scopes;
 
-    *scope = (gc_scope){ .chunk = own->chunk, .used = own->used, .depth = ++own->depth };
+    *scope = (gc_scope){ .chunk = s->chunk, .used = s->used, .depth = ++s->depth };
 }
 
 void **
@@ -145,15 +163,15 @@ gc_local(void *obj)
     struct own *own = &m->own;
     void **cell = NULL;
 
-    if (UNLIKELY(own->depth == 0)) {
+    if (UNLIKELY(own->scopes.depth == 0)) {
         (void)gcrt_error(GC_ERR_INVAL, "gc_local: no scope has been entered");
         return NULL;
     }
     critical_set();
     if (LIKELY(have_room(m))) {
-        cell = &own->chunk->cells[own->used];
+        cell = &own->scopes.chunk->cells[own->scopes.used];
         *cell = obj;
-        own->used++;
+        own->scopes.used++;
     }
     critical_clear();
     if (UNLIKELY(cell == NULL))
@@ -165,15 +183,15 @@ gc_local(void *obj)
 static void
 shrink(struct own *own, const gc_scope *scope)
 {
-    while (own->chunk != scope->chunk) {
-        struct local_chunk *chunk = own->chunk;
+    while (own->scopes.chunk != scope->chunk) {
+        struct local_chunk *chunk = own->scopes.chunk;
 
-        own->used = LOCAL_CELLS;
-        own->chunk = chunk->prev;
+        own->scopes.used = LOCAL_CELLS;
+        own->scopes.chunk = chunk->prev;
         free(own->spare);
         own->spare = chunk;
     }
-    own->used = scope->used;
+    own->scopes.used = scope->used;
 }
 
 void
@@ -181,12 +199,12 @@ gc_scope_leave(gc_scope *scope)
 {
     struct own *own = &gcrt_mutator_self("gc_scope_leave")->own;
 
-    if (UNLIKELY(scope->depth == 0 || scope->depth != own->depth))
+    if (UNLIKELY(scope->depth == 0 || scope->depth != own->scopes.depth))
         gcrt_fatal("gc_scope_leave: scope %u ends while %u are entered", scope->depth,
-                own->depth);
+                own->scopes.depth);
     critical_set();
     shrink(own, scope);
-    own->depth--;
+    own->scopes.depth--;
     critical_clear();
     scope->depth = 0;
 }

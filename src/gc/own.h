@@ -27,24 +27,36 @@ struct root_callback {
     void *arg; /* the host's */
 };
 
-/* Zeroed is valid and empty. */
-struct own {
+/* The scopes of one stack.  Zeroed is valid and empty. */
+struct scopes {
     struct local_chunk *chunk; /* owner: newest; owned */
-    struct local_chunk *spare; /* owner: an empty one, or NULL; owned */
     uint32_t used;             /* owner: cells in use of the newest */
     uint32_t depth;            /* owner: scopes entered */
+};
+
+/* Zeroed is valid and empty. */
+struct own {
+    struct scopes scopes;      /* owner: of the current stack */
+    struct local_chunk *spare; /* owner: an empty one, or NULL; owned */
     struct root_callback *callbacks; /* owner: newest first; owned */
     void *result;              /* owner: what a call is about to return, or NULL */
 };
 
 /*
  * Calls fn for each word; at is where it lies, or the mutator for one that a callback
- * reports.  The caller owns m.  Returns the number of words.
+ * reports.  Those of the current stack, and of the thread.  The caller owns m.  Returns the number
+ * of words.
  */
 size_t gcrt_own_visit(struct gcrt_mutator *m,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
 
-/* The mutator ends: its chunks and callbacks are freed. */
+/* The same for the frames and scopes of one stack. */
+size_t gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *scopes,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
+
+/* The mutator ends: its chunks, those of its own stack too, and its callbacks are freed. */
 void gcrt_own_drop(struct gcrt_mutator *m);
+/* Frees the chunks. */
+void gcrt_own_drop_scopes(struct scopes *scopes);
 
 #endif

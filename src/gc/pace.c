@@ -154,7 +154,8 @@ gcrt_pace_mark(struct cycle *cy)
 {
     cy->mark_ns = gcrt_os_now_ns();
     cy->pause_mark = aword_load_relaxed(&cy->heap->counters.pause_ns);
-    cy->stack_scan = aword_load_relaxed(&cy->heap->marking.stack_work);
+    cy->stack_scan = aword_load_relaxed(&cy->heap->marking.stack_work)
+        + aword_load_relaxed(&cy->heap->fibers.scanned_last); /* the parked ones come later */
 }
 
 static uint64_t

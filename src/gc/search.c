@@ -16,6 +16,7 @@
 #include "gc/kind.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
+#include "gc/stack.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -139,6 +140,19 @@ reach_own(void *arg, uintptr_t word, uintptr_t at)
     gcrt_search_word(arg, word, at, FROM_STACK);
 }
 
+static void
+reach_parked(void *arg, struct gc_stack *stack)
+{
+    struct search *s = arg;
+
+    gcrt_own_visit_stack(stack->frames, &stack->scopes, reach_own, s);
+    if (stack->manners == STACK_PRECISE)
+        return;
+    reach_range(s, (uintptr_t)stack->regs, (uintptr_t)(stack->regs + CALLEE_SAVED));
+    reach_range(s, (uintptr_t)stack->window, (uintptr_t)(stack->window + stack->nwindow));
+    reach_range(s, stack->sp, stack->extent.hi);
+}
+
 void
 gcrt_search_stacks(struct search *s)
 {
@@ -146,14 +160,17 @@ gcrt_search_stacks(struct search *s)
 
     RCU_LIST_EACH(struct gcrt_mutator, m, &s->walk.marker.heap->registry.mutators, node) {
         gcrt_own_visit(m, reach_own, s);
+        if (gcrt_fiber_native(m) != NULL)
+            reach_parked(s, &m->native);
         if (m->precise)
             continue;
         if (ahalf_load_relaxed(&m->state) != MUTATOR_INSIDE) {
             reach_range(s, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
             reach_range(s, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
         }
-        reach_range(s, align_down(m->sp, WORD), m->stack_hi);
+        reach_range(s, stack_lowest(m, m->sp), m->stack_hi);
     }
+    gcrt_fibers_visit(s->walk.marker.heap, reach_parked, s);
 }
 
 /* ---- paths ---- */
@@ -204,8 +221,9 @@ lies_in(uintptr_t at, const uintptr_t *words, size_t n)
 }
 
 static void
-append_stack_word(char *text, size_t n, uintptr_t at, const struct gc_heap *heap)
+append_stack_word(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
 {
+    const struct gc_stack *stack;
     struct gcrt_mutator *m;
 
     RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node) {
@@ -213,7 +231,8 @@ append_stack_word(char *text, size_t n, uintptr_t at, const struct gc_heap *heap
             append(text, n, "a saved register of thread %d\n", m->tid);
         else if (lies_in(at, m->window, WINDOW_WORDS))
             append(text, n, "the stack of thread %d, as it entered a blocking region\n", m->tid);
-        else if (at - m->stack_lo < m->stack_hi - m->stack_lo)
+        else if (at - m->stack_lo < m->stack_hi - m->stack_lo
+                || at - m->native.extent.lo < m->native.extent.hi - m->native.extent.lo)
             append(text, n, "the stack of thread %d, word at %#lx\n", m->tid, (unsigned long)at);
         else if (at == (uintptr_t)m)
             append(text, n, "a root callback of thread %d\n", m->tid);
@@ -221,7 +240,12 @@ append_stack_word(char *text, size_t n, uintptr_t at, const struct gc_heap *heap
             continue;
         return;
     }
-    append(text, n, "a local of some thread, %#lx\n", (unsigned long)at);
+    stack = gcrt_fibers_find(heap, at);
+    if (stack != NULL)
+        append(text, n, "the parked stack at %#lx, word at %#lx\n",
+                (unsigned long)stack->extent.lo, (unsigned long)at);
+    else
+        append(text, n, "a local of some thread, %#lx\n", (unsigned long)at);
 }
 
 static void

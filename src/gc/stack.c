@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conservative scanning of a mutator's own stack.
+ * Conservative scanning of stacks.
  *
  * Purpose: find every word of a stack and of saved registers that may be a pointer.
- * Place: actions calls it in H3; it fills raw work buffers.
+ * Place: actions calls it in H3, fiber for parked stacks; it fills raw work buffers.
  * Invariants: nothing is marked here, so the pause is one pass over the words; raw buffers
  * are resolved when every mutator has scanned its stack and allocates black.  Until then a
  * slot of somebody's run may be free although its free index says otherwise, and marking it
@@ -60,6 +60,26 @@ collect_own(void *arg, uintptr_t word, uintptr_t at)
         collect_word(c, word | RAW_EXACT);
 }
 
+/* What the switch away from s has saved. */
+static void
+collect_saved(struct collector *c, const struct gc_stack *s)
+{
+    collect_range(c, (uintptr_t)s->regs, (uintptr_t)(s->regs + CALLEE_SAVED));
+    collect_range(c, (uintptr_t)s->window, (uintptr_t)(s->window + s->nwindow));
+}
+
+static size_t
+collect_parked(struct collector *c, const struct gc_stack *s)
+{
+    size_t words = gcrt_own_visit_stack(s->frames, &s->scopes, collect_own, c);
+
+    if (s->manners == STACK_PRECISE)
+        return words * WORD;
+    collect_saved(c, s);
+    collect_range(c, s->sp, s->extent.hi);
+    return words * WORD + (s->extent.hi - s->sp);
+}
+
 static size_t
 collect_stack(struct collector *c, const struct gcrt_mutator *m, uintptr_t from)
 {
@@ -67,21 +87,40 @@ collect_stack(struct collector *c, const struct gcrt_mutator *m, uintptr_t from)
         collect_range(c, (uintptr_t)m->regs, (uintptr_t)(m->regs + SAVED_REGISTERS));
         collect_range(c, (uintptr_t)m->window, (uintptr_t)(m->window + m->nwindow));
     }
+    if (m->landing)
+        collect_saved(c, m->current); /* the machine may not have them yet */
     collect_range(c, from, m->stack_hi);
     return m->stack_hi - from;
+}
+
+static size_t
+finish(struct collector *c, size_t bytes)
+{
+    if (c->buffer != NULL)
+        gcrt_work_push_raw(&c->heap->work, c->buffer);
+    return bytes;
 }
 
 size_t
 gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp)
 {
     struct collector c = { .heap = m->heap };
+    const struct gc_stack *native = gcrt_fiber_native(m);
     size_t bytes = gcrt_own_visit(m, collect_own, &c) * WORD;
 
     if (!m->precise)
-        bytes += collect_stack(&c, m, align_down(sp, WORD));
-    if (c.buffer != NULL)
-        gcrt_work_push_raw(&m->heap->work, c.buffer);
-    return bytes;
+        bytes += collect_stack(&c, m, stack_lowest(m, sp));
+    if (native != NULL)
+        bytes += collect_parked(&c, native);
+    return finish(&c, bytes);
+}
+
+size_t
+gcrt_stack_collect_parked(struct gc_heap *heap, const struct gc_stack *s)
+{
+    struct collector c = { .heap = heap };
+
+    return finish(&c, collect_parked(&c, s));
 }
 
 NOINLINE void

@@ -5,11 +5,29 @@
 #include "gc/mutator.h"
 
 /*
- * Collects m's own roots and, unless it is precise, every word of its stack from sp up, and of
- * its saved registers if it is outside, that could point into the heap, as raw work.  Returns
- * the bytes looked at.
+ * Collects m's own roots and, unless it is precise, every word of its stack from sp up, and
+ * of its saved registers if it is outside, that could point into the heap, as raw work.
+ * Returns the bytes looked at.
  */
 size_t gcrt_stack_collect(struct gcrt_mutator *m, uintptr_t sp);
+
+/*
+ * The same for a stack that nobody runs on: registers, window, the part in use, frames and
+ * scopes.  The caller owns it, or reads it (fiber.h).
+ */
+size_t gcrt_stack_collect_parked(struct gc_heap *heap, const struct gc_stack *s);
+
+/*
+ * The lowest address in use of the stack that m runs on, at most sp: on a stack to which
+ * the machine's switch is not complete yet, that is where it was parked.
+ */
+static inline uintptr_t
+stack_lowest(const struct gcrt_mutator *m, uintptr_t sp)
+{
+    uintptr_t parked = m->landing ? m->current->sp : sp;
+
+    return align_down(parked < sp ? parked : sp, WORD);
+}
 
 /*
  * fn's sp lies so many bytes below the frame that holds the registers, which begin at most

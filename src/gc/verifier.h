@@ -52,6 +52,7 @@ struct verifier {
     size_t pages;        /* in spans */
     uint64_t slots[NUM_CLASSES]; /* allocated */
     uint64_t larges, large_pages;
+    uint64_t stacks;     /* parked */
 };
 
 /* Keeps the first complaint. */

@@ -230,6 +230,33 @@ check_places(struct verifier *v)
     gcrt_lock_release(&h->scavenging);
 }
 
+/* ---- registered stacks ---- */
+
+/* When nothing is grey and barriers are on, marking is complete. */
+static void
+check_parked(void *arg, struct gc_stack *s)
+{
+    struct verifier *v = arg;
+    uint64_t cycle = aword_load_relaxed(&v->heap->cycles.started);
+
+    v->stacks++;
+    if (v->rules->barrier != 0 && !v->rules->grey && aword_load_relaxed(&s->cycle) != cycle)
+        gcrt_verify_complain(v, "stack.seen", "the parked stack at %#lx was last scanned in "
+                "cycle %llu, this is %llu", (unsigned long)s->extent.lo,
+                (unsigned long long)aword_load_relaxed(&s->cycle), (unsigned long long)cycle);
+}
+
+static void
+check_stacks(struct verifier *v)
+{
+    uint64_t n = aword_load_relaxed(&v->heap->fibers.count);
+
+    gcrt_fibers_visit(v->heap, check_parked, v);
+    if (v->stacks > n)
+        gcrt_verify_complain(v, "stack.count", "%llu stacks are parked, %llu registered",
+                (unsigned long long)v->stacks, (unsigned long long)n);
+}
+
 void
 gcrt_verify_lists(struct verifier *v)
 {
@@ -243,4 +270,6 @@ gcrt_verify_lists(struct verifier *v)
         check_cache(v, &p->cache);
     if (!v->broken)
         check_places(v);
+    if (!v->broken)
+        check_stacks(v);
 }

@@ -5,7 +5,7 @@
  * Purpose: share grey objects in buffers of 255, without a lock.
  * Place: mark, barrier and stack use it; it calls os once, for the pool.
  * Invariants: a buffer is on one stack or in one private queue; buffers on `free` are
- * empty, buffers on `full`, `raw` and `aside` are not.
+ * empty, buffers on `full`, `raw`, `aside` and `parked` are not.
  * Concurrency: Treiber stacks of buffer numbers; a 32-bit tag beside the number makes a
  * stale compare-and-swap fail.  Push releases, pop acquires (pairs: workstack.top).
  * Cost: two compare-and-swaps per 255 objects.
@@ -128,10 +128,41 @@ gcrt_work_push_aside(struct work *w, uintptr_t object)
     push(w, &w->aside, b);
 }
 
+void
+gcrt_work_push_parked(struct work *w, uintptr_t item)
+{
+    struct workbuf *b = pop(w, &w->parked);
+
+    if (b != NULL && b->n == w->slots) {
+        push(w, &w->parked, b);
+        b = NULL;
+    }
+    if (b == NULL)
+        b = gcrt_work_take_empty(w);
+    b->slot[b->n++] = item;
+    push(w, &w->parked, b);
+}
+
+uintptr_t
+gcrt_work_pop_parked(struct work *w)
+{
+    struct workbuf *b = pop(w, &w->parked);
+    uintptr_t item;
+
+    if (b == NULL)
+        return 0;
+    item = b->slot[--b->n];
+    if (b->n != 0)
+        push(w, &w->parked, b);
+    else
+        gcrt_work_put_empty(w, b);
+    return item;
+}
+
 bool
 gcrt_work_is_empty(const struct work *w)
 {
-    if (!stack_is_empty(&w->raw) || !stack_is_empty(&w->aside))
+    if (!stack_is_empty(&w->raw) || !stack_is_empty(&w->aside) || !stack_is_empty(&w->parked))
         return false;
     for (uint32_t i = 0; i < w->nstacks; i++)
         if (!stack_is_empty(&w->full[i]))

@@ -9,7 +9,7 @@
  * may take a whole buffer.  Each worker has a public stack of its own (stealing takes from
  * the others'); the mutators share stack 0.  A further stack holds raw buffers: words from
  * stacks, registers and barriers that may be pointers and still have to be resolved.  And one
- * holds what mutators must not scan because it may take long.
+ * holds what mutators must not scan because it may take long, and one chunks of parked stacks.
  *
  * Buffers come from one mapped pool, by number, and are recycled for the heap's life, so
  * the lock-free stacks may follow stale links (a tag in the top word prevents ABA).
@@ -45,6 +45,7 @@ struct work {
     struct workstack free;
     struct workstack raw;
     struct workstack aside; /* for workers only */
+    struct workstack parked; /* the same: chunks of parked stacks (fiber.c) */
     struct workstack full[WORK_STACKS];
 };
 
@@ -66,6 +67,10 @@ struct workbuf *gcrt_work_pop_raw(struct work *w);
 
 /* One object, which only a worker may take. */
 void gcrt_work_push_aside(struct work *w, uintptr_t object);
+
+/* One chunk of parked stacks to scan; then one that is there, or 0. */
+void gcrt_work_push_parked(struct work *w, uintptr_t item);
+uintptr_t gcrt_work_pop_parked(struct work *w);
 
 /* No public buffer anywhere.  A snapshot; see worker.h for termination. */
 bool gcrt_work_is_empty(const struct work *w);

@@ -174,6 +174,8 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->heap_live = aword_load_relaxed(&c->marked_last);
     s->scan_heap = aword_load_relaxed(&c->heap_work_last);
     s->scan_stack = aword_load_relaxed(&c->stack_work_last);
+    s->stacks = aword_load_relaxed(&heap->fibers.count);
+    s->stacks_at_switch = aword_load_relaxed(&heap->fibers.at_switch);
     s->scan_globals = aword_load_relaxed(&c->globals_last);
     s->last_gc_epoch_ns = aword_load_relaxed(&c->last_gc_epoch_ns);
     s->mark_rounds = aword_load_relaxed(&c->terminations_retried);

@@ -39,6 +39,7 @@ struct snapshot {
     uint64_t gogc;        /* percent; UINT64_MAX: off */
     uint64_t limit_soft, limit_hard, limit_missed, external, limited_cycle;
     uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;
+    uint64_t stacks, stacks_at_switch;
     uint64_t scan_heap, scan_stack, scan_globals;
     uint64_t last_gc_epoch_ns;
     uint64_t swept_spans, freed_spans;

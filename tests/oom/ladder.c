@@ -181,6 +181,23 @@ script_roots(void)
 }
 
 static void
+script_stacks(void)
+{
+    static char memory[700][GC_STACK_MIN] __attribute__((aligned(16)));
+    static gc_stack *stacks[700];
+
+    for (size_t i = 0; i < 700; i++) {
+        stacks[i] = NULL;
+        if (!worked("gc_stack_register",
+                    gc_stack_register(memory[i], sizeof memory[i], &stacks[i])))
+            T_CHECK(stacks[i] == NULL, "a failed gc_stack_register has set its result");
+    }
+    for (size_t i = 0; i < 700; i++)
+        if (stacks[i] != NULL)
+            gc_stack_unregister(stacks[i]);
+}
+
+static void
 script(const gc_options *opt)
 {
     gc_heap *heap = NULL;
@@ -195,6 +212,7 @@ script(const gc_options *opt)
     }
     script_alloc();
     script_roots();
+    script_stacks();
     script_large();
     script_thread();
     script_many();

@@ -53,7 +53,8 @@ op_name(enum op_code code)
     static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
         "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
         "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
-        "safepoint", "block", "silent", "rest", "detach", "collect", "gogc" };
+        "safepoint", "block", "silent", "rest", "detach", "collect", "gogc", "run", "yield", "kill",
+        "peek", "poke" };
 
     return names[code];
 }
@@ -75,7 +76,9 @@ static void
 draw_taste(uint64_t *rng, unsigned *taste)
 {
     for (unsigned i = 0; i < OP_CODES; i++)
-        taste[i] = rand_below(rng, 2) ? 0 : weights[i] * (1 + (unsigned)rand_below(rng, 6));
+        taste[i] = i >= OP_RUN || rand_below(rng, 2)
+            ? 0
+            : weights[i] * (1 + (unsigned)rand_below(rng, 6));
     taste[OP_NEW] += 20;
     taste[OP_DROP] += 2;
     if (rand_below(rng, 4) != 0)
@@ -150,6 +153,7 @@ program_draw(struct program *p, uint64_t seed)
             p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
+    coros_draw(p, seed);
     p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
 }
 
@@ -454,6 +458,7 @@ attach(struct player *pl)
         status = gc_root_callback(report_registers, pl);
     if (status != GC_OK)
         sched_fail("attach: %s", gc_last_error());
+    pl->stack = gc_stack_current();
     if (pl->world->program->exempt >> pl->index & 1)
         (void)gc_thread_set_assist(0);
 }
@@ -464,6 +469,8 @@ do_detach(struct player *pl, const struct op *op)
 {
     gc_handle *from = pl->handles[op->a % HANDLES], *to = pl->handles[op->b % HANDLES];
 
+    if (pl->index >= pl->world->program->nplayers)
+        return; /* a coroutine, which would take its thread's stack with it */
     for (uint8_t r = 0; r < REGISTERS; r++)
         *reg(pl, r) = NULL;
     gc_thread_detach();
@@ -561,6 +568,7 @@ perform_elsewhere(struct player *pl, const struct op *op)
         (void)gc_set_gogc(NULL, op->a);
         break;
     default:
+        coros_perform(pl, op);
         break;
     }
 }
@@ -588,15 +596,11 @@ step(struct player *pl, const struct op *op)
     stats.ops++;
 }
 
-static void *
-player_main(void *arg)
+void
+player_perform_all(struct player *pl)
 {
-    struct player *pl = arg;
     const struct program *p = pl->world->program;
-    void *volatile registers[REGISTERS + 1] = { NULL }; /* the last one is junk */
 
-    pl->registers = registers;
-    attach(pl);
     for (unsigned k = 0; k < p->nops[pl->index]; k++) {
         if (p->ops[pl->index][k].code == OP_NONE)
             continue;
@@ -607,6 +611,17 @@ player_main(void *arg)
             stats.walks++;
         }
     }
+}
+
+static void *
+player_main(void *arg)
+{
+    struct player *pl = arg;
+    void *volatile registers[REGISTERS + 1] = { NULL }; /* the last one is junk */
+
+    pl->registers = registers;
+    attach(pl);
+    player_perform_all(pl);
     pl->registers = NULL;
     gc_thread_detach();
     return NULL;
@@ -671,7 +686,7 @@ check_garbage(struct world *w)
     (void)oracle_walk(w);
     if (gc_verify(w->heap) != GC_OK)
         sched_fail("verify: %s", gc_last_error());
-    for (unsigned i = 0; i < w->program->nplayers; i++)
+    for (unsigned i = 0; i < w->program->nplayers + w->program->ncoros; i++)
         for (unsigned k = 0; k < HANDLES; k++) {
             gc_handle_free(w->players[i].handles[k]);
             w->players[i].handles[k] = NULL;
@@ -679,6 +694,7 @@ check_garbage(struct world *w)
     if (gc_thread_attach(w->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     gc_root_remove(w->globals);
+    coros_end(w);
     gc_thread_detach();
     gc_collect(w->heap);
     gc_collect(w->heap);
@@ -696,12 +712,10 @@ world_main(void *arg)
     create_heap(w);
     if (gc_thread_attach(w->heap) != GC_OK || gc_root_add(w->globals, sizeof w->globals) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
+    coros_begin(w);
     gc_thread_detach();
-    for (unsigned i = 0; i < w->program->nplayers; i++) {
-        w->players[i].world = w;
-        w->players[i].index = i;
+    for (unsigned i = 0; i < w->program->nplayers; i++)
         (void)gcrt_os_thread_start(&w->heap->os, &threads[i], player_main, &w->players[i]);
-    }
     for (unsigned i = 0; i < w->program->nplayers; i++)
         gcrt_os_thread_join(threads[i]);
     check_garbage(w);

@@ -186,7 +186,7 @@ reach_roots(struct world *w)
 {
     size_t n = 0;
 
-    for (unsigned i = 0; i < w->program->nplayers; i++) {
+    for (unsigned i = 0; i < w->program->nplayers + w->program->ncoros; i++) {
         struct player *pl = &w->players[i];
 
         for (unsigned r = 0; pl->registers != NULL && r < REGISTERS; r++)
@@ -194,6 +194,7 @@ reach_roots(struct world *w)
         for (unsigned k = 0; k < HANDLES; k++)
             if (pl->handles[k] != NULL)
                 n = reach(w, (uintptr_t)gc_handle_get(pl->handles[k]), n);
+        n = reach(w, ~pl->hidden, n);
     }
     for (unsigned g = 0; g < GLOBALS; g++)
         n = reach(w, (uintptr_t)__atomic_load_n(&w->globals[g], __ATOMIC_RELAXED), n);

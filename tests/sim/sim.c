@@ -79,7 +79,7 @@ run_once(const struct program *p, uint64_t seed, uint64_t schedule)
 static void
 strike_but(struct program *p, const char *keep)
 {
-    bool kept[PLAYERS_MAX][OPS_MAX] = { { false } };
+    bool kept[ACTORS_MAX][OPS_MAX] = { { false } };
     unsigned long player = 0;
 
     while (*keep != '\0') {
@@ -89,12 +89,12 @@ strike_but(struct program *p, const char *keep)
         T_CHECK(end != keep, "keep= wants PLAYER:OP,OP/PLAYER:OP, not %s", keep);
         if (*end == ':')
             player = n;
-        T_CHECK(player < PLAYERS_MAX && n < OPS_MAX, "keep= names what is not there");
+        T_CHECK(player < ACTORS_MAX && n < OPS_MAX, "keep= names what is not there");
         if (*end != ':')
             kept[player][n] = true;
         keep = *end == '\0' ? end : end + 1;
     }
-    for (unsigned i = 0; i < p->nplayers; i++)
+    for (unsigned i = 0; i < p->nplayers + p->ncoros; i++)
         for (unsigned k = 0; k < p->nops[i]; k++)
             if (!kept[i][k])
                 p->ops[i][k].code = OP_NONE;
@@ -173,9 +173,9 @@ strike(struct program *p, unsigned player, unsigned first, unsigned n, uint64_t 
 static void
 print_program(const struct program *p, uint64_t seed, uint64_t schedule)
 {
-    printf("players=%u cpus=%u threads=%u stress=%u gogc=%lld\n", p->nplayers, p->cpus,
-            p->threads, p->stress, (long long)p->gogc);
-    for (unsigned i = 0; i < p->nplayers; i++)
+    printf("players=%u coros=%u cpus=%u threads=%u stress=%u gogc=%lld\n", p->nplayers, p->ncoros,
+            p->cpus, p->threads, p->stress, (long long)p->gogc);
+    for (unsigned i = 0; i < p->nplayers + p->ncoros; i++)
         for (unsigned k = 0; k < p->nops[i]; k++)
             if (p->ops[i][k].code != OP_NONE)
                 printf("  player %u op %3u %-13s a=%u b=%u c=%u\n", i, k,
@@ -183,7 +183,7 @@ print_program(const struct program *p, uint64_t seed, uint64_t schedule)
                         p->ops[i][k].b, p->ops[i][k].c);
     printf("replay: seed=%llu sched=%llu runs=1 keep=", (unsigned long long)seed,
             (unsigned long long)schedule);
-    for (unsigned i = 0; i < p->nplayers; i++) {
+    for (unsigned i = 0; i < p->nplayers + p->ncoros; i++) {
         printf("%s%u:", i == 0 ? "" : "/", i);
         for (unsigned k = 0, first = 1; k < p->nops[i]; k++)
             if (p->ops[i][k].code != OP_NONE) {
@@ -203,7 +203,7 @@ shrink(struct program *p, uint64_t seed, uint64_t schedule)
         return 1;
     }
     for (unsigned chunk = OPS_MAX; chunk > 0; chunk /= 2)
-        for (unsigned i = 0; i < p->nplayers; i++)
+        for (unsigned i = 0; i < p->nplayers + p->ncoros; i++)
             for (unsigned k = 0; k < p->nops[i]; k += chunk)
                 (void)strike(p, i, k, chunk, &schedule);
     print_program(p, seed, schedule);
@@ -221,7 +221,7 @@ report(uint64_t first, uint64_t runs)
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
            "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu given_back=%llu "
            "signals=%llu handled=%llu "
-           "walks=%llu jumps=%llu",
+           "walks=%llu jumps=%llu stack_switches=%llu",
             (unsigned long long)first, (unsigned long long)(first + runs - 1),
             (unsigned long long)s->steps, (unsigned long long)s->switches,
             (unsigned long long)w->ops, (unsigned long long)w->objects,
@@ -231,7 +231,7 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->given_back,
             (unsigned long long)s->signals,
             (unsigned long long)s->handled, (unsigned long long)w->walks,
-            (unsigned long long)s->jumps);
+            (unsigned long long)s->jumps, (unsigned long long)coros_switches());
 }
 
 /* Each named place must have been passed, or the runs do not reach what they should. */

@@ -15,6 +15,8 @@
 #include <gcrt/gcrt.h>
 
 #define PLAYERS_MAX 4
+#define COROS_MAX   3
+#define ACTORS_MAX  (PLAYERS_MAX + COROS_MAX)
 #define OPS_MAX     400
 #define REGISTERS   5
 #define GLOBALS     4
@@ -49,6 +51,11 @@ enum op_code {
     OP_DETACH,
     OP_COLLECT,
     OP_GOGC,
+    OP_RUN,   /* the first five of coroutines (coros.c): go on with that one */
+    OP_YIELD, /* a coroutine: go back to the thread */
+    OP_KILL,
+    OP_PEEK,
+    OP_POKE,
     OP_CODES
 };
 
@@ -68,23 +75,32 @@ struct program {
     bool stw;  /* cycles hold the mutators, which store plainly */
     bool precise; /* only registers keep objects alive, whatever is on the stack */
     bool junk; /* a dropped pointer stays on the stack, where nobody means it */
-    unsigned nops[PLAYERS_MAX];
-    struct op ops[PLAYERS_MAX][OPS_MAX];
+    unsigned ncoros; /* players that are no threads: those after nplayers */
+    bool bound; /* each coroutine stays with one thread */
+    unsigned nops[ACTORS_MAX];
+    struct op ops[ACTORS_MAX][OPS_MAX];
 };
 
-/* One mutator. */
+/* One mutator, or coroutine. */
 struct player {
     struct world *world;
     unsigned index;
     void *volatile *registers; /* on its stack, and a word of junk; NULL before and after */
     gc_handle *handles[HANDLES];
     bool attached;
+    gc_stack *stack;        /* that it runs on, a thread's own */
+    void *context[8];       /* machine registers while it does not run; nobody scans it */
+    uintptr_t hidden;       /* inverted: the pointer that is in one of those alone */
+    struct player *carrier; /* of a coroutine: whose thread it runs on, or ran on last */
+    struct player *left;    /* of a thread: from whom it is switching away */
+    bool busy, over;        /* of a coroutine */
+    unsigned lives;         /* of a coroutine: times that it may begin */
 };
 
 struct world {
     const struct program *program;
     gc_heap *heap;
-    struct player players[PLAYERS_MAX];
+    struct player players[ACTORS_MAX];
     void *globals[GLOBALS]; /* registered as roots */
 };
 
@@ -99,6 +115,18 @@ void program_draw(struct program *p, uint64_t seed);
 void world_run(const struct program *p, uint64_t schedule, uint64_t step_max);
 const struct world_stats *world_statistics(void);
 const char *op_name(enum op_code code);
+/* Performs the player's operations, one after the other. */
+void player_perform_all(struct player *pl);
+
+/* ---- coroutines ---- */
+
+/* Draws whether the program has coroutines, and what they do. */
+void coros_draw(struct program *p, uint64_t seed);
+/* Their stacks come and go.  The caller is attached. */
+void coros_begin(struct world *w);
+void coros_end(struct world *w);
+void coros_perform(struct player *pl, const struct op *op);
+uint64_t coros_switches(void);
 
 /* ---- objects, as the oracle knows them ---- */
 

@@ -19,6 +19,7 @@ enum lock_rank {
     RANK_CYCLE,     /* requests for cycles, waiters */
     RANK_REGISTRY,  /* mutators, barrier state as published */
     RANK_ROOTS,     /* global ranges, handle chunks */
+    RANK_STACK,     /* registered stacks */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_PROFILE,   /* sampled objects */

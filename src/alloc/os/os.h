@@ -47,7 +47,9 @@
     X(SPAN_FREE)      /* a span has ended, its pages have not */                          \
     X(ATTACH)         /* a record is ready, not yet in the registry */                    \
     X(DETACH)         /* the cache is flushed, the record still in the registry */        \
-    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */
+    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */           \
+    X(STACK_PARK)     /* a stack's contents are saved, it is not yet parked */            \
+    X(STACK_READ)     /* a parked stack is about to be scanned, and nobody else's */
 
 #define CHAOS_PLACE_(name) CHAOS_##name,
 enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
