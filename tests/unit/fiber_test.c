@@ -8,6 +8,7 @@
 #include "alloc/base/rand.h"
 #include "gc/extent.h"
 #include "gc/fiber.h"
+#include "gc/stack.h"
 #include "gc/verify.h"
 #include "gc/worker.h"
 
@@ -101,6 +102,37 @@ Test(fiber, the_saved_registers_and_window_count)
     take_raw(&raw);
     cr_assert_geq(count_raw(&raw, p), 1);
     cr_assert_geq(count_raw(&raw, q), 1);
+}
+
+static size_t
+count_in_own_scan(const void *p)
+{
+    gcrt_stack_collect(self(), (uintptr_t)__builtin_frame_address(0));
+    take_raw(&raw);
+    return count_raw(&raw, p);
+}
+
+/* The host's switch may load registers last, from memory that is not scanned. */
+Test(fiber, what_was_saved_counts_until_the_switch_is_known_to_be_complete)
+{
+    void *p = gc_alloc_bytes(64);
+    struct gcrt_mutator *m = self();
+    size_t before;
+
+    take_raw(&raw);
+    before = count_in_own_scan(p);
+    m->current->regs[0] = (uintptr_t)p;
+    cr_assert_eq(count_in_own_scan(p), before);
+    m->landing = true;
+    cr_assert_gt(count_in_own_scan(p), before);
+    m->current->regs[0] = 0;
+    m->current->window[1] = (uintptr_t)p;
+    m->current->nwindow = 2;
+    cr_assert_gt(count_in_own_scan(p), before);
+    gc_block_enter(); /* a call from the new stack */
+    gc_block_leave();
+    cr_assert_eq(count_in_own_scan(p), before);
+    use(p);
 }
 
 Test(fiber, who_parks_gives_its_own_number)
