@@ -74,6 +74,12 @@ gc_status gcrt_mutator_attach(struct gc_heap *heap, bool precise);
 /* The calling thread's mutator, which is inside, leaves its heap. */
 void gcrt_mutator_detach(struct gcrt_mutator *m);
 
+/*
+ * The last step into a blocking region, by a thread that is critical and whose record says
+ * where its roots are; it is critical no more.
+ */
+void gcrt_mutator_go_outside(struct gcrt_mutator *m);
+
 /* A P for a mutator, empty; NULL without memory. */
 struct p *gcrt_p_acquire(struct gc_heap *heap);
 /* Makes the P idle; its cache must be flushed. */

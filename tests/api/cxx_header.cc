@@ -279,6 +279,8 @@ atomics()
         gc::blocking outside;
         for (std::thread &t : threads)
             t.join();
+        gc::callback inside; /* as foreign code would have it that calls back */
+        REQUIRE(inside && gc_new<node>() != nullptr);
     }
     for (long s : sums)
         sum += s;

@@ -414,6 +414,13 @@ gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int))
     return 0;
 }
 
+bool
+gcrt_os_signal_is_handled(int signal, void (*handler)(int))
+{
+    (void)signal, (void)handler;
+    return true;
+}
+
 int
 gcrt_os_signal_default(void)
 {
