@@ -100,31 +100,20 @@ noise_garbage(struct mutator *m)
     }
 }
 
-/* As foreign code does that was called in a region, or in none, and calls back. */
-static void
-noise_callback(struct mutator *m, uint64_t depth)
-{
-    gc_callback cb;
-
-    T_OK(gc_callback_enter(NULL, &cb));
-    noise_garbage(m);
-    if (depth != 0)
-        noise_callback(m, depth - 1);
-    gc_callback_leave(&cb);
-}
-
 static void
 noise_block(struct mutator *m)
 {
     GC_BLOCKING {
-        if (t_below(&m->player.rng, 3) == 0)
-            noise_callback(m, t_below(&m->player.rng, 3));
         if (t_below(&m->player.rng, 2)) {
             gc_block_enter();
             t_sleep_us((unsigned)t_below(&m->player.rng, 300));
             gc_block_leave();
         } else {
-            (void)sched_yield();
+            gc_callback cb; /* as foreign code has it that was called in a region */
+
+            T_OK(gc_callback_enter(NULL, &cb));
+            noise_garbage(m);
+            gc_callback_leave(&cb);
         }
     }
 }
