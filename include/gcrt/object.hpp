@@ -7,9 +7,12 @@
  * made, and standard containers.
  */
 
-#include <gcrt/cleanup.h>
 #include <gcrt/gcrt.h>
-#include <gcrt/weak.h>
+#if __has_include(<gcrt/weak.h>) && __has_include(<gcrt/cleanup.h>)
+# include <gcrt/cleanup.h>
+# include <gcrt/weak.h>
+# define GC_IMPL_CXX_LIFE 1 /* gc::weak, gc_new_finalized */
+#endif
 
 #include <atomic>
 #include <cstddef>
@@ -334,6 +337,7 @@ private:
     T *p_;
 };
 
+#if defined(GC_IMPL_CXX_LIFE)
 /*
  * A field that does not keep its object alive (weak.h): get() is nullptr once nothing else does.
  * Assignment makes a gc_weak, or finds the one that there is.  A T that is not at the
@@ -367,6 +371,7 @@ public:
 private:
     ptr<gc_weak> cell_;
 };
+#endif
 
 static_assert(sizeof(ptr<int>) == sizeof(void *) && sizeof(atomic_ptr<int>) == sizeof(void *),
         "a field is one word");
@@ -459,6 +464,7 @@ gc_try_new(Args &&...args)
     return object.p == nullptr ? nullptr : ::new (object.p) T(std::forward<Args>(args)...);
 }
 
+#if defined(GC_IMPL_CXX_LIFE)
 /*
  * gc_new for a T whose destructor shall run: as its finalizer (cleanup.h), once, on a thread
  * of the heap's own, some time after the object has become unreachable; not if it can be reached
@@ -479,6 +485,7 @@ gc_new_finalized(Args &&...args)
     }
     return made;
 }
+#endif
 
 /* n elements, each as T() makes it; n may be 0. */
 template <class T> inline T *

@@ -224,6 +224,7 @@ lives()
     REQUIRE(handles[1]);
 }
 
+#if defined(GC_IMPL_CXX_LIFE)
 struct watcher {
     gc::weak<node> of;
     gc::ptr<node> strong;
@@ -283,6 +284,7 @@ destructors()
     gc_collect(nullptr);
     REQUIRE(gc_run_cleanups(nullptr, 100) == 0 && destroyed == 430);
 }
+#endif
 
 void
 ranges()
@@ -453,15 +455,19 @@ main()
         return 1;
     opt.precise_stacks = 1;
     opt.debug_clobberfree = 1;
+#if defined(GC_IMPL_CXX_LIFE)
     opt.cleanup_threads = 0;
+#endif
     gc::runtime heap(&opt);
     REQUIRE(heap && heap.status() == GC_OK);
     types();
     fields();
     arrays();
     lives();
+#if defined(GC_IMPL_CXX_LIFE)
     weaks();
     destructors();
+#endif
     ranges();
     atomics();
     exceptions();
