@@ -8,6 +8,11 @@
  */
 
 #include <gcrt/gcrt.h>
+#if __has_include(<gcrt/weak.h>) && __has_include(<gcrt/cleanup.h>)
+# include <gcrt/cleanup.h>
+# include <gcrt/weak.h>
+# define GC_IMPL_CXX_LIFE 1 /* gc::weak, gc_new_finalized */
+#endif
 
 #include <atomic>
 #include <cstddef>
@@ -22,6 +27,7 @@ namespace gc {
 
 template <class T> class ptr;
 template <class T> class atomic_ptr;
+template <class T> class weak;
 
 namespace impl {
 
@@ -41,6 +47,13 @@ erase(T *p) noexcept
     return const_cast<void *>(static_cast<const volatile void *>(p));
 }
 
+[[noreturn]] inline void
+fatal(const char *what)
+{
+    std::fprintf(stderr, "gcrt: fatal: %s\n", what);
+    std::abort();
+}
+
 /* Out of memory where C has NULL. */
 #if defined(__cpp_exceptions) || defined(__EXCEPTIONS)
 inline namespace throwing {
@@ -53,10 +66,9 @@ no_memory(const char *)
 #else
 inline namespace aborting {
 [[noreturn]] inline void
-no_memory(const char *what)
+no_memory(const char *)
 {
-    std::fprintf(stderr, "gcrt: fatal: %s: out of memory\n", what);
-    std::abort();
+    fatal("gcrt.hpp: out of memory");
 }
 }
 #endif
@@ -138,6 +150,8 @@ template <class T> struct type_of<T *, void> : impl::pointer_type<T> {
 template <class T> struct type_of<ptr<T>, void> : impl::pointer_type<T> {
 };
 template <class T> struct type_of<atomic_ptr<T>, void> : impl::pointer_type<T> {
+};
+template <class T> struct type_of<weak<T>, void> : impl::pointer_type<T> {
 };
 template <class T>
 struct type_of<T, typename impl::void_of<typename T::gc_impl_owner>::type> : impl::own_type<T> {
@@ -323,6 +337,42 @@ private:
     T *p_;
 };
 
+#if defined(GC_IMPL_CXX_LIFE)
+/*
+ * A field that does not keep its object alive (weak.h): get() is nullptr once nothing else does.
+ * Assignment makes a gc_weak, or finds the one that there is.  A T that is not at the
+ * beginning of its object (a second base class) is a fatal line: weak references are to objects.
+ */
+template <class T> class weak {
+public:
+    constexpr weak() noexcept : cell_()
+    {
+    }
+    explicit weak(T *object) : cell_()
+    {
+        *this = object;
+    }
+    weak &
+    operator=(T *object)
+    {
+        gc_weak *cell = gc_weak_new(impl::erase(object));
+
+        if (cell != nullptr && gc_weak_get(cell) != impl::erase(object))
+            impl::fatal("gc::weak: the pointer is not to the beginning of its object");
+        cell_ = cell;
+        return *this;
+    }
+    T *
+    get() const noexcept
+    {
+        return static_cast<T *>(gc_weak_get(cell_));
+    }
+
+private:
+    ptr<gc_weak> cell_;
+};
+#endif
+
 static_assert(sizeof(ptr<int>) == sizeof(void *) && sizeof(atomic_ptr<int>) == sizeof(void *),
         "a field is one word");
 
@@ -332,7 +382,8 @@ namespace impl {
 
 template <class T> struct check_object {
     static_assert(std::is_trivially_destructible<T>::value,
-            "gc_new: destructors of heap objects are not run: T must be trivially destructible");
+            "gc_new: destructors of heap objects are not run: T must be trivially destructible, "
+            "or made by gc_new_finalized");
     static_assert(alignof(T) <= 128, "gc_new: objects are aligned to 128 bytes at most");
     static_assert(!std::is_reference<T>::value && !std::is_array<T>::value,
             "gc_new: T is an object type; for arrays there is gc_new_array");
@@ -348,6 +399,12 @@ template <class T> struct zero_is_new<ptr<T>> : std::true_type {
 };
 template <class T> struct zero_is_new<atomic_ptr<T>> : std::true_type {
 };
+
+template <class T> inline void
+destruct(void *object, void *) noexcept
+{
+    static_cast<T *>(object)->~T();
+}
 
 template <class T> inline void
 construct_all(T *p, std::size_t n)
@@ -406,6 +463,29 @@ gc_try_new(Args &&...args)
 
     return object.p == nullptr ? nullptr : ::new (object.p) T(std::forward<Args>(args)...);
 }
+
+#if defined(GC_IMPL_CXX_LIFE)
+/*
+ * gc_new for a T whose destructor shall run: as its finalizer (cleanup.h), once, on a thread
+ * of the heap's own, some time after the object has become unreachable; not if it can be reached
+ * from itself, and not at the heap's end.
+ */
+template <class T, class... Args> inline T *
+gc_new_finalized(Args &&...args)
+{
+    static_assert(!std::is_trivially_destructible<T>::value,
+            "gc_new_finalized: T has no destructor to run: gc_new will do");
+    static_assert(alignof(T) <= 128, "gc_new: objects are aligned to 128 bytes at most");
+    gc::impl::held object(gc_alloc(gc::type_of<T>::get()));
+    T *const made = ::new (object.p) T(std::forward<Args>(args)...);
+
+    if (gc_finalizer_set(object.p, gc::impl::destruct<T>, nullptr) != GC_OK) {
+        made->~T();
+        gc::impl::no_memory("gc_new_finalized");
+    }
+    return made;
+}
+#endif
 
 /* n elements, each as T() makes it; n may be 0. */
 template <class T> inline T *

@@ -279,6 +279,35 @@ private:
     gc_status status_;
 };
 
+/* gc_callback_enter and gc_callback_leave.  Ask whether the thread is in the heap: status(). */
+class callback {
+public:
+    explicit callback(gc_heap *heap = nullptr) noexcept : status_(gc_callback_enter(heap, &cb_))
+    {
+    }
+    ~callback()
+    {
+        if (status_ == GC_OK)
+            gc_callback_leave(&cb_);
+    }
+    callback(const callback &) = delete;
+    callback &operator=(const callback &) = delete;
+
+    gc_status
+    status() const noexcept
+    {
+        return status_;
+    }
+    explicit operator bool() const noexcept
+    {
+        return status_ == GC_OK;
+    }
+
+private:
+    gc_callback cb_;
+    gc_status status_;
+};
+
 /* The default heap while this lives: gc_init and gc_shutdown.  Ask status(). */
 class runtime {
 public:

@@ -64,6 +64,29 @@ GC_API void gc_block_leave(void);
 #define GC_BLOCKING                                                                    \
     for (int gc_once_ = (gc_block_enter(), 1); gc_once_; gc_once_ = (gc_block_leave(), 0))
 
+/*
+ * A callback's bracket, for code that foreign libraries call on threads that the host did not
+ * make, or does not know where from.  From gc_callback_enter to gc_callback_leave the thread
+ * is attached and inside, whatever it was before:
+ *
+ *     detached                 it is attached, and detached again: about a microsecond
+ *     in a blocking region     the region is interrupted, and goes on as it was
+ *     attached and inside      nothing happens: so brackets nest, for some nanoseconds
+ *
+ * cb is the caller's, on its stack.  heap NULL: the thread's heap, else the default one.
+ * GC_ERR_ATTACHED if the thread is attached to another heap; else as gc_thread_attach, and
+ * then there is nothing to leave.  A thread that ends inside the bracket is detached as any
+ * other.  The pointers that the callback gets to see are not kept alive after it: what it
+ * returns to foreign code needs a handle.
+ */
+typedef struct gc_callback {
+    uintptr_t impl[148];
+} gc_callback;
+
+GC_API GC_MUST_CHECK gc_status gc_callback_enter(gc_heap *heap, gc_callback *cb);
+/* On the same thread, inside; brackets end in reverse order.  Fatal without gc_callback_enter. */
+GC_API void gc_callback_leave(gc_callback *cb);
+
 /* ---- the calling thread's hot words: reserved, layout may change in any release ---- */
 
 struct gc_type;

@@ -303,6 +303,36 @@ wait_for_answers(struct gc_heap *heap, unsigned pending, uint64_t ns)
         gcrt_fork_rest_wait(heap, &heap->handshake.pending, pending, ns);
 }
 
+/* The first thread that has not answered: its number, as gdb and /proc have it. */
+static int
+silent_thread(struct gc_heap *heap, unsigned epoch)
+{
+    struct registry *r = &heap->registry;
+    struct gcrt_mutator *m;
+    int tid = 0;
+
+    gcrt_lock_acquire(&r->lock);
+    RCU_LIST_EACH(struct gcrt_mutator, m, &r->mutators, node)
+        if (tid == 0 && ahalf_load_acquire(&m->answered) != epoch) /* handshake.answer */
+            tid = m->tid;
+    gcrt_lock_release(&r->lock);
+    return tid;
+}
+
+static void
+report_stall(struct gc_heap *heap, unsigned epoch, unsigned pending)
+{
+    int signal = heap->handshake.signal, tid = silent_thread(heap, epoch);
+
+    if (!gcrt_os_signal_is_handled(signal, gcrt_handshake_signal))
+        gcrt_warn("%u threads have not answered a handshake for 10 s: the handler of signal %d is "
+                  "not gcrt's any more", pending, signal);
+    else
+        gcrt_warn("%u threads have not answered a handshake for 10 s, the first is %d; does it "
+                  "block signal %d, or is it a precise one that calls nothing?", pending, tid,
+                signal);
+}
+
 static void
 handshake(struct gc_heap *heap, enum action action, bool holding)
 {
@@ -324,8 +354,7 @@ handshake(struct gc_heap *heap, enum action action, bool holding)
         wait = RETRY_NS;
         if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {
             reported = true;
-            gcrt_warn("%u threads have not answered a handshake for 10 s; does one block "
-                      "signal %d, or a precise one call nothing?", pending, hs->signal);
+            report_stall(heap, epoch, pending);
         }
     }
     timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);

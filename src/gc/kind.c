@@ -283,6 +283,7 @@ make_kind_locked(
         return NULL;
     kind->key = key;
     kind->type = type;
+    memcpy(kind->was, type, sizeof(*type));
     kind->layout = layout_of(type, single);
     if (kind->layout.how == SCAN_FLEX)
         kind->tail = layout_of(type->elem, false);
@@ -297,6 +298,19 @@ make_kind_locked(
     return kind;
 }
 
+/*
+ * A type is borrowed for the heap's life.  One whose library has been unloaded may come back as
+ * another, when a library is loaded at the same place; then objects would be scanned by the
+ * layout of the first.  This is met where a P looks the kind up, not by the inline allocator.
+ */
+static void
+check_same_type(const struct kind *kind, const gc_type *type)
+{
+    if (UNLIKELY(memcmp(kind->was, type, sizeof(*type)) != 0))
+        gcrt_fatal("type %s at %p was another type before: types must stay loaded as long as "
+                   "the heap", type->name, (const void *)type);
+}
+
 struct kind *
 gcrt_kind_get(
         struct gc_heap *heap, uintptr_t key, const gc_type *type, unsigned sizeclass, bool single)
@@ -304,8 +318,10 @@ gcrt_kind_get(
     struct kind *kind = find_kind(heap, key);
     const char *complaint;
 
-    if (kind != NULL)
+    if (kind != NULL) {
+        check_same_type(kind, type);
         return kind;
+    }
     complaint = gcrt_type_complaint(type);
     if (complaint != NULL)
         gcrt_fatal("type %s %s", type->name, complaint);

@@ -37,6 +37,7 @@ struct kind {
     struct mcentral central; /* first: mheap's registry points to it */
     uintptr_t key;           /* const */
     const gc_type *type;     /* const; borrowed for the heap's life */
+    char was[sizeof(gc_type)]; /* const: what it was when the kind was made */
     struct layout layout;    /* const */
     struct layout tail;      /* const: SCAN_FLEX */
     struct cds_lfht_node node;

@@ -411,6 +411,16 @@ copy_window(struct gcrt_mutator *m, uintptr_t sp)
 }
 
 void
+gcrt_mutator_go_outside(struct gcrt_mutator *m)
+{
+    gcrt_mutator_hide_runs(m);
+    ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
+    chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
+    ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
+    critical_clear(); /* a request that came meanwhile is the collector's to serve */
+}
+
+void
 gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
 {
     struct gcrt_mutator *m = gc_impl_self.mutator;
@@ -431,11 +441,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     m->sp = sp;
     if (!m->precise)
         copy_window(m, sp);
-    gcrt_mutator_hide_runs(m);
-    ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
-    chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
-    ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
-    critical_clear(); /* a request that came meanwhile is the collector's to serve */
+    gcrt_mutator_go_outside(m);
 }
 
 /* Takes the record back from the collector, waiting while it is held. */

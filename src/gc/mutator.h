@@ -79,6 +79,12 @@ gc_status gcrt_mutator_attach(struct gc_heap *heap, bool precise);
 /* The calling thread's mutator, which is inside, leaves its heap. */
 void gcrt_mutator_detach(struct gcrt_mutator *m);
 
+/*
+ * The last step into a blocking region, by a thread that is critical and whose record says
+ * where its roots are; it is critical no more.
+ */
+void gcrt_mutator_go_outside(struct gcrt_mutator *m);
+
 #if defined(__x86_64__)
 # define CALLEE_SAVED 6
 #elif defined(__aarch64__)

@@ -113,14 +113,27 @@ collect_word(void *arg, uintptr_t word)
     }
 }
 
+/* Of a library that has been unloaded, say.  Between this look and the reading it may still go. */
+static void
+check_mapped(const struct root_range *r)
+{
+    if (UNLIKELY(r->start != r->end && (!gcrt_os_is_mapped((const void *)r->start)
+                    || !gcrt_os_is_mapped((const void *)(r->end - 1)))))
+        gcrt_fatal("the registered root range %p of %zu bytes is not mapped any more: "
+                   "gc_root_remove it before its memory goes (dlclose, munmap)",
+                (const void *)r->start, (size_t)(r->end - r->start));
+}
+
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
     struct collecting c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
 
     gcrt_lock_acquire(&heap->roots.lock);
-    for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next)
+    for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next) {
+        check_mapped(r);
         each_word(r->start, r->end, collect_word, &c);
+    }
     c.exact = RAW_EXACT;
     for (const struct handle_chunk *h = heap->roots.chunks; h != NULL; h = h->next)
         for (size_t i = 0; i < CHUNK_HANDLES; i++)

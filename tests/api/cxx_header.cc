@@ -224,6 +224,68 @@ lives()
     REQUIRE(handles[1]);
 }
 
+#if defined(GC_IMPL_CXX_LIFE)
+struct watcher {
+    gc::weak<node> of;
+    gc::ptr<node> strong;
+    GC_FIELDS(watcher, of, strong);
+};
+
+void
+weaks()
+{
+    gc::root<watcher> w(gc_new<watcher>());
+
+    REQUIRE(w->of.get() == nullptr);
+    w->strong = gc_new<node>(nullptr, 5);
+    w->of = w->strong.get();
+    gc_collect(nullptr);
+    gc_collect(nullptr);
+    REQUIRE(w->of.get() == w->strong && w->of.get()->key == 5);
+    w->strong = nullptr;
+    gc_collect(nullptr);
+    gc_collect(nullptr);
+    REQUIRE(w->of.get() == nullptr);
+    w->of = nullptr;
+    REQUIRE(w->of.get() == nullptr);
+}
+
+long destroyed;
+
+struct owner {
+    gc::ptr<node> what;
+    long n;
+
+    owner(node *p, long k) : what(p), n(k)
+    {
+    }
+    ~owner()
+    {
+        destroyed += n + what->key; /* what it points to is alive */
+    }
+    GC_FIELDS(owner, what);
+};
+
+void
+destructors()
+{
+    {
+        gc::local<node> p(gc_new<node>(nullptr, 30));
+        gc::local<owner> o(gc_new_finalized<owner>(p, 400));
+
+        gc_collect(nullptr);
+        gc_collect(nullptr);
+        REQUIRE(gc_run_cleanups(nullptr, 100) == 0 && destroyed == 0 && o->n == 400);
+    }
+    gc_collect(nullptr);
+    gc_collect(nullptr);
+    REQUIRE(gc_run_cleanups(nullptr, 100) == 1 && destroyed == 430);
+    gc_collect(nullptr);
+    gc_collect(nullptr);
+    REQUIRE(gc_run_cleanups(nullptr, 100) == 0 && destroyed == 430);
+}
+#endif
+
 void
 ranges()
 {
@@ -279,6 +341,8 @@ atomics()
         gc::blocking outside;
         for (std::thread &t : threads)
             t.join();
+        gc::callback inside; /* as foreign code would have it that calls back */
+        REQUIRE(inside && gc_new<node>() != nullptr);
     }
     for (long s : sums)
         sum += s;
@@ -391,12 +455,19 @@ main()
         return 1;
     opt.precise_stacks = 1;
     opt.debug_clobberfree = 1;
+#if defined(GC_IMPL_CXX_LIFE)
+    opt.cleanup_threads = 0;
+#endif
     gc::runtime heap(&opt);
     REQUIRE(heap && heap.status() == GC_OK);
     types();
     fields();
     arrays();
     lives();
+#if defined(GC_IMPL_CXX_LIFE)
+    weaks();
+    destructors();
+#endif
     ranges();
     atomics();
     exceptions();

@@ -14,6 +14,8 @@
 
 #include "hold.h"
 
+#include <sys/wait.h>
+
 #define N 700 /* elements: more than one step of a bulk store */
 
 struct cell3 { /* three words, a pointer in the middle: the pattern drifts across steps */
@@ -355,4 +357,51 @@ Test(stores, plain_data_may_lie_anywhere)
     gc_clear(&plain_type, a + 1, 2);
     cr_assert(a[0].w[0] != 0 && a[1].w[0] == 0 && a[2].w[3] == 0 && a[3].w[0] != 0);
     stop();
+}
+
+/* ---- misuse ---- */
+
+static void
+expect_fatal(void (*fn)(void *), const char *want)
+{
+    char text[4096];
+    int status = t_child(fn, NULL, text, sizeof text);
+
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
+            "wait status 0x%x instead of SIGABRT; standard error: %s", (unsigned)status, text);
+    cr_assert(strstr(text, want) != NULL, "the line does not say \"%s\": %s", want, text);
+}
+
+static void *word;
+static struct pair *two;
+
+#define MISUSE(name, text)           \
+    static void name(void *unused)   \
+    {                                \
+        (void)unused;                \
+        text                         \
+    }
+
+/* clang-format off */
+MISUSE(write_release_detached, gc_write_release(&word, NULL);)
+MISUSE(exchange_detached, (void)gc_exchange(&word, NULL);)
+MISUSE(cas_detached, (void)gc_cas(&word, NULL, NULL);)
+MISUSE(copy_detached, gc_copy(&gc_pointer_type, &word, &word, 1);)
+MISUSE(cas_outside, start(); gc_block_enter(); (void)gc_cas(&word, NULL, NULL);)
+MISUSE(clear_outside, start(); gc_block_enter(); gc_clear(&gc_pointer_type, &word, 1);)
+MISUSE(copy_two_flexible, start(); gc_copy(&bag_type, &word, &word, 2);)
+MISUSE(move_misaligned, start(); two = gc_alloc_array(&pair_type, 2);
+        gc_move(&pair_type, two, (char *)two + 4, 1);)
+/* clang-format on */
+
+Test(stores, misuse_is_named)
+{
+    expect_fatal(write_release_detached, "gc_write_release: the calling thread is not attached");
+    expect_fatal(exchange_detached, "gc_exchange: the calling thread is not attached");
+    expect_fatal(cas_detached, "gc_cas: the calling thread is not attached");
+    expect_fatal(copy_detached, "gc_copy: the calling thread is not attached");
+    expect_fatal(cas_outside, "gc_cas: called inside a blocking region");
+    expect_fatal(clear_outside, "gc_clear: called inside a blocking region");
+    expect_fatal(copy_two_flexible, "gc_copy: 2 elements of struct bag, which is flexible");
+    expect_fatal(move_misaligned, "gc_move: struct pair at a misaligned address");
 }

@@ -175,9 +175,9 @@ byte last = FREE;
     depth[m] = 1;                       /* gcrt_block_enter_with: depth */                 \
     spilled[m] = 1;                     /* gcrt_block_enter_with: registers */             \
     SIG(m)                                                                                 \
-    state[m] = OUTSIDE;                 /* gcrt_block_enter_with: state */                 \
+    state[m] = OUTSIDE;                 /* gcrt_mutator_go_outside: state */               \
     SIG(m)                                                                                 \
-    critical[m] = 0                     /* gcrt_block_enter_with: critical */
+    critical[m] = 0                     /* gcrt_mutator_go_outside: critical */
 #endif
 
 /* gc_block_leave.  The wait of go_inside needs no timeout: who lets go wakes. */

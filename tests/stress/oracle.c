@@ -109,7 +109,11 @@ noise_block(struct mutator *m)
             t_sleep_us((unsigned)t_below(&m->player.rng, 300));
             gc_block_leave();
         } else {
-            (void)sched_yield();
+            gc_callback cb; /* as foreign code has it that was called in a region */
+
+            T_OK(gc_callback_enter(NULL, &cb));
+            noise_garbage(m);
+            gc_callback_leave(&cb);
         }
     }
 }

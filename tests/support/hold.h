@@ -79,14 +79,21 @@ hold_thread(pthread_t *thread, void *(*fn)(void *))
         abort();
 }
 
-/* One poll of the caller and, unless that was enough, one of the holder. */
+/*
+ * One poll of the caller and, unless that was enough, one of the holder.  H4 is asked of one
+ * after the other, so if the caller has been asked, the holder may be about to.
+ */
 static inline int
 hold_step(void)
 {
     gc_safepoint();
-    for (int i = 0; i < 100; i++, sched_yield())
+    for (int i = 0; i < 50 && hold_state(&gc_impl_self) == 2 && gc_impl_self.poll; i++) {
         if (hold_is_there())
             return 1;
+        sched_yield();
+    }
+    if (hold_is_there())
+        return 1;
     __atomic_store_n(&hold.turn, 1, __ATOMIC_RELEASE);
     while (__atomic_load_n(&hold.turn, __ATOMIC_ACQUIRE) != 0)
         sched_yield();

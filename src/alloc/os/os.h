@@ -160,6 +160,8 @@ int gcrt_os_stack_bounds(struct os *os, uintptr_t *lo, uintptr_t *hi);
 
 /* Process-wide.  0, EBUSY if somebody else's handler is there already, or another errno. */
 int gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int));
+/* Is this still the handler? */
+bool gcrt_os_signal_is_handled(int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);
 /* True if a signal was sent to the thread of this process. */
 bool gcrt_os_signal_send(int tid, int signal);

@@ -412,6 +412,15 @@ gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int))
     return sigaction(signal, &act, NULL) == 0 ? 0 : errno;
 }
 
+bool
+gcrt_os_signal_is_handled(int signal, void (*handler)(int))
+{
+    struct sigaction act;
+
+    return sigaction(signal, NULL, &act) == 0 && !(act.sa_flags & SA_SIGINFO)
+        && act.sa_handler == handler;
+}
+
 int
 gcrt_os_signal_default(void)
 {
