@@ -137,6 +137,12 @@ gcrt_barrier_shade(struct gcrt_mutator *m, const void *slot, uintptr_t old, uint
         shade_word(m, (uintptr_t)slot, new_);
 }
 
+void
+gcrt_barrier_shade_object(struct gcrt_mutator *m, uintptr_t word)
+{
+    buffer_word(m, word);
+}
+
 /* ---- stores ---- */
 
 /* wbcheck=1: in between slot and shadow change together. */

@@ -28,6 +28,7 @@
 #include "gc/scavenger.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
+#include "gc/weak.h"
 #include "gc/worker.h"
 
 /* How often the assist ratio is brought up to date while marking. */
@@ -86,6 +87,7 @@ start_cycle(struct cycle *cy)
     reset_marking(&heap->marking);
     gcrt_pace_start(cy);
     gcrt_checkmark_begin(heap);
+    gcrt_weak_begin(heap);
     if (heap_stops(heap)) {
         gcrt_stop_all(heap); /* nothing changes until marking is complete */
     } else {
@@ -150,6 +152,8 @@ wait_until_quiet(struct cycle *cy)
  * scanned by an assist.  The last clause matters: a mutator may hold a grey object, scan it
  * in an assist before it answers, and answer with empty hands, while another one, which has
  * answered, has taken the object's child and overwritten the slot.
+ * Who takes an unmarked object out of a weak place makes grey from nothing, and says so in the
+ * decision word: the round does not count either (weak.c).
  */
 static void
 mark_to_the_end(struct cycle *cy)
@@ -163,12 +167,17 @@ mark_to_the_end(struct cycle *cy)
         ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
         if (!gcrt_marking_is_quiet(heap))
             continue;
-        if (heap_is_stopped(heap))
+        if (heap_is_stopped(heap)) {
+            gcrt_weak_decide_stopped(heap);
             return; /* nobody holds anything privately */
+        }
+        gcrt_weak_close(heap);
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
         /* In this order: a marker says that it marked before it counts itself out. */
-        if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed))
+        if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed)
+                && gcrt_weak_decide(heap))
             return;
+        gcrt_weak_reopen(heap);
         aword_add_relaxed(&heap->counters.terminations_retried, 1);
     }
 }
@@ -208,6 +217,7 @@ end_marking(struct cycle *cy)
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
+    gcrt_weak_end(heap);
     gcrt_verify_at(heap, VERIFY_CLOSED);
     gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);

@@ -79,6 +79,7 @@
 #include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
+#include "gc/weak.h"
 #include "gc/worker.h"
 
 /* There threads are fibers, and none forks; but the program around them may. */
@@ -335,6 +336,7 @@ forget_collector(struct gc_heap *heap)
     ahalf_store_relaxed(&mk->inside, 0); /* we are outside */
     aword_store_relaxed(&mk->activity, 0);
     gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_weak_end(heap);
 }
 
 /* The buffers are of no use: there is no cycle. */

@@ -103,6 +103,12 @@ struct worker_share {
     aword percent;       /* atomic: base + extra of all CPUs, for those who look */
 };
 
+/* What is decided about objects that only weak places hold (weak.h). */
+struct weak {
+    ahalf word;      /* atomic: WEAK_IDLE and so on; pairs: weak.word */
+    aword cancelled; /* atomic: terminations that a mutator has cancelled */
+};
+
 /* Marking: workers and termination. */
 struct marking {
     ahalf open;       /* atomic: H3 is complete, mark bits may be set; pairs: mark.open */
@@ -233,6 +239,7 @@ struct gc_heap {
     struct handshake handshake;
     struct roots roots;
     struct work work;
+    struct weak weak;
     struct marking marking;
     struct cycles cycles;
     struct limit limit;

@@ -188,6 +188,12 @@ slot_load(const void *slot)
     return __atomic_load_n((const uintptr_t *)slot, __ATOMIC_RELAXED);
 }
 
+static inline uintptr_t
+slot_load_acquire(const void *slot)
+{
+    return __atomic_load_n((const uintptr_t *)slot, __ATOMIC_ACQUIRE);
+}
+
 static inline void
 slot_store_relaxed(void *slot, uintptr_t value)
 {
