@@ -137,9 +137,11 @@ init_collector(struct gc_heap *heap)
         return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
     }
     gcrt_roots_init(heap);
+    gcrt_special_init(heap);
     status = init_threads(heap);
     if (status == GC_OK)
         return GC_OK;
+    gcrt_special_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
@@ -335,6 +337,7 @@ end_heap(struct gc_heap *heap)
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
+    gcrt_special_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

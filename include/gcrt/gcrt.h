@@ -20,5 +20,6 @@
 #include <gcrt/thread.h>
 #include <gcrt/type.h>
 #include <gcrt/version.h>
+#include <gcrt/weak.h>
 
 #endif

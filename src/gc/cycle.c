@@ -96,6 +96,7 @@ start_cycle(struct cycle *cy)
         gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
     }
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
+    aword_add_relaxed(&heap->marking.globals_work, gcrt_special_collect(heap));
     gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
     gcrt_verify_at(heap, VERIFY_SCANNED);
@@ -209,6 +210,8 @@ end_marking(struct cycle *cy)
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
+    gcrt_special_empty_weak(heap); /* all of what is weak, then the rest: special.h */
+    gcrt_special_ready(heap);
     ahalf_store_full(&heap->marking.open, 0);
     if (heap_is_stopped(heap))
         gcrt_resume_all(heap);

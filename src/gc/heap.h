@@ -13,6 +13,7 @@
 #include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
+#include "gc/special.h"
 #include "gc/work.h"
 
 #include <gcrt/options.h>
@@ -240,6 +241,7 @@ struct gc_heap {
     struct roots roots;
     struct work work;
     struct weak weak;
+    struct specials specials;
     struct marking marking;
     struct cycles cycles;
     struct limit limit;

@@ -90,6 +90,15 @@ gcrt_mark_word(struct marker *mk, uintptr_t word)
         set_mark(mk, s, index);
 }
 
+void
+gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object)
+{
+    const struct mspan *s = mheap_span_of(&heap->mheap, object);
+
+    if (!s->noscan)
+        workqueue_put(&heap->work, q, object | (uintptr_t)s->kind << ITEM_KIND_SHIFT);
+}
+
 /*
  * Words of raw buffers come from stacks, registers and barriers.  In C a pointer one past
  * the end of an object may be all that is left of it, so the object before counts too.

@@ -45,6 +45,9 @@ struct marker {
  */
 void gcrt_mark_word(struct marker *mk, uintptr_t word);
 
+/* Queues the object at that address to be scanned, and does not mark it. */
+void gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object);
+
 /*
  * Scans queued objects, taking buffers from the public stacks too, until about `budget`
  * bytes of work are done or no work is in reach.  Returns the work done: bytes scanned, and

@@ -267,6 +267,7 @@ gcrt_mutator_attach(struct gc_heap *heap, bool precise)
     enlist(heap, m);
     gcrt_mutator_show_runs(m);
     gc_impl_self.mutator = m;
+    gc_impl_self.heap = heap;
     critical_leave();
     return GC_OK;
 }
@@ -314,6 +315,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
+    gc_impl_self.heap = NULL;
     gc_impl_self.barrier = 0;
     gc_impl_self.poll = 0;
     __asm__ volatile("" ::: "memory");

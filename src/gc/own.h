@@ -35,6 +35,7 @@ struct own {
     uint32_t depth;            /* owner: scopes entered */
     struct root_callback *callbacks; /* owner: newest first; owned */
     void *result;              /* owner: what a call is about to return, or NULL */
+    void *held;                /* owner: an argument of a call that allocates, or NULL */
 };
 
 /*

@@ -67,6 +67,19 @@ each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), v
 }
 
 
+struct visit {
+    void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle);
+    void *arg;
+};
+
+static void
+visit_special(void *arg, const struct special *record)
+{
+    const struct visit *v = arg;
+
+    v->fn(v->arg, (uintptr_t)record->arg, (uintptr_t)&record->arg, true);
+}
+
 /* On purpose not what collects them: what that leaves out must show. */
 RACY_READER void
 gcrt_roots_visit(struct gc_heap *heap,
@@ -75,6 +88,7 @@ gcrt_roots_visit(struct gc_heap *heap,
     const struct root_range *r;
     const struct handle_chunk *c;
     const struct gc_handle *h;
+    struct visit v = { .fn = fn, .arg = arg };
 
     gcrt_lock_acquire(&heap->roots.lock);
     for (r = heap->roots.ranges; r != NULL; r = r->next)
@@ -85,6 +99,8 @@ gcrt_roots_visit(struct gc_heap *heap,
             if (h->heap != NULL)
                 fn(arg, slot_load(&h->object), (uintptr_t)&h->object, true);
     gcrt_lock_release(&heap->roots.lock);
+    gcrt_special_visit(heap, SPECIAL_CLEANUP, visit_special, &v);
+    gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
 }
 
 struct collecting {

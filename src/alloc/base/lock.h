@@ -18,6 +18,7 @@ enum lock_rank {
     RANK_FORK = 1,  /* the process's list of heaps; held while a thread forks */
     RANK_CYCLE,     /* requests for cycles, waiters */
     RANK_REGISTRY,  /* mutators, barrier state as published */
+    RANK_SPECIAL,   /* records tied to objects, and the weak places beside them */
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
