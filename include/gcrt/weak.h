@@ -47,7 +47,7 @@ gc_weak_get(const gc_weak *weak)
         return NULL;
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
-    if (GC_LIKELY(gc_impl_self.barrier == 0 && weak->impl_heap == gc_impl_self.heap)) {
+    if (GC_LIKELY(gc_impl_self.barrier == 0 && weak->impl_heap == gc_impl_self.heap_inside)) {
         obj = __atomic_load_n(&weak->impl_target, __ATOMIC_ACQUIRE);
         __asm__ volatile("" ::: "memory");
         gc_impl_self.critical = 0;

@@ -89,6 +89,7 @@ gcrt_p_release(struct gc_heap *heap, struct p *p)
 void
 gcrt_mutator_show_runs(struct gcrt_mutator *m)
 {
+    m->self->heap_inside = m->heap;
     if (UNLIKELY(m->heap->wbcheck != NULL))
         return; /* every allocation takes the slow path */
     m->self->runs = m->p->cache.table->runs;
@@ -98,6 +99,7 @@ gcrt_mutator_show_runs(struct gcrt_mutator *m)
 void
 gcrt_mutator_hide_runs(struct gcrt_mutator *m)
 {
+    m->self->heap_inside = NULL;
     m->self->run_mask = 0;
     m->self->runs = (struct gc_impl_run *)(uintptr_t)no_runs;
 }
@@ -267,7 +269,6 @@ gcrt_mutator_attach(struct gc_heap *heap, bool precise)
     enlist(heap, m);
     gcrt_mutator_show_runs(m);
     gc_impl_self.mutator = m;
-    gc_impl_self.heap = heap;
     critical_leave();
     return GC_OK;
 }
@@ -315,7 +316,6 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
-    gc_impl_self.heap = NULL;
     gc_impl_self.barrier = 0;
     gc_impl_self.poll = 0;
     __asm__ volatile("" ::: "memory");
