@@ -210,6 +210,7 @@ end_marking(struct cycle *cy)
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
+    chaos_point(&heap->os, CHAOS_WEAK_DECIDED);
     gcrt_special_empty_weak(heap); /* all of what is weak, then the rest: special.h */
     gcrt_special_ready(heap);
     ahalf_store_full(&heap->marking.open, 0);

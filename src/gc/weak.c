@@ -69,6 +69,7 @@ gcrt_weak_upgrade(struct gcrt_mutator *m, uintptr_t obj)
     if (barrier_state(m->self) == BARRIER_OFF || is_marked(heap, obj))
         return true;
     do {
+        chaos_point(&heap->os, CHAOS_WEAK_UPGRADE);
         word = ahalf_load_acquire(&heap->weak.word); /* pairs: weak.word */
         if (word == WEAK_DECIDED)
             return is_marked(heap, obj); /* again: the marks are final now */
@@ -84,6 +85,7 @@ gcrt_weak_load(struct gcrt_mutator *m, const void *place)
 
     if (obj == 0 || !gcrt_weak_upgrade(m, obj))
         return 0;
+    chaos_point(&m->heap->os, CHAOS_WEAK_UPGRADE);
     return slot_load_acquire(place) == obj ? obj : 0;
 }
 

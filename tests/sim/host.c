@@ -52,7 +52,7 @@ op_name(enum op_code code)
 {
     static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
         "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
-        "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
+        "weak_new", "weak_get", "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
         "safepoint", "block", "silent", "rest", "detach", "collect", "gogc" };
 
     return names[code];
@@ -62,7 +62,7 @@ op_name(enum op_code code)
 static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
     [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4,
     [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5,
-    [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3,
+    [OP_WEAK_NEW] = 6, [OP_WEAK_GET] = 10, [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3,
     [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
     [OP_SILENT] = 2, [OP_REST] = 4, [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
 
@@ -82,23 +82,37 @@ draw_taste(uint64_t *rng, unsigned *taste)
         taste[OP_NEW_LARGE] = 0; /* thousands of points each */
 }
 
-/* A few mutators fight over one global: the programs that the barrier's proof is about. */
+#define FIGHTING 10
+
+/*
+ * A few mutators fight over one global: the programs that the barrier's proof is about; or over
+ * weak references, and stop where the decision about these is made.
+ */
 static void
 draw_duel(struct program *p, uint64_t *rng, unsigned *taste)
 {
-    static const enum chaos_place places[] = { CHAOS_REQUEST, CHAOS_BARRIER_STORE,
-        CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER, CHAOS_MARK_PUSH, CHAOS_TERMINATE };
-
-    static const uint8_t fighting[] = { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_LOAD,
-        OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP, OP_SAFEPOINT, OP_REST };
+    static const enum chaos_place places[2][6] = {
+        { CHAOS_REQUEST, CHAOS_BARRIER_STORE, CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER,
+                CHAOS_MARK_PUSH, CHAOS_TERMINATE },
+        { CHAOS_REQUEST, CHAOS_WEAK_UPGRADE, CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER,
+                CHAOS_WEAK_DECIDED, CHAOS_TERMINATE },
+    };
+    static const uint8_t fighting[2][FIGHTING] = {
+        { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_LOAD, OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP,
+                OP_SAFEPOINT, OP_REST },
+        { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_WEAK_NEW, OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP,
+                OP_WEAK_GET, OP_REST },
+    };
+    bool weak = rand_below(rng, 3) == 0;
 
     for (unsigned i = 0; i < OP_CODES; i++)
         taste[i] = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(fighting); i++)
-        taste[fighting[i]] = 1 + (unsigned)rand_below(rng, 8);
+    for (unsigned i = 0; i < FIGHTING; i++)
+        taste[fighting[weak][i]] = 1 + (unsigned)rand_below(rng, 8);
     taste[OP_REST] += 3;
+    taste[OP_WEAK_GET] *= 3;
     for (unsigned i = 0; i < 2; i++)
-        p->favourites[i] = places[rand_below(rng, ARRAY_LEN(places))];
+        p->favourites[i] = places[weak][rand_below(rng, 6)];
     p->nplayers = 2;
     p->nregisters = 2 + p->nregisters % 3;
     p->nglobals = 1 + p->nglobals % 2;
@@ -357,6 +371,60 @@ do_interior(struct player *pl, const struct op *op)
         *reg(pl, op->a) = (char *)e->address + op->b % e->bytes / 8 * 8;
 }
 
+/* ---- weak references ---- */
+
+static void
+do_weak_new(struct player *pl, const struct op *op)
+{
+    void *p = *reg(pl, op->b), *weak;
+
+    if (p == NULL)
+        return;
+    weak = gc_weak_new(p);
+    sched_freeze(); /* no point between the call's return and the register */
+    oracle_add_weak(pl->world, weak, p);
+    *reg(pl, op->a) = weak;
+    sched_thaw();
+}
+
+/* A register with a weak reference, from i on; one is taken from a global if there is none. */
+static void *volatile *
+weak_register(struct player *pl, uint8_t i)
+{
+    const struct entry *e;
+
+    for (uint8_t r = 0; r < pl->world->program->nregisters; r++) {
+        e = entry_in(pl, (uint8_t)(i + r));
+        if (e != NULL && e->shape == SHAPE_WEAK)
+            return reg(pl, (uint8_t)(i + r));
+    }
+    *reg(pl, i) = __atomic_load_n(&pl->world->globals[i % pl->world->program->nglobals],
+            __ATOMIC_RELAXED);
+    e = entry_in(pl, i);
+    return e != NULL && e->shape == SHAPE_WEAK ? reg(pl, i) : NULL;
+}
+
+/* What it gives takes another register's place. */
+static void
+do_weak_get(struct player *pl, const struct op *op)
+{
+    void *volatile *from = weak_register(pl, op->b), *volatile *to = reg(pl, op->a);
+    const struct entry *e;
+    void *p;
+
+    if (from == NULL)
+        return;
+    e = oracle_find(pl->world, *from);
+    p = gc_weak_get((const gc_weak *)e->address);
+    sched_freeze();
+    oracle_check_weak(pl->world, *from, p);
+    *(to == from ? reg(pl, (uint8_t)(op->a + 1)) : to) = p;
+    (void)oracle_walk(pl->world); /* what was given up may be reached again */
+    sched_thaw();
+    stats.weak_gets++;
+    stats.weak_nulls += p == NULL;
+}
+
 /* ---- other roots ---- */
 
 static void
@@ -519,6 +587,12 @@ perform_on_objects(struct player *pl, const struct op *op)
             pl->registers[REGISTERS] = *reg(pl, op->a);
         *reg(pl, op->a) = NULL;
         break;
+    case OP_WEAK_NEW:
+        do_weak_new(pl, op);
+        break;
+    case OP_WEAK_GET:
+        do_weak_get(pl, op);
+        break;
     default:
         break;
     }
@@ -658,6 +732,7 @@ count(struct world *w)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
     stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
+    stats.cancelled += aword_load_relaxed(&w->heap->weak.cancelled);
     stats.given_back += aword_load_relaxed(&w->heap->mheap.scavenged[SCAVENGE_BACKGROUND]);
 }
 
@@ -667,7 +742,7 @@ check_garbage(struct world *w)
 {
     gc_collect(w->heap);
     gc_collect(w->heap);
-    (void)oracle_walk(w);
+    oracle_check_all_weak(w);
     if (gc_verify(w->heap) != GC_OK)
         sched_fail("verify: %s", gc_last_error());
     for (unsigned i = 0; i < w->program->nplayers; i++)

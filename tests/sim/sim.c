@@ -220,6 +220,7 @@ report(uint64_t first, uint64_t runs)
 
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
            "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu given_back=%llu "
+           "weak_gets=%llu weak_nulls=%llu cancelled=%llu "
            "signals=%llu handled=%llu "
            "walks=%llu jumps=%llu",
             (unsigned long long)first, (unsigned long long)(first + runs - 1),
@@ -228,7 +229,8 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->cycles, (unsigned long long)w->handshakes,
             (unsigned long long)w->barrier_words, (unsigned long long)w->assists,
             (unsigned long long)w->left_to_workers,
-            (unsigned long long)w->given_back,
+            (unsigned long long)w->given_back, (unsigned long long)w->weak_gets,
+            (unsigned long long)w->weak_nulls, (unsigned long long)w->cancelled,
             (unsigned long long)s->signals,
             (unsigned long long)s->handled, (unsigned long long)w->walks,
             (unsigned long long)s->jumps);

@@ -36,6 +36,8 @@ enum op_code {
     OP_MOVE_REGISTER,
     OP_INTERIOR,
     OP_DROP,
+    OP_WEAK_NEW, /* to an object that is held: it goes to a register */
+    OP_WEAK_GET,
     OP_GLOBAL_PUT,
     OP_GLOBAL_TAKE,
     OP_HANDLE_NEW,
@@ -90,7 +92,7 @@ struct world {
 
 struct world_stats {
     uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
-        given_back;
+        given_back, weak_gets, weak_nulls, cancelled;
 };
 
 /* Draws a program from the seed. */
@@ -102,7 +104,15 @@ const char *op_name(enum op_code code);
 
 /* ---- objects, as the oracle knows them ---- */
 
-enum shape { SHAPE_PAIR, SHAPE_ARRAY, SHAPE_BLOCK, SHAPE_TRACED, SHAPE_LEAF, SHAPES };
+enum shape {
+    SHAPE_PAIR,
+    SHAPE_ARRAY,
+    SHAPE_BLOCK,
+    SHAPE_TRACED,
+    SHAPE_LEAF,
+    SHAPES,
+    SHAPE_WEAK = SHAPES /* a gc_weak */
+};
 
 struct pair {
     uint64_t id;
@@ -125,6 +135,9 @@ struct entry {
     size_t bytes;
     uint64_t id;
     uint8_t shape;
+    uintptr_t target; /* SHAPE_WEAK: the object's address ... */
+    uint64_t target_id; /* ... and number */
+    bool emptied; /* SHAPE_WEAK: it has given NULL */
     bool dead;    /* a walk has not reached it */
     bool reached; /* scratch of a walk */
 };
@@ -134,6 +147,12 @@ void oracle_reset(struct world *w);
 struct entry *oracle_add(struct world *w, void *p, size_t bytes, enum shape shape);
 /* The object that p points to or into, which must live; NULL for NULL. */
 struct entry *oracle_find(struct world *w, const void *p);
+/* gc_weak_new(p) has given weak. */
+void oracle_add_weak(struct world *w, void *weak, const void *p);
+/* gc_weak_get(weak) has given p: the object while anybody reaches it, else it or, for good, NULL. */
+void oracle_check_weak(struct world *w, const void *weak, void *p);
+/* Every gc_weak that is reached gives its object if that is reached, else NULL. */
+void oracle_check_all_weak(struct world *w);
 /* Walks all that the host reaches and checks each object; how many there are. */
 size_t oracle_walk(struct world *w);
 /* Words of an object that may hold pointers. */

@@ -47,7 +47,9 @@
     X(SPAN_FREE)      /* a span has ended, its pages have not */                          \
     X(ATTACH)         /* a record is ready, not yet in the registry */                    \
     X(DETACH)         /* the cache is flushed, the record still in the registry */        \
-    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */
+    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */            \
+    X(WEAK_UPGRADE)   /* between the looks at a weak place, a mark and the decision */    \
+    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */
 
 #define CHAOS_PLACE_(name) CHAOS_##name,
 enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
