@@ -13,14 +13,17 @@
 #include "alloc/os/cgroup.h"
 #include "alloc/os/os.h"
 #include "gc/cycle.h"
+#include "gc/ephemeron.h"
 #include "gc/error.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
+#include "gc/intern.h"
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
+#include "gc/weakmap.h"
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
 #include "metrics/pacertrace.h"
@@ -124,6 +127,15 @@ init_threads(struct gc_heap *heap)
     return GC_OK;
 }
 
+static void
+finish_weak(struct gc_heap *heap)
+{
+    gcrt_intern_finish(heap);
+    gcrt_weakmap_finish(heap);
+    gcrt_ephemeron_finish(heap);
+    gcrt_special_finish(heap);
+}
+
 /* Layer by layer; each step undoes those before it when it fails. */
 static gc_status
 init_collector(struct gc_heap *heap)
@@ -138,10 +150,13 @@ init_collector(struct gc_heap *heap)
     }
     gcrt_roots_init(heap);
     gcrt_special_init(heap);
+    gcrt_ephemeron_init(heap);
+    gcrt_weakmap_init(heap);
+    gcrt_intern_init(heap);
     status = init_threads(heap);
     if (status == GC_OK)
         return GC_OK;
-    gcrt_special_finish(heap);
+    finish_weak(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
@@ -337,7 +352,7 @@ end_heap(struct gc_heap *heap)
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
-    gcrt_special_finish(heap);
+    finish_weak(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

@@ -11,6 +11,8 @@
 #include <gcrt/attr.h>
 #include <gcrt/barrier.h>
 #include <gcrt/debug.h>
+#include <gcrt/ephemeron.h>
+#include <gcrt/intern.h>
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
 #include <gcrt/precise.h>
@@ -21,5 +23,6 @@
 #include <gcrt/type.h>
 #include <gcrt/version.h>
 #include <gcrt/weak.h>
+#include <gcrt/weakmap.h>
 
 #endif

@@ -19,8 +19,10 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/checkmark.h"
+#include "gc/ephemeron.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
+#include "gc/intern.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
@@ -207,6 +209,8 @@ end_marking(struct cycle *cy)
 
     set_phase(heap, PHASE_ENDING);
     gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_ephemeron_break(heap); /* what is weak and is no special: before any is ready */
+    gcrt_intern_drop(heap);
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
     gcrt_wbcheck_cycle(heap, true);
@@ -222,6 +226,8 @@ end_marking(struct cycle *cy)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
     gcrt_weak_end(heap);
+    gcrt_ephemeron_resize(heap);
+    gcrt_intern_free_gone(heap); /* H5: nobody looks at them any more */
     gcrt_verify_at(heap, VERIFY_CLOSED);
     gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);
@@ -359,6 +365,8 @@ finish_inherited(struct gc_heap *heap)
 
     gcrt_fork_drop_orphans(heap);
     drop_leftovers(heap);
+    gcrt_ephemeron_forget(heap);
+    gcrt_intern_free_gone(heap);
     if (marks == MARKS_PARTIAL) {
         gcrt_fork_clear_marks(heap);
         set_marks(heap, MARKS_NONE);
@@ -398,6 +406,8 @@ coordinator_main(void *arg)
             serve_verify(heap);
         if (wanted & CYCLE_SHUT_DOWN)
             return NULL;
+        if (wanted & CYCLE_INTERN_GROW)
+            gcrt_intern_grow(heap);
         if (!periodic && !is_due(heap, wanted))
             continue;
         if ((wanted & (CYCLE_FORCED | CYCLE_STRESS)) == 0)

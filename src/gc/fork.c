@@ -289,6 +289,7 @@ static const struct {
     { offsetof(struct gc_heap, registry.lock), 1, 0 },
     { offsetof(struct gc_heap, specials.shards[0].lock), SPECIAL_SHARDS,
             sizeof(struct special_shard) },
+    { offsetof(struct gc_heap, weakmaps.locks[0]), WEAKMAP_LOCKS, sizeof(struct lock) },
     { offsetof(struct gc_heap, roots.lock), 1, 0 },
     { offsetof(struct gc_heap, kinds.lock), 1, 0 },
     { offsetof(struct gc_heap, ps.lock), 1, 0 },

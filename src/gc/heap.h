@@ -19,6 +19,10 @@
 #include <gcrt/options.h>
 #include <gcrt/type.h>
 
+/* Blocks of 512 buckets: the table of ephemerons has at most 2^22 buckets. */
+#define EPHEMERON_BLOCK  512
+#define EPHEMERON_BLOCKS 8192
+
 #define GC_HEAP_MAGIC 0x6763727468656170u /* "gcrtheap" */
 
 /* The handshakes, in the order of a cycle (tests/model/steps.txt). */
@@ -108,6 +112,35 @@ struct worker_share {
 struct weak {
     ahalf word;      /* atomic: WEAK_IDLE and so on; pairs: weak.word */
     aword cancelled; /* atomic: terminations that a mutator has cancelled */
+};
+
+/* Ephemerons whose key has not been found marked (ephemeron.h). */
+struct ephemerons {
+    aword table;     /* atomic: address of the buckets; 0 before the first ephemeron */
+    size_t buckets;  /* coordinator, while marking is closed; const meanwhile */
+    ahalf filed;     /* atomic: something has been filed in this cycle; pairs: ephemeron.filed */
+    aword touched[EPHEMERON_BLOCKS / 64]; /* atomic: blocks of buckets that are not all empty */
+    aword entered;   /* atomic: filed in this cycle */
+    aword filings;   /* atomic: sum of all cycles */
+    aword fired;     /* atomic: of them, whose key was found marked after all */
+    aword broken;    /* atomic: ephemerons broken */
+};
+
+/* Canonical copies of bytes (intern.h). */
+struct interning {
+    aword table;     /* atomic: struct cds_lfht *; 0 before the first one; pairs: intern.table */
+    uint64_t seed;   /* const once there is a table */
+    aword count;     /* atomic: entries in the table */
+    aword buckets;   /* atomic: as of the last growth; coordinator writes */
+    aword dropped;   /* atomic: entries dropped because nobody held their copies */
+    struct intern_entry *gone; /* coordinator: dropped in this cycle, perhaps still looked at */
+};
+
+/* Writers of weak maps: each map has one of these locks, by its address (weakmap.h). */
+#define WEAKMAP_LOCKS 64
+struct weakmaps {
+    struct lock locks[WEAKMAP_LOCKS]; /* RANK_WEAKMAP */
+    aword rebuilt;   /* atomic: tables that were replaced */
 };
 
 /* Marking: workers and termination. */
@@ -242,6 +275,9 @@ struct gc_heap {
     struct work work;
     struct weak weak;
     struct specials specials;
+    struct ephemerons ephemerons;
+    struct interning interning;
+    struct weakmaps weakmaps;
     struct marking marking;
     struct cycles cycles;
     struct limit limit;

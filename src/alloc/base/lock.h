@@ -19,6 +19,7 @@ enum lock_rank {
     RANK_CYCLE,     /* requests for cycles, waiters */
     RANK_REGISTRY,  /* mutators, barrier state as published */
     RANK_SPECIAL,   /* records tied to objects, and the weak places beside them */
+    RANK_WEAKMAP,   /* writers of weak maps */
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
