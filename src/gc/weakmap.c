@@ -45,7 +45,7 @@
 #define LOOK_STEP  1024 /* slots that an iteration passes in one critical section */
 #define TOMBSTONE  ((uintptr_t)1)
 
-/* Objects of the heap; slots[-1] of a table would be its number of slots: see table_slots. */
+/* An object of the heap. */
 struct gc_weak_map {
     uintptr_t *table; /* atomic: writers; pairs: weakmap.slot */
     uintptr_t *old;   /* atomic: writers; NULL: all is moved; pairs: weakmap.slot */
