@@ -63,6 +63,9 @@ void gcrt_verify_lists(struct verifier *v);
 /* verify_sums.c; the lists are right. */
 void gcrt_verify_sums(struct verifier *v);
 
+/* verify_weak.c; marked: marking is complete. */
+void gcrt_verify_weak(struct verifier *v, bool marked);
+
 /* The span's first byte, for complaints. */
 static inline unsigned long
 verify_start(const struct verifier *v, const struct mspan *s)

@@ -195,6 +195,17 @@ read_limit(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_weak(struct gc_heap *heap, struct snapshot *s)
+{
+    s->ephemerons_filed = aword_load_relaxed(&heap->ephemerons.filings);
+    s->ephemerons_fired = aword_load_relaxed(&heap->ephemerons.fired);
+    s->ephemerons_broken = aword_load_relaxed(&heap->ephemerons.broken);
+    s->intern_live = aword_load_relaxed(&heap->interning.count);
+    s->intern_dropped = aword_load_relaxed(&heap->interning.dropped);
+    s->weakmap_rebuilds = aword_load_relaxed(&heap->weakmaps.rebuilt);
+}
+
+static void
 read_threads(struct gc_heap *heap, struct snapshot *s)
 {
     struct counters *c = &heap->counters;
@@ -321,6 +332,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     mcaches = read_ps(heap, ret);
     read_cycles(heap, ret);
     read_limit(heap, ret);
+    read_weak(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;

@@ -49,6 +49,8 @@ struct snapshot {
     uint64_t worker_percent;  /* of all CPUs */
     uint64_t barrier_flushes, barrier_words;
     uint64_t attaches, mutators;
+    uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
+    uint64_t intern_live, intern_dropped, weakmap_rebuilds;
     uint64_t cpus;
     uint64_t address_space;
 
