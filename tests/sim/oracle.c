@@ -135,7 +135,8 @@ check_entry(struct world *w, const struct entry *e)
     check_allocated(w, e);
     if (e->shape == SHAPE_WEAK)
         check_weak_object(e);
-    else if (e->shape != SHAPE_ARRAY && *(volatile uint64_t *)e->address != e->id)
+    else if (e->shape != SHAPE_PAIR_WEAK && e->shape != SHAPE_ARRAY
+            && *(volatile uint64_t *)e->address != e->id)
         sched_fail("object %llu at %#lx is altered: its number is %#llx",
                 (unsigned long long)e->id, (unsigned long)e->address,
                 *(volatile unsigned long long *)e->address);
@@ -213,6 +214,34 @@ reach_roots(struct world *w)
     return n;
 }
 
+static size_t
+reach_slots(struct world *w, size_t at, size_t n)
+{
+    for (; at < n; at++)
+        for (unsigned i = 0; i < entry_nslots(oracle.queue[at]); i++)
+            n = reach(w, (uintptr_t)entry_load(oracle.queue[at], i), n);
+    return n;
+}
+
+/* Values whose keys are reached, as often as there is a new one. */
+static size_t
+reach_pairs(struct world *w, size_t n)
+{
+    size_t before;
+
+    do {
+        before = n;
+        for (size_t at = 0; at < n; at++)
+            if (oracle.queue[at]->shape == SHAPE_PAIR_WEAK)
+                n = reach(w, pair_value(oracle.queue[at]), n);
+        n = reach_slots(w, before, n);
+    } while (n != before);
+    for (size_t at = 0; at < n; at++)
+        if (oracle.queue[at]->shape == SHAPE_PAIR_WEAK)
+            pair_check(oracle.queue[at]);
+    return n;
+}
+
 size_t
 oracle_walk(struct world *w)
 {
@@ -221,10 +250,7 @@ oracle_walk(struct world *w)
     sched_freeze();
     for (size_t i = 0; i < oracle.nused; i++)
         oracle.entries[oracle.used[i]].reached = false;
-    n = reach_roots(w);
-    for (size_t at = 0; at < n; at++)
-        for (unsigned i = 0; i < entry_nslots(oracle.queue[at]); i++)
-            n = reach(w, (uintptr_t)entry_load(oracle.queue[at], i), n);
+    n = reach_pairs(w, reach_slots(w, 0, reach_roots(w)));
     for (size_t i = 0; i < oracle.nused; i++) {
         struct entry *e = &oracle.entries[oracle.used[i]];
 
@@ -252,16 +278,22 @@ oracle_add(struct world *w, void *p, size_t bytes, enum shape shape)
     }
     *e = (struct entry){ .address = (uintptr_t)p, .bytes = bytes, .shape = (uint8_t)shape,
         .id = oracle.next_id++ };
-    if (shape != SHAPE_ARRAY && shape != SHAPE_WEAK)
+    if (shape != SHAPE_ARRAY && shape < SHAPES)
         *(uint64_t *)e->address = e->id;
     return e;
+}
+
+struct entry *
+oracle_entry(size_t i)
+{
+    return i < oracle.nused ? &oracle.entries[oracle.used[i]] : NULL;
 }
 
 /* ---- weak references ---- */
 
 /* Is the object that the weak reference was made for still there, and reached by the last walk? */
-static bool
-target_is_reached(const struct entry *weak)
+bool
+oracle_reaches_target(const struct entry *weak)
 {
     const struct entry *e = place_of(weak->target);
 
@@ -288,8 +320,10 @@ was_lost(struct world *w, const struct entry *weak)
     for (size_t i = 0; i < oracle.nused; i++) {
         const struct entry *e = &oracle.entries[oracle.used[i]];
 
-        if (e->shape == SHAPE_WEAK && e->reached && e->target_id == weak->id
-                && ((const gc_weak *)e->address)->impl_target == NULL)
+        if (e->reached && e->target_id == weak->id
+                && (e->shape == SHAPE_PAIR_WEAK
+                                ? pair_is_broken(e)
+                                : ((const gc_weak *)e->address)->impl_target == NULL))
             return true;
     }
     return false;
@@ -328,7 +362,7 @@ oracle_check_weak(struct world *w, const void *weak, void *p)
 
     if (p == NULL) {
         (void)oracle_walk(w);
-        if (target_is_reached(e))
+        if (oracle_reaches_target(e))
             sched_fail("weak reference %llu gives NULL, object %llu is reached",
                     (unsigned long long)e->id, (unsigned long long)e->target_id);
         e->emptied = true;
@@ -354,10 +388,10 @@ oracle_check_all_weak(struct world *w)
             continue;
         if (weak->impl_target != NULL && !w->program->precise)
             continue; /* a root's word may keep the object before the one that it means */
-        if ((weak->impl_target != NULL) != target_is_reached(e))
+        if ((weak->impl_target != NULL) != oracle_reaches_target(e))
             sched_fail("weak reference %llu has %p, object %llu is%s reached",
                     (unsigned long long)e->id, weak->impl_target,
-                    (unsigned long long)e->target_id, target_is_reached(e) ? "" : " not");
+                    (unsigned long long)e->target_id, oracle_reaches_target(e) ? "" : " not");
     }
     sched_thaw();
 }

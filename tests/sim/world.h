@@ -38,6 +38,9 @@ enum op_code {
     OP_DROP,
     OP_WEAK_NEW, /* to an object that is held: it goes to a register */
     OP_WEAK_GET,
+    OP_PAIR_NEW, /* an ephemeron, of two objects that are held */
+    OP_PAIR_SET,
+    OP_PAIR_GET,
     OP_GLOBAL_PUT,
     OP_GLOBAL_TAKE,
     OP_HANDLE_NEW,
@@ -92,7 +95,7 @@ struct world {
 
 struct world_stats {
     uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
-        given_back, weak_gets, weak_nulls, cancelled;
+        given_back, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls, filed, fired;
 };
 
 /* Draws a program from the seed. */
@@ -111,7 +114,8 @@ enum shape {
     SHAPE_TRACED,
     SHAPE_LEAF,
     SHAPES,
-    SHAPE_WEAK = SHAPES /* a gc_weak */
+    SHAPE_WEAK = SHAPES, /* a gc_weak */
+    SHAPE_PAIR_WEAK      /* a gc_ephemeron */
 };
 
 struct pair {
@@ -135,7 +139,7 @@ struct entry {
     size_t bytes;
     uint64_t id;
     uint8_t shape;
-    uintptr_t target; /* SHAPE_WEAK: the object's address ... */
+    uintptr_t target; /* SHAPE_WEAK: the object's address; SHAPE_PAIR_WEAK: the key's ... */
     uint64_t target_id; /* ... and number */
     bool emptied; /* SHAPE_WEAK: it has given NULL */
     bool dead;    /* a walk has not reached it */
@@ -151,6 +155,25 @@ struct entry *oracle_find(struct world *w, const void *p);
 void oracle_add_weak(struct world *w, void *weak, const void *p);
 /* gc_weak_get(weak) has given p: the object while anybody reaches it, else it or, for good, NULL. */
 void oracle_check_weak(struct world *w, const void *weak, void *p);
+/* An entry by number; NULL from the last one on. */
+struct entry *oracle_entry(size_t i);
+/* Did the last walk reach the object that e, a weak one, was made for? */
+bool oracle_reaches_target(const struct entry *e);
+
+/* ---- ephemerons: pairs.c ---- */
+
+/* What they have done. */
+void pair_count(struct world_stats *stats);
+void pair_perform(struct player *pl, const struct op *op);
+/* What a reached ephemeron leads to: its value, if its key is reached; else 0.  Frozen. */
+uintptr_t pair_value(const struct entry *e);
+/* Has the collector broken it? */
+bool pair_is_broken(const struct entry *e);
+/* Is it whole, or broken with its key not reached?  During a walk that is done.  Frozen. */
+void pair_check(const struct entry *e);
+/* Every ephemeron that is reached is whole if and only if its key is reached. */
+void pair_check_all(struct world *w);
+
 /* Every gc_weak that is reached gives its object if that is reached, else NULL. */
 void oracle_check_all_weak(struct world *w);
 /* Walks all that the host reaches and checks each object; how many there are. */
