@@ -351,6 +351,16 @@ gc_verify(gc_heap *heap)
     return status == GC_OK ? GC_OK : gcrt_error(status, "%s", h->cycles.verify_text);
 }
 
+size_t
+gc_run_cleanups(gc_heap *heap, size_t max)
+{
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_run_cleanups");
+
+    if (heap != NULL && heap != m->heap)
+        gcrt_fatal("gc_run_cleanups: the calling thread is not attached to this heap");
+    return gcrt_runner_run(m->heap, max);
+}
+
 /* ---- threads ---- */
 
 static gc_status
@@ -381,7 +391,11 @@ gc_thread_attach_precise(gc_heap *heap)
 void
 gc_thread_detach(void)
 {
-    gcrt_mutator_detach(gcrt_mutator_self("gc_thread_detach"));
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_thread_detach");
+
+    if (m->in_callback)
+        gcrt_fatal("gc_thread_detach: called in a cleanup or another callback");
+    gcrt_mutator_detach(m);
 }
 
 int

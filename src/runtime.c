@@ -153,9 +153,11 @@ init_collector(struct gc_heap *heap)
     gcrt_ephemeron_init(heap);
     gcrt_weakmap_init(heap);
     gcrt_intern_init(heap);
+    gcrt_runner_init(heap);
     status = init_threads(heap);
     if (status == GC_OK)
         return GC_OK;
+    gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
@@ -352,6 +354,7 @@ end_heap(struct gc_heap *heap)
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
+    gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
@@ -372,9 +375,15 @@ gc_heap_destroy(gc_heap *heap)
     if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
             || heap->magic != GC_HEAP_MAGIC)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
-    if (!close_heap(heap))
+    if (gc_impl_self.mutator != NULL && gc_impl_self.mutator->heap == heap)
+        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: the caller is attached to the heap");
+    if (!gcrt_runner_stop(heap, "gc_heap_destroy"))
+        return GC_ERR_BUSY;
+    if (!close_heap(heap)) {
+        gcrt_runner_resume(heap);
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
                 heap->registry.count);
+    }
     kept = end_heap(heap);
     if (kept != 0)
         return gcrt_error(GC_ERR_NOMEM,
@@ -417,8 +426,14 @@ gc_shutdown(void)
 
     if (heap == NULL)
         return;
+    if (m != NULL && m->heap == heap && m->in_callback)
+        gcrt_fatal("gc_shutdown: called in a cleanup or another callback");
     if (m != NULL && m->heap == heap)
         gc_thread_detach();
+    if (!gcrt_runner_stop(heap, "gc_shutdown")) {
+        gcrt_warn("%s; the heap is left as it is", gc_last_error());
+        return;
+    }
     if (gc_heap_destroy(heap) == GC_ERR_BUSY)
         gcrt_fatal("gc_shutdown: %s", gc_last_error());
 }

@@ -10,6 +10,7 @@
 #include <gcrt/alloc.h>
 #include <gcrt/attr.h>
 #include <gcrt/barrier.h>
+#include <gcrt/cleanup.h>
 #include <gcrt/debug.h>
 #include <gcrt/ephemeron.h>
 #include <gcrt/intern.h>

@@ -99,6 +99,7 @@ start_cycle(struct cycle *cy)
     }
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
     aword_add_relaxed(&heap->marking.globals_work, gcrt_special_collect(heap));
+    aword_add_relaxed(&heap->marking.globals_work, gcrt_runner_collect(heap));
     gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
     gcrt_verify_at(heap, VERIFY_SCANNED);
@@ -301,6 +302,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
+    gcrt_runner_look(heap);
 }
 
 /* ---- the coordinator ---- */

@@ -291,6 +291,7 @@ static const struct {
             sizeof(struct special_shard) },
     { offsetof(struct gc_heap, weakmaps.locks[0]), WEAKMAP_LOCKS, sizeof(struct lock) },
     { offsetof(struct gc_heap, roots.lock), 1, 0 },
+    { offsetof(struct gc_heap, runner.lock), 1, 0 },
     { offsetof(struct gc_heap, kinds.lock), 1, 0 },
     { offsetof(struct gc_heap, ps.lock), 1, 0 },
     { offsetof(struct gc_heap, mheap.scavenging), 1, 0 },
@@ -357,6 +358,7 @@ forget_collector(struct gc_heap *heap)
     aword_store_relaxed(&mk->activity, 0);
     gcrt_assist_set_ratio(heap, 0, 0);
     gcrt_weak_end(heap);
+    gcrt_runner_forget(heap, self_in(heap));
 }
 
 /* The buffers are of no use: there is no cycle. */

@@ -13,6 +13,7 @@
 #include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
+#include "gc/runner.h"
 #include "gc/special.h"
 #include "gc/work.h"
 
@@ -272,6 +273,7 @@ struct gc_heap {
     struct ps ps;
     struct handshake handshake;
     struct roots roots;
+    struct runner runner;
     struct work work;
     struct weak weak;
     struct specials specials;

@@ -117,6 +117,8 @@ detach_at_exit(void *arg)
     if (gc_impl_self.critical)
         gcrt_fatal("a thread was cancelled or ended inside a gcrt call; a host that uses "
                    "asynchronous cancellation must disable it there");
+    if (m->is_runner)
+        gcrt_fatal("a cleanup or another callback has ended its thread");
     while (m->block_depth != 0)
         gc_block_leave();
     gcrt_mutator_detach(m);

@@ -46,6 +46,8 @@ struct gcrt_mutator {
     int tid;                     /* const while attached */
     uint32_t block_depth;        /* owner: nested blocking regions */
     bool precise;                /* const while attached: its stack is not scanned */
+    bool is_runner;              /* const: a thread of the runner's */
+    bool in_callback;            /* owner: runs a cleanup or another callback of the runner's */
     uint32_t barrier_slots;      /* const: BARRIER_SLOTS, 2 in tiny mode */
 
     uintptr_t stack_lo, stack_hi; /* const while attached */

@@ -103,17 +103,10 @@ gcrt_roots_visit(struct gc_heap *heap,
     gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
 }
 
-struct collecting {
-    struct gc_heap *heap;
-    struct workbuf *buffer;
-    uintptr_t exact; /* RAW_EXACT or 0 */
-    size_t bytes;
-};
-
-static void
-collect_word(void *arg, uintptr_t word)
+void
+gcrt_root_collect_word(void *arg, uintptr_t word)
 {
-    struct collecting *c = arg;
+    struct root_collector *c = arg;
     const struct mheap *h = &c->heap->mheap;
     struct work *w = &c->heap->work;
 
@@ -129,21 +122,28 @@ collect_word(void *arg, uintptr_t word)
     }
 }
 
+void
+gcrt_root_collect_end(struct root_collector *c)
+{
+    if (c->buffer != NULL)
+        gcrt_work_push_raw(&c->heap->work, c->buffer);
+    c->buffer = NULL;
+}
+
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
-    struct collecting c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
+    struct root_collector c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
 
     gcrt_lock_acquire(&heap->roots.lock);
     for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next)
-        each_word(r->start, r->end, collect_word, &c);
+        each_word(r->start, r->end, gcrt_root_collect_word, &c);
     c.exact = RAW_EXACT;
     for (const struct handle_chunk *h = heap->roots.chunks; h != NULL; h = h->next)
         for (size_t i = 0; i < CHUNK_HANDLES; i++)
-            collect_word(&c, slot_load(&h->handles[i].object));
+            gcrt_root_collect_word(&c, slot_load(&h->handles[i].object));
     gcrt_lock_release(&heap->roots.lock);
-    if (c.buffer != NULL)
-        gcrt_work_push_raw(&heap->work, c.buffer);
+    gcrt_root_collect_end(&c);
     return c.bytes;
 }
 

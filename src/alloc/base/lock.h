@@ -21,6 +21,7 @@ enum lock_rank {
     RANK_SPECIAL,   /* records tied to objects, and the weak places beside them */
     RANK_WEAKMAP,   /* writers of weak maps */
     RANK_ROOTS,     /* global ranges, handle chunks */
+    RANK_RUNNER,    /* callbacks that wait, and the threads that call them */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_SCAVENGE,  /* giving memory back to the OS */

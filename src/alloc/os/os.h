@@ -139,6 +139,8 @@ void gcrt_os_fence_threads(void);
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 /* Adds to the calling thread's nice level, within what the system allows. */
 void gcrt_os_thread_nice(int add);
+/* What tools show of the calling thread: at most 15 characters. */
+void gcrt_os_thread_name(const char *name);
 /* May threads of this process add so much?  0 or an errno. */
 int gcrt_os_nice_refusal(struct os *os, int add);
 /* Waits for its end. */
@@ -166,6 +168,8 @@ bool gcrt_os_signal_send(int tid, int signal);
 /* All signals of the calling thread, and back. */
 void gcrt_os_signals_block(sigset_t *saved);
 void gcrt_os_signals_restore(const sigset_t *saved);
+/* One signal of the calling thread, which has blocked all. */
+void gcrt_os_signal_unblock(int signal);
 
 /*
  * Writes where an address of code or static data lies, "file+0x1234 (symbol+0x12)".  False
