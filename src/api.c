@@ -7,6 +7,7 @@
  * Concurrency: none of its own.
  * Cost: a few compares per call; gc_alloc's fast path does not come here.
  */
+#include "gc/cleanup.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/kind.h"
@@ -351,14 +352,26 @@ gc_verify(gc_heap *heap)
     return status == GC_OK ? GC_OK : gcrt_error(status, "%s", h->cycles.verify_text);
 }
 
+static struct gc_heap *
+own_heap(const char *caller, gc_heap *heap)
+{
+    struct gcrt_mutator *m = gcrt_mutator_self(caller);
+
+    if (heap != NULL && heap != m->heap)
+        gcrt_fatal("%s: the calling thread is not attached to this heap", caller);
+    return m->heap;
+}
+
 size_t
 gc_run_cleanups(gc_heap *heap, size_t max)
 {
-    struct gcrt_mutator *m = gcrt_mutator_self("gc_run_cleanups");
+    return gcrt_runner_run(own_heap("gc_run_cleanups", heap), max);
+}
 
-    if (heap != NULL && heap != m->heap)
-        gcrt_fatal("gc_run_cleanups: the calling thread is not attached to this heap");
-    return gcrt_runner_run(m->heap, max);
+size_t
+gc_run_cleanups_all(gc_heap *heap)
+{
+    return gcrt_cleanups_run_all(own_heap("gc_run_cleanups_all", heap));
 }
 
 /* ---- threads ---- */

@@ -12,6 +12,7 @@
  */
 #include "alloc/os/cgroup.h"
 #include "alloc/os/os.h"
+#include "gc/cleanup.h"
 #include "gc/cycle.h"
 #include "gc/ephemeron.h"
 #include "gc/error.h"
@@ -154,6 +155,7 @@ init_collector(struct gc_heap *heap)
     gcrt_weakmap_init(heap);
     gcrt_intern_init(heap);
     gcrt_runner_init(heap);
+    gcrt_cleanups_init(heap);
     status = init_threads(heap);
     if (status == GC_OK)
         return GC_OK;

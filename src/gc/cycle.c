@@ -19,6 +19,7 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/checkmark.h"
+#include "gc/cleanup.h"
 #include "gc/ephemeron.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
@@ -214,10 +215,11 @@ end_marking(struct cycle *cy)
     gcrt_intern_drop(heap);
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
-    gcrt_wbcheck_cycle(heap, true);
     chaos_point(&heap->os, CHAOS_WEAK_DECIDED);
     gcrt_special_empty_weak(heap); /* all of what is weak, then the rest: special.h */
     gcrt_special_ready(heap);
+    gcrt_cleanups_due(heap);
+    gcrt_wbcheck_cycle(heap, true); /* what is to be finalized is not dead */
     ahalf_store_full(&heap->marking.open, 0);
     if (heap_is_stopped(heap))
         gcrt_resume_all(heap);

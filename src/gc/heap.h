@@ -10,6 +10,7 @@
 #include "alloc/base/timehist.h"
 #include "alloc/mcache.h"
 #include "alloc/mheap.h"
+#include "gc/cleanup.h"
 #include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
@@ -280,6 +281,7 @@ struct gc_heap {
     struct ephemerons ephemerons;
     struct interning interning;
     struct weakmaps weakmaps;
+    struct cleanups cleanups;
     struct marking marking;
     struct cycles cycles;
     struct limit limit;

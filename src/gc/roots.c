@@ -101,6 +101,7 @@ gcrt_roots_visit(struct gc_heap *heap,
     gcrt_lock_release(&heap->roots.lock);
     gcrt_special_visit(heap, SPECIAL_CLEANUP, visit_special, &v);
     gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
+    gcrt_runner_visit(heap, fn, arg);
 }
 
 void

@@ -47,8 +47,8 @@
 
 #define LONG_NS ((uint64_t)10 * 1000 * 1000)
 #define IDLE_NS ((uint64_t)5 * 1000 * 1000 * 1000)
-/* Jobs visited under one hold of the lock. */
-#define VISIT_STEP 512
+/* Jobs that are visited or posted under one hold of the lock. */
+#define STEP_JOBS 512
 #define NAME_MAX_  200
 
 void
@@ -216,26 +216,58 @@ shade(struct gcrt_mutator *m, void *const words[RUNNER_WORDS])
         gcrt_barrier_shade_range(m, words, RUNNER_WORDS * sizeof(words[0]));
 }
 
-void
-gcrt_runner_post(struct gc_heap *heap, struct runner_job *job)
+static void
+append_locked(struct runner *r, struct runner_job *job)
 {
-    struct runner *r = &heap->runner;
-    uint32_t serving = heap->options.cleanup_threads;
-
-    shade(gc_impl_self.mutator, job->words);
-    aword_add_relaxed(&r->posted, 1);
-    gcrt_lock_acquire(&r->lock);
     CHECK(!job->waiting);
     job->waiting = true;
     cds_list_add_tail(&job->node, &r->queue);
     aword_store_relaxed(&r->waiting, aword_load_relaxed(&r->waiting) + 1);
-    if (serving != 0 && !r->stop) {
-        if (alive_locked(r) == r->active)
-            start_locked(heap);
-        else if (r->active < serving)
-            ring_locked(r, 1);
-    }
+}
+
+/* There are jobs, and perhaps too few threads. */
+static void
+rouse_locked(struct gc_heap *heap)
+{
+    struct runner *r = &heap->runner;
+    uint32_t serving = heap->options.cleanup_threads;
+
+    if (serving == 0 || r->stop)
+        return;
+    if (alive_locked(r) == r->active)
+        start_locked(heap);
+    else if (r->active < serving)
+        ring_locked(r, 1);
+}
+
+void
+gcrt_runner_post(struct gc_heap *heap, struct runner_job *job)
+{
+    struct runner *r = &heap->runner;
+
+    shade(gc_impl_self.mutator, job->words);
+    gcrt_lock_acquire(&r->lock);
+    append_locked(r, job);
+    rouse_locked(heap);
     gcrt_lock_release(&r->lock);
+}
+
+void
+gcrt_runner_post_all(struct gc_heap *heap, struct cds_list_head *jobs)
+{
+    struct runner *r = &heap->runner;
+
+    while (!cds_list_empty(jobs)) {
+        gcrt_lock_acquire(&r->lock);
+        for (size_t i = 0; i < STEP_JOBS && !cds_list_empty(jobs); i++) {
+            struct runner_job *job = container_of_(jobs->next, struct runner_job, node);
+
+            cds_list_del(&job->node);
+            append_locked(r, job);
+        }
+        rouse_locked(heap);
+        gcrt_lock_release(&r->lock);
+    }
 }
 
 bool
@@ -280,7 +312,6 @@ call(struct gc_heap *heap, struct gcrt_mutator *m, struct runner_job *job)
     m->in_callback = true;
     job->fn(heap, job);
     m->in_callback = false;
-    aword_add_relaxed(&heap->runner.done, 1);
     if (LIKELY(m->block_depth == 0 && m->own.depth == scopes))
         return;
     name_function(host, name);
@@ -561,7 +592,7 @@ collect_some_locked(struct runner *r, struct root_collector *c)
     struct cds_list_head *cursor = &r->cursor.node, *next;
     size_t n = 0;
 
-    for (; n < VISIT_STEP && (next = cursor->next) != &r->queue; n++) {
+    for (; n < STEP_JOBS && (next = cursor->next) != &r->queue; n++) {
         const struct runner_job *job = container_of_(next, struct runner_job, node);
 
         for (size_t i = 0; i < RUNNER_WORDS; i++)
@@ -577,13 +608,13 @@ gcrt_runner_collect(struct gc_heap *heap)
 {
     struct root_collector c = { .heap = heap, .exact = RAW_EXACT };
     struct runner *r = &heap->runner;
-    size_t n = VISIT_STEP;
+    size_t n = STEP_JOBS;
 
     if (aword_load_relaxed(&r->waiting) == 0)
         return 0; /* who posts from here on shades */
     gcrt_lock_acquire(&r->lock);
     cds_list_add(&r->cursor.node, &r->queue);
-    while (n == VISIT_STEP) {
+    while (n == STEP_JOBS) {
         n = collect_some_locked(r, &c);
         gcrt_lock_release(&r->lock);
         gcrt_fork_rest(heap);
@@ -614,11 +645,10 @@ gcrt_runner_look(struct gc_heap *heap)
 {
     struct runner *r = &heap->runner;
 
-    if (aword_load_relaxed(&r->waiting) == 0 || heap->options.cleanup_threads == 0)
+    if (aword_load_relaxed(&r->waiting) == 0)
         return;
     gcrt_lock_acquire(&r->lock);
-    if (alive_locked(r) == r->active && !r->stop)
-        start_locked(heap);
+    rouse_locked(heap);
     gcrt_lock_release(&r->lock);
 }
 

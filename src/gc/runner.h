@@ -65,7 +65,6 @@ struct runner {
     uint32_t dozing;            /* lock: idle threads that do not watch */
     bool stop;                  /* lock: nothing more is begun; threads end */
     struct runner_thread threads[RUNNER_THREADS]; /* lock */
-    aword posted, done;         /* atomic: sums */
     aword slow;                 /* atomic: callbacks that took longer than cleanup_slow_ms */
 };
 
@@ -77,6 +76,8 @@ void gcrt_runner_init(struct gc_heap *heap);
  * RANK_RUNNER.
  */
 void gcrt_runner_post(struct gc_heap *heap, struct runner_job *job);
+/* The coordinator: all of the list, in its order; their words have been marked. */
+void gcrt_runner_post_all(struct gc_heap *heap, struct cds_list_head *jobs);
 /*
  * Takes a job back: true if it will not run.  False if it has begun, or is not posted.  The
  * caller is attached and critical, and knows that the job's record still exists.

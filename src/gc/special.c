@@ -154,23 +154,43 @@ take_record_locked(struct gc_heap *heap, struct special_chains *c, enum special_
     return record;
 }
 
-/* Rehashes into an array of twice the size; the old one's memory becomes records. */
+static struct special *
+pop(struct special **chain)
+{
+    struct special *record = *chain;
+
+    *chain = record->next;
+    return record;
+}
+
+static void
+push(struct special **chain, struct special *record)
+{
+    record->next = *chain;
+    *chain = record;
+}
+
+/*
+ * Rehashes into an array of twice the size; the old one's memory becomes records.  Reversed
+ * and reversed again, so an object's records stay in their order, newest first.
+ */
 static void
 move_buckets_locked(struct special_chains *c, enum special_kind kind, struct special **buckets)
 {
-    struct special **old = c->buckets;
+    struct special **old = c->buckets, *oldest = NULL;
     uint32_t n = c->mask + 1;
 
     c->buckets = buckets;
     c->mask = 2 * n - 1;
-    for (uint32_t i = 0; i < n; i++)
-        while (old[i] != NULL) {
-            struct special *record = old[i], **at = bucket_of(c, record->object);
+    for (uint32_t i = 0; i < n; i++) {
+        while (old[i] != NULL)
+            push(&oldest, pop(&old[i]));
+        while (oldest != NULL) {
+            struct special *record = pop(&oldest);
 
-            old[i] = record->next;
-            record->next = *at;
-            *at = record;
+            push(bucket_of(c, record->object), record);
         }
+    }
     carve_locked(c, kind, (char *)old, n * sizeof(*old));
 }
 
@@ -254,6 +274,22 @@ gcrt_special_unlink_locked(struct gc_heap *heap, struct special_shard *shard,
     *at = record->next;
     c->count--;
     aword_add_relaxed(&heap->specials.count[kind], (uint64_t)0 - 1);
+}
+
+struct special *
+gcrt_special_pop_locked(
+        struct gc_heap *heap, struct special_shard *shard, enum special_kind kind, uint32_t *at)
+{
+    struct special_chains *c = &shard->kinds[kind];
+
+    gcrt_lock_assert_held(&shard->lock);
+    if (c->count == 0)
+        return NULL;
+    while (c->buckets[*at] == NULL)
+        ++*at;
+    c->count--;
+    aword_add_relaxed(&heap->specials.count[kind], (uint64_t)0 - 1);
+    return pop(&c->buckets[*at]);
 }
 
 void

@@ -90,6 +90,12 @@ struct special *gcrt_special_insert_locked(struct gc_heap *heap, struct special_
 /* Takes the record out of the table; it is the caller's, until it frees it. */
 void gcrt_special_unlink_locked(struct gc_heap *heap, struct special_shard *shard,
         enum special_kind kind, struct special *record);
+/*
+ * Takes any record out of the shard; NULL if it has none.  *at, 0 for the first call, says
+ * where to go on under the same lock.
+ */
+struct special *gcrt_special_pop_locked(
+        struct gc_heap *heap, struct special_shard *shard, enum special_kind kind, uint32_t *at);
 void gcrt_special_free_locked(
         struct special_shard *shard, enum special_kind kind, struct special *record);
 

@@ -321,6 +321,22 @@ gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
     ret->total = grown + in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 
+/* What has run before what was due: both only grow. */
+static void
+read_cleanups(const struct gc_heap *heap, struct snapshot *s)
+{
+    const struct cleanups *c = &heap->cleanups;
+
+    s->cleanups_executed = aword_load_acquire(&c->cleanup.executed);
+    s->finalizers_executed = aword_load_acquire(&c->finalizer.executed);
+    s->cleanups_queued = aword_load_relaxed(&c->cleanup.queued);
+    s->finalizers_queued = aword_load_relaxed(&c->finalizer.queued);
+    s->cleanups_cancelled = aword_load_relaxed(&c->cancelled);
+    s->cleanups_registered = aword_load_relaxed(&heap->specials.count[SPECIAL_CLEANUP]);
+    s->finalizers_registered = aword_load_relaxed(&heap->specials.count[SPECIAL_FINALIZER]);
+    s->callbacks_slow = aword_load_relaxed(&heap->runner.slow);
+}
+
 void
 gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
 {
@@ -335,6 +351,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_weak(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
+    read_cleanups(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;
     gcrt_snapshot_derive(ret, &heap->floor, wall * heap->cpus);
     gcrt_limit_read_memory(heap, &in);

@@ -51,6 +51,9 @@ struct snapshot {
     uint64_t attaches, mutators;
     uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
     uint64_t intern_live, intern_dropped, weakmap_rebuilds;
+    uint64_t cleanups_registered, cleanups_queued, cleanups_executed, cleanups_cancelled;
+    uint64_t finalizers_registered, finalizers_queued, finalizers_executed;
+    uint64_t callbacks_slow;
     uint64_t cpus;
     uint64_t address_space;
 
