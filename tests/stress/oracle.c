@@ -2,7 +2,8 @@
 /*
  * Purpose: random mutator threads against a shadow oracle that lies outside the heap.
  * Shows that nothing reachable is ever lost or altered, by whatever way it is held, and
- * that what is unreachable is gone after two collections.
+ * that what is unreachable is gone after two collections.  A quarter of the objects have a
+ * cleanup, which must not run while they are reachable, and must run once in the end.
  *
  * Place: public interface only.  support/node.c makes objects of every kind, family.c
  * does random operations on small graphs; here is where the graphs' roots live (registered
@@ -726,13 +727,14 @@ report(uint64_t rounds, uint64_t excess_max)
     }
     gc_stats_read(NULL, &stats);
     t_note("seed=%llu objects=%llu MiB=%llu steps=%llu checks=%llu cycles=%llu forced=%llu"
-           " handshakes=%llu quiesces=%llu excess_max=%llu left=%llu",
+           " handshakes=%llu quiesces=%llu excess_max=%llu left=%llu cleanups=%llu not_run=%llu",
             (unsigned long long)t_seed(), (unsigned long long)sum.allocs,
             (unsigned long long)(sum.bytes >> 20), (unsigned long long)sum.steps,
             (unsigned long long)sum.checks, (unsigned long long)stats.num_gc,
             (unsigned long long)stats.num_forced_gc, (unsigned long long)handshakes(),
             (unsigned long long)rounds,
-            (unsigned long long)excess_max, (unsigned long long)stats.heap_objects);
+            (unsigned long long)excess_max, (unsigned long long)stats.heap_objects,
+            (unsigned long long)lives_begun(), (unsigned long long)lives_left());
 }
 
 static void
@@ -752,7 +754,10 @@ run(uint64_t until_ms, unsigned round_ms)
     drop_globals();
     t_collect_twice(NULL);
     t_verify(NULL);
+    lives_settle();
     report(rounds, excess_max);
+    T_CHECK(lives_left() <= (is_precise ? 0 : 4 * FAMILY_NODES), "%llu cleanups have not run",
+            (unsigned long long)lives_left());
     T_CHECK(t_heap_objects(NULL) <= 4 * FAMILY_NODES, "%llu objects left of an empty graph",
             (unsigned long long)t_heap_objects(NULL));
 }

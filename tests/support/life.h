@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_TESTS_LIFE_H
+#define GCRT_TESTS_LIFE_H
+
+#include <stdint.h>
+
+/*
+ * A cleanup on a heap object of the shadow: it must not run while the test knows that the
+ * object is reachable, must run once, and must have run in the end.
+ */
+struct life;
+
+/* The object gets a cleanup.  Attached, inside. */
+struct life *life_begin(void *obj);
+/* The object is reachable; life may be NULL. */
+void life_check(const struct life *life);
+
+/* Waits until all cleanups that are due have run.  Attached, inside. */
+void lives_settle(void);
+/* How many there were, and how many of their cleanups have not run. */
+uint64_t lives_begun(void);
+uint64_t lives_left(void);
+
+#endif
