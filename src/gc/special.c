@@ -359,9 +359,11 @@ gcrt_special_visit(struct gc_heap *heap, enum special_kind kind,
         const struct special_chains *c = &shard->kinds[kind];
 
         gcrt_lock_acquire(&shard->lock);
-        for (uint32_t b = 0; c->count != 0 && b <= c->mask; b++)
+        for (uint32_t b = 0; c->count != 0 && b <= c->mask; b++) {
+            __builtin_prefetch(c->buckets[min_size(b + AHEAD, c->mask)]);
             for (const struct special *r = c->buckets[b]; r != NULL; r = r->next)
                 fn(arg, r);
+        }
         gcrt_lock_release(&shard->lock);
     }
 }
