@@ -121,6 +121,7 @@ begin(struct gc_heap *heap, enum special_kind kind, struct cleanup *c, struct cl
 {
     struct special_shard *shard;
 
+    chaos_point(&heap->os, CHAOS_CLEANUP_BEGIN);
     critical_enter();
     shard = gcrt_special_lock(heap, c->special.object);
     *ret = *c;

@@ -476,6 +476,12 @@ perform_on_objects(struct player *pl, const struct op *op)
     case OP_PAIR_GET:
         pair_perform(pl, op);
         break;
+    case OP_CLEANUP_ADD:
+    case OP_FINALIZER_SET:
+    case OP_CLEANUP_CANCEL:
+    case OP_CLEANUP_RUN:
+        ends_perform(pl, op);
+        break;
     default:
         break;
     }
@@ -582,6 +588,8 @@ create_heap(struct world *w)
     opt.heap_min = (size_t)64 << 10;
     opt.reserve = (size_t)64 << 20;
     opt.threads = p->threads;
+    opt.cleanup_threads = p->cleanup_threads;
+    opt.cleanup_slow_ms = 0;
     opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
     opt.debug_tiny = 1;
     opt.debug_stress = p->stress;
@@ -615,6 +623,7 @@ count(struct world *w)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
     stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
+    ends_count(&stats);
     stats.cancelled += aword_load_relaxed(&w->heap->weak.cancelled);
     pair_count(&stats);
     stats.filed += aword_load_relaxed(&w->heap->ephemerons.filings);
@@ -641,6 +650,9 @@ check_garbage(struct world *w)
         sched_fail("attach: %s", gc_last_error());
     gc_root_remove(w->globals);
     gc_thread_detach();
+    for (unsigned i = 0; i < GLOBALS; i++)
+        w->globals[i] = NULL;
+    ends_finish(w);
     gc_collect(w->heap);
     gc_collect(w->heap);
     if (objects_in(w) != 0)
@@ -683,5 +695,6 @@ world_run(const struct program *p, uint64_t schedule, uint64_t step_max)
     w.program = p;
     sim_os_reset(p->cpus, p->favourites);
     oracle_reset(&w);
+    ends_reset(&w);
     sched_run(schedule, step_max, world_main, &w);
 }

@@ -23,6 +23,7 @@ static struct {
     struct entry entries[TABLE];
     struct entry *queue[TABLE];
     size_t used[TABLE], nused;
+    uintptr_t words[ENDS_WORDS];
     uint64_t next_id;
 } oracle;
 
@@ -209,6 +210,8 @@ reach_roots(struct world *w)
             if (pl->handles[k] != NULL)
                 n = reach(w, (uintptr_t)gc_handle_get(pl->handles[k]), n);
     }
+    for (unsigned k = ends_roots(oracle.words); k > 0; k--)
+        n = reach(w, oracle.words[k - 1], n);
     for (unsigned g = 0; g < GLOBALS; g++)
         n = reach(w, (uintptr_t)__atomic_load_n(&w->globals[g], __ATOMIC_RELAXED), n);
     return n;
@@ -242,6 +245,20 @@ reach_pairs(struct world *w, size_t n)
     return n;
 }
 
+/* They are there, and whole, whoever reaches them. */
+static void
+keep_finalizable(struct world *w)
+{
+    for (unsigned i = 0; i < ends_number(); i++) {
+        struct entry *e = ends_kept(i);
+
+        if (e == NULL)
+            continue;
+        check_entry(w, e);
+        e->dead = false;
+    }
+}
+
 size_t
 oracle_walk(struct world *w)
 {
@@ -256,8 +273,26 @@ oracle_walk(struct world *w)
 
         e->dead = !e->reached;
     }
+    keep_finalizable(w);
     sched_thaw();
     return n;
+}
+
+struct entry *
+oracle_at(uintptr_t address)
+{
+    struct entry *e = place_of(address);
+
+    return e->address == 0 ? NULL : e;
+}
+
+uint64_t
+oracle_renumber(struct entry *e)
+{
+    e->id = oracle.next_id++;
+    if (e->shape != SHAPE_ARRAY && e->shape != SHAPE_WEAK)
+        *(uint64_t *)e->address = e->id;
+    return e->id;
 }
 
 struct entry *

@@ -14,7 +14,8 @@ op_name(enum op_code code)
 {
     static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
         "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
-        "weak_new", "weak_get", "pair_new", "pair_set", "pair_get", "global_put", "global_take",
+        "weak_new", "weak_get", "pair_new", "pair_set", "pair_get", "cleanup_add", "finalizer_set",
+        "cleanup_cancel", "cleanup_run", "global_put", "global_take",
         "handle_new", "handle_set", "handle_get", "handle_free",
         "safepoint", "block", "silent", "rest", "detach", "collect", "gogc" };
 
@@ -26,7 +27,8 @@ static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [O
     [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4,
     [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5,
     [OP_WEAK_NEW] = 6, [OP_WEAK_GET] = 10, [OP_PAIR_NEW] = 8, [OP_PAIR_SET] = 4,
-    [OP_PAIR_GET] = 10, [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3,
+    [OP_PAIR_GET] = 10, [OP_CLEANUP_ADD] = 6, [OP_FINALIZER_SET] = 4, [OP_CLEANUP_CANCEL] = 3,
+    [OP_CLEANUP_RUN] = 4, [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3,
     [OP_HANDLE_SET] = 3,
     [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
     [OP_SILENT] = 2, [OP_REST] = 4, [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
@@ -135,5 +137,6 @@ program_draw(struct program *p, uint64_t seed)
             p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
+    p->cleanup_threads = (unsigned)rand_below(&rng, 3);
     p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
 }

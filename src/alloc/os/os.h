@@ -47,6 +47,7 @@
     X(SPAN_FREE)      /* a span has ended, its pages have not */                          \
     X(ATTACH)         /* a record is ready, not yet in the registry */                    \
     X(DETACH)         /* the cache is flushed, the record still in the registry */        \
+    X(CLEANUP_BEGIN)  /* a callback's job is taken, its record is not yet free */         \
     X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */            \
     X(WEAK_UPGRADE)   /* between the looks at a weak place, a mark and the decision */    \
     X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */
