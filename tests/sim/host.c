@@ -636,6 +636,7 @@ count(struct world *w)
 static void
 check_garbage(struct world *w)
 {
+    ends_settle(w); /* a callback's thread may hold its object */
     gc_collect(w->heap);
     gc_collect(w->heap);
     oracle_check_all_weak(w);
