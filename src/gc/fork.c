@@ -359,6 +359,7 @@ forget_collector(struct gc_heap *heap)
     gcrt_assist_set_ratio(heap, 0, 0);
     gcrt_weak_end(heap);
     gcrt_runner_forget(heap, self_in(heap));
+    heap->specials.watched = NULL;
 }
 
 /* The buffers are of no use: there is no cycle. */
