@@ -207,6 +207,41 @@ Test(weak, exactly_those_that_nobody_holds_are_null)
     stop();
 }
 
+static uint64_t
+metric(const char *name)
+{
+    gc_metric_sample sample = { .name = name };
+
+    T_OK(gc_metrics_read(NULL, &sample, 1));
+    return sample.value.u64;
+}
+
+Test(weak, metrics_count_them)
+{
+    struct node *node = NULL;
+    gc_weak *weak = NULL, *other = NULL;
+    GC_FRAME(node, weak, other);
+
+    begin(NULL);
+    node = node_new(1);
+    weak = gc_weak_new(node);
+    other = gc_weak_new(node_new(2));
+    cr_assert_eq(metric("/gc/weak/live:references"), 2);
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_assert_null(gc_weak_get(other));
+    cr_assert_eq(metric("/gc/weak/live:references"), 1);
+    cr_assert_eq(metric("/gc/weak/emptied:references"), 1);
+    weak = NULL;
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_assert_eq(metric("/gc/weak/live:references"), 0);
+    cr_assert_eq(metric("/gc/weak/emptied:references"), 1, "nobody was told");
+    cr_assert_eq(metric("/gc/special/cleanups:records"), 0);
+    cr_assert_eq(metric("/gc/special/finalizers:records"), 0);
+    stop();
+}
+
 Test(weak, a_reference_to_a_reference)
 {
     struct node *node = NULL;
