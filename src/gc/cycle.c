@@ -236,6 +236,7 @@ end_marking(struct cycle *cy)
     gcrt_ephemeron_resize(heap);
     gcrt_intern_free_gone(heap); /* H5: nobody looks at them any more */
     gcrt_verify_at(heap, VERIFY_CLOSED);
+    gcrt_special_unwatch(heap);
     gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);

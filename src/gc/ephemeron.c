@@ -379,12 +379,21 @@ empty_table(struct gc_heap *heap, size_t (*fn)(uintptr_t chain))
     return sum;
 }
 
+/*
+ * A weak map holds its ephemerons, so the broken ones have been marked; they live until their
+ * slots are used again.  To the pacer they are dead: else a map through which much passes would
+ * make the next cycle later and itself larger, from cycle to cycle.
+ */
 void
 gcrt_ephemeron_break(struct gc_heap *heap)
 {
+    uint64_t n;
+
     if (!ephemeron_is_filed(heap))
         return;
-    aword_add_relaxed(&heap->ephemerons.broken, empty_table(heap, break_chain));
+    n = empty_table(heap, break_chain);
+    aword_add_relaxed(&heap->ephemerons.broken, n);
+    aword_add_relaxed(&heap->marking.marked_bytes, (uint64_t)0 - n * sizeof(struct gc_ephemeron));
 }
 
 void

@@ -363,6 +363,7 @@ forget_collector(struct gc_heap *heap)
     gcrt_weak_end(heap);
     gcrt_crew_forget(heap, self_in(heap));
     gcrt_look_forget(heap);
+    heap->specials.watched = NULL;
 }
 
 /* The buffers are of no use: there is no cycle. */

@@ -24,8 +24,8 @@
  * Invariants: I-weak-agree; intern.live, intern.count.
  * Concurrency: the table as above, pairs: intern.table; what an entry holds is published with
  * it (RCU_RELEASE).
- * Cost: a hit is a hash of the bytes, two or three misses and a comparison; a miss allocates
- * the copy and 48 bytes from malloc; a cycle looks at every entry once, two misses each.
+ * Cost: a hit is a hash of the bytes, three misses or so and a comparison; a miss allocates
+ * the copy and 64 bytes from malloc; a cycle looks at every entry once, two misses each.
  */
 #include "gc/intern.h"
 
@@ -187,7 +187,7 @@ gcrt_intern_grow(struct gc_heap *heap)
     uint64_t count = aword_load_relaxed(&in->count);
     size_t now = aword_load_relaxed(&in->buckets), buckets = now;
 
-    while (buckets < count && buckets < BUCKETS_MAX)
+    while (buckets < 2 * count && buckets < BUCKETS_MAX)
         buckets *= 2;
     if (buckets == now || !has_memory(heap, 2 * buckets * BUCKET_BYTES))
         return;
@@ -226,7 +226,7 @@ struct lookup {
 };
 
 /*
- * An entry with the same bytes and a copy that lives, which is the caller's from here on.  The
+ * An entry of the same hash, with the same bytes and a copy that lives, which is the caller's from here on.  The
  * bytes of a dead copy may be read: it cannot be swept before this critical section ends.
  */
 static int
@@ -234,13 +234,16 @@ is_same(struct cds_lfht_node *node, const void *key)
 {
     const struct intern_entry *e = container_of_(node, struct intern_entry, node);
     const struct lookup *l = key;
+    size_t head = min_size(l->n, INTERN_HEAD);
     uintptr_t copy;
 
     RCU_ACQUIRE(e);
-    if (e->hash != l->hash || e->n != l->n)
+    if (e->n != l->n || (head != 0 && memcmp(e->head, l->bytes, head) != 0))
         return 0;
     copy = slot_load_acquire(&e->copy); /* pairs: weak.emptied */
-    if (copy == 0 || (l->n != 0 && memcmp((const void *)copy, l->bytes, l->n) != 0))
+    if (copy == 0)
+        return 0;
+    if (l->n > head && memcmp((const char *)copy + head, (const char *)l->bytes + head, l->n - head))
         return 0;
     *l->copy = gcrt_weak_load(l->m, &e->copy);
     return *l->copy != 0;
@@ -292,7 +295,8 @@ enter(struct gcrt_mutator *m, struct cds_lfht *table, struct lookup *l, void *co
     struct interning *in = &m->heap->interning;
     struct cds_lfht_node *node;
 
-    *e = (struct intern_entry){ .hash = l->hash, .n = l->n, .copy = (uintptr_t)copy };
+    *e = (struct intern_entry){ .n = l->n, .copy = (uintptr_t)copy };
+    memcpy(e->head, copy, min_size(l->n, INTERN_HEAD));
     critical_enter();
     RCU_RELEASE(e);
     rcu_read_lock();
@@ -330,7 +334,7 @@ add(struct gcrt_mutator *m, struct lookup *l, bool may_fail)
         return NULL;
     }
     copy = enter(m, table, l, copy, e);
-    if (aword_load_relaxed(&in->count) > 2 * aword_load_relaxed(&in->buckets))
+    if (aword_load_relaxed(&in->count) > aword_load_relaxed(&in->buckets))
         (void)gcrt_cycle_request(m->heap, CYCLE_INTERN_GROW);
     return copy;
 }

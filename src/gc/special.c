@@ -15,7 +15,7 @@
  * The coordinator does not rest from DECIDED to the end of the decision, so a fork's child
  * sees none of it or all.
  * Cost: an object without records costs nothing.  24 bytes for a weak reference, 128 for the
- * others, and 4 to 16 for the buckets; memory of records is used again, never given back.  The
+ * others, and 8 to 16 for the buckets; memory of records is used again, never given back.  The
  * decision looks at each record once, and takes no more time with a bigger heap.
  */
 #include "gc/special.h"
@@ -482,6 +482,43 @@ decide_all(struct gc_heap *heap, enum special_kind kind, decide_fn *decide)
     aword_add_relaxed(&heap->specials.decide_ns, gcrt_os_now_ns() - start);
 }
 
+/* verify=1: the record is kept until H5 is complete, to see that its object stays dead. */
+static bool
+watch(struct gc_heap *heap, struct special_shard *shard, struct special *record)
+{
+    uintptr_t object = record->object;
+
+    if (LIKELY(heap->options.debug_verify == 0))
+        return false;
+    record->arg = gcrt_special_find_locked(shard, SPECIAL_FINALIZER, object);
+    record->next = heap->specials.watched;
+    heap->specials.watched = record;
+    return true;
+}
+
+void
+gcrt_special_unwatch(struct gc_heap *heap)
+{
+    struct special *record;
+
+    while ((record = heap->specials.watched) != NULL) {
+        heap->specials.watched = record->next;
+        gcrt_special_free(heap, SPECIAL_WEAK, record);
+    }
+}
+
+bool
+gcrt_special_is_filed(
+        struct gc_heap *heap, enum special_kind kind, const struct special *record)
+{
+    const struct special *r = gcrt_special_find_locked(
+            shard_of(heap, record->object), kind, record->object);
+
+    while (r != NULL && r != record)
+        r = gcrt_special_next_locked(r);
+    return r != NULL;
+}
+
 /* Who holds the reference must learn that its object is dead; a reference that nobody holds
  * goes with its record. */
 static bool
@@ -494,6 +531,8 @@ decide_weak(struct gc_heap *heap, struct special_shard *shard, struct special *r
         if (held)
             gcrt_weak_empty(&weak->impl_target);
         aword_add_relaxed(&heap->specials.emptied, held);
+        if (watch(heap, shard, record))
+            return false;
     } else if (held) {
         return true;
     }

@@ -57,6 +57,8 @@ struct specials {
     aword count[SPECIAL_KINDS];   /* atomic: records in the table */
     aword emptied;                /* atomic: weak references whose object died */
     aword decide_ns;              /* atomic: time of all decisions */
+    struct special *watched;      /* coordinator, verify=1: records of weak references that this
+                                     cycle emptied; arg: not NULL if there was a finalizer */
     /*
      * const; may be NULL: the record is dropped.  The coordinator hands over a record that has
      * left the table, under its shard's lock; it goes back by gcrt_special_free.
@@ -123,6 +125,13 @@ size_t gcrt_special_collect(struct gc_heap *heap);
 /* Steps 1 and then 2 and 3 above.  Between them the other weak places are emptied. */
 void gcrt_special_empty_weak(struct gc_heap *heap);
 void gcrt_special_ready(struct gc_heap *heap);
+
+/* Under verify=1: forgets what the last decision has emptied. */
+void gcrt_special_unwatch(struct gc_heap *heap);
+
+/* For the verifier, under the shard's lock: does looking for the record's object find it? */
+bool gcrt_special_is_filed(
+        struct gc_heap *heap, enum special_kind kind, const struct special *record);
 
 /* Calls fn for each record of the kind, under its shard's lock.  Any thread, critical. */
 void gcrt_special_visit(struct gc_heap *heap, enum special_kind kind,

@@ -341,6 +341,8 @@ check_all(struct verifier *v, enum verify_edge edge)
         gcrt_verify_sums(v);
     if (!v->broken)
         gcrt_verify_weak(v, edge == VERIFY_MARKED);
+    if (!v->broken)
+        gcrt_verify_specials(v, edge);
     if (!v->broken && edge == VERIFY_MARKED)
         check_colours(v);
 }

@@ -18,7 +18,8 @@
  * A thread that has answered H4 already and shades makes grey from nothing, which I-ragged-done
  * does not expect.  So it takes the word from CLOSING back to MARKING, and the coordinator, who
  * wants to take it to DECIDED, finds it changed and goes on marking.  When DECIDED is there
- * first, the unmarked object is dead for everybody.  One word for the heap and not one for each
+ * first, the unmarked object is dead for everybody: since the reader answered H4 nobody has
+ * marked anything, or the round would not have counted.  One word for the heap and not one for each
  * place: else a place could be declared empty although the same object, or one that points to
  * it, is taken from another place a moment later (the model: weak_word_per_cell).
  *
@@ -72,7 +73,7 @@ gcrt_weak_upgrade(struct gcrt_mutator *m, uintptr_t obj)
         chaos_point(&heap->os, CHAOS_WEAK_UPGRADE);
         word = ahalf_load_acquire(&heap->weak.word); /* pairs: weak.word */
         if (word == WEAK_DECIDED)
-            return is_marked(heap, obj); /* again: the marks are final now */
+            return false; /* nobody has marked since we answered H4: else it would have failed */
     } while (word == WEAK_CLOSING && !cancel_termination(heap));
     gcrt_barrier_shade_object(m, obj);
     return true;

@@ -41,7 +41,7 @@
 #define TABLE_MAX  ((size_t)1 << 40)
 #define MOVE_STEP  16
 #define SAMPLES    64
-#define SHRINK     8  /* a table is too large if it has so many slots for an entry */
+#define SHRINK     4  /* a table is too large if it has so many slots for an entry */
 #define LOOK_STEP  1024 /* slots that an iteration passes in one critical section */
 #define TOMBSTONE  ((uintptr_t)1)
 
@@ -182,7 +182,7 @@ end_move_locked(struct gcrt_mutator *m, struct gc_weak_map *map)
 
     set_tables_locked(m, map, NULL, map->table);
     if (slots > TABLE_MIN && map->used < slots / SHRINK)
-        map->wanted = slots / (SHRINK / 2);
+        map->wanted = slots / 2;
 }
 
 static void
@@ -215,7 +215,7 @@ next_size(const struct gc_weak_map *map)
         seen += slot_at(map->table, i) != 0;
         live += e != NULL && !is_broken(e);
     }
-    return 2 * live > seen ? 2 * slots : slots;
+    return 3 * live > 2 * seen ? 2 * slots : slots;
 }
 
 /* The number of slots of a table that must be made first, or 0. */

@@ -183,6 +183,19 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_specials(struct gc_heap *heap, struct snapshot *s)
+{
+    const struct specials *sp = &heap->specials;
+
+    s->weak_live = aword_load_relaxed(&sp->count[SPECIAL_WEAK]);
+    s->cleanups = aword_load_relaxed(&sp->count[SPECIAL_CLEANUP]);
+    s->finalizers = aword_load_relaxed(&sp->count[SPECIAL_FINALIZER]);
+    s->weak_emptied = aword_load_relaxed(&sp->emptied);
+    s->decide_ns = aword_load_relaxed(&sp->decide_ns);
+    s->weak_cancelled = aword_load_relaxed(&heap->weak.cancelled);
+}
+
+static void
 read_limit(struct gc_heap *heap, struct snapshot *s)
 {
     const struct limit *l = &heap->limit;
@@ -349,6 +362,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_heap(heap, ret);
     mcaches = read_ps(heap, ret);
     read_cycles(heap, ret);
+    read_specials(heap, ret);
     read_limit(heap, ret);
     read_weak(heap, ret);
     read_threads(heap, ret);

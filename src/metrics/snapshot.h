@@ -44,6 +44,8 @@ struct snapshot {
     uint64_t swept_spans, freed_spans;
     uint64_t mark_rounds; /* flush handshakes that found more work */
     uint64_t mark_wall_ns;
+    uint64_t cleanups, finalizers, decide_ns; /* records; time */
+    uint64_t weak_live, weak_emptied, weak_cancelled;
     uint64_t handshakes, signals, signal_answers, proxy_answers, throttles;
     uint64_t left_to_workers; /* scan bytes */
     uint64_t worker_percent;  /* of all CPUs */

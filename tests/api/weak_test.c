@@ -103,6 +103,19 @@ Test(weak, with_a_collection_at_every_slow_path)
     stop();
 }
 
+/* An argument needs no other holder: the object is there until the call returns. */
+Test(weak, of_an_object_that_nobody_else_holds)
+{
+    begin(collect_often);
+    for (uint64_t i = 0; i < 300; i++) {
+        gc_weak *weak = gc_weak_new(node_new(i));
+        struct node *node = gc_weak_get(weak);
+
+        cr_assert(node == NULL || node->number == i);
+    }
+    stop();
+}
+
 /* What is reached through the last strong reference counts, too. */
 Test(weak, follows_what_keeps_its_object)
 {
@@ -204,6 +217,41 @@ Test(weak, exactly_those_that_nobody_holds_are_null)
         cr_assert_eq(gc_weak_get(weak[i]), kept[i], "reference %zu", i);
     for (i = 0; i < MANY; i++)
         cr_assert(kept[i] == NULL || kept[i]->number == i);
+    stop();
+}
+
+static uint64_t
+metric(const char *name)
+{
+    gc_metric_sample sample = { .name = name };
+
+    T_OK(gc_metrics_read(NULL, &sample, 1));
+    return sample.value.u64;
+}
+
+Test(weak, metrics_count_them)
+{
+    struct node *node = NULL;
+    gc_weak *weak = NULL, *other = NULL;
+    GC_FRAME(node, weak, other);
+
+    begin(NULL);
+    node = node_new(1);
+    weak = gc_weak_new(node);
+    other = gc_weak_new(node_new(2));
+    cr_assert_eq(metric("/gc/weak/live:references"), 2);
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_assert_null(gc_weak_get(other));
+    cr_assert_eq(metric("/gc/weak/live:references"), 1);
+    cr_assert_eq(metric("/gc/weak/emptied:references"), 1);
+    weak = NULL;
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_assert_eq(metric("/gc/weak/live:references"), 0);
+    cr_assert_eq(metric("/gc/weak/emptied:references"), 1, "nobody was told");
+    cr_assert_eq(metric("/gc/special/cleanups:records"), 0);
+    cr_assert_eq(metric("/gc/special/finalizers:records"), 0);
     stop();
 }
 

@@ -400,8 +400,8 @@ ends_perform(struct player *pl, const struct op *op)
 
 /* ---- the end ---- */
 
-static unsigned
-how_many_set(void)
+unsigned
+ends_how_many_set(void)
 {
     unsigned n = 0;
 
@@ -429,13 +429,13 @@ settle(struct world *w, bool all)
 void
 ends_settle(struct world *w)
 {
-    unsigned before, now = how_many_set();
+    unsigned before, now = ends_how_many_set();
 
     do {
         before = now;
         gc_collect(w->heap);
         settle(w, false);
-        now = how_many_set();
+        now = ends_how_many_set();
     } while (now != before);
 }
 
@@ -458,6 +458,6 @@ ends_finish(struct world *w)
     sched_thaw();
     ends.forced = true;
     settle(w, true); /* what rings keep */
-    if (how_many_set() != 0)
-        sched_fail("%u callbacks have not run", how_many_set());
+    if (ends_how_many_set() != 0)
+        sched_fail("%u callbacks have not run", ends_how_many_set());
 }

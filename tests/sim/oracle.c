@@ -421,8 +421,8 @@ oracle_check_all_weak(struct world *w)
 
         if (e->shape != SHAPE_WEAK || !e->reached)
             continue;
-        if (weak->impl_target != NULL && !w->program->precise)
-            continue; /* a root's word may keep the object before the one that it means */
+        if (weak->impl_target != NULL && (!w->program->precise || ends_how_many_set() != 0))
+            continue; /* a root's word may keep the object before, a finalizer what it needs */
         if ((weak->impl_target != NULL) != oracle_reaches_target(e))
             sched_fail("weak reference %llu has %p, object %llu is%s reached",
                     (unsigned long long)e->id, weak->impl_target,

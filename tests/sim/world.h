@@ -189,6 +189,8 @@ void pair_check_all(struct world *w);
 
 /* Every gc_weak that is reached gives its object if that is reached, else NULL. */
 void oracle_check_all_weak(struct world *w);
+/* Cleanups and finalizers that are set or run. */
+unsigned ends_how_many_set(void);
 /* Walks all that the host reaches and checks each object; how many there are. */
 size_t oracle_walk(struct world *w);
 /* Words of an object that may hold pointers. */

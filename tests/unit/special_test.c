@@ -5,7 +5,9 @@
  */
 #include "byhand.h"
 
+#include "gc/roots.h"
 #include "gc/special.h"
+#include "gc/verify.h"
 #include "gc/weak.h"
 
 struct node {
@@ -318,5 +320,135 @@ Test(special, a_decision_in_many_steps_sees_every_record)
     gcrt_special_visit(the_heap, SPECIAL_WEAK, count_records, &left);
     cr_expect_eq(left, STEPS - (STEPS + 2) / 3);
     cr_expect_eq(total(SPECIAL_WEAK), left);
+    end_by_hand();
+}
+
+/* ---- the verifier ---- */
+
+static void
+expect_complaint(enum verify_edge edge, const char *tag)
+{
+    char text[VERIFY_TEXT];
+    gc_status status;
+
+    gc_block_enter();
+    status = gcrt_verify_now(the_heap, edge, text, NULL);
+    gc_block_leave();
+    if (tag == NULL)
+        cr_expect_eq(status, GC_OK, "%s", text);
+    else
+        cr_expect(strstr(text, tag) != NULL, "%s is not found: %s", tag, text);
+}
+
+Test(special, the_verifier_is_content)
+{
+    begin();
+    for (size_t i = 0; i < 100; i++) {
+        add((enum special_kind)(SPECIAL_CLEANUP + i % 2), nodes[i], nodes[i + 1]);
+        use(gc_weak_new(nodes[i]));
+    }
+    expect_complaint(VERIFY_IDLE, NULL);
+    end_by_hand();
+}
+
+Test(special, the_verifier_counts)
+{
+    begin();
+    add(SPECIAL_CLEANUP, nodes[0], NULL);
+    aword_add_relaxed(&the_heap->specials.count[SPECIAL_CLEANUP], 1);
+    expect_complaint(VERIFY_IDLE, "[special.table] 1 records");
+    end_by_hand();
+}
+
+Test(special, the_verifier_looks_for_each_record)
+{
+    struct special *record;
+
+    begin();
+    record = add(SPECIAL_CLEANUP, nodes[0], NULL);
+    record->object = 8;
+    expect_complaint(VERIFY_IDLE, "[special.table] a cleanup has 0x8");
+    for (size_t i = 1; i < MANY; i++) { /* one of them hashes elsewhere */
+        record->object = (uintptr_t)nodes[i];
+        add(SPECIAL_CLEANUP, nodes[i], NULL);
+    }
+    expect_complaint(VERIFY_IDLE, "[special.table] the cleanup");
+    end_by_hand();
+}
+
+Test(special, the_verifier_looks_at_weak_references)
+{
+    gc_weak *w;
+
+    begin();
+    w = gc_weak_new(nodes[0]);
+    w->impl_target = nodes[1];
+    expect_complaint(VERIFY_IDLE, "[special.weak] the gc_weak");
+    end_by_hand();
+}
+
+static void
+mark_everything(void)
+{
+    gcrt_weak_begin(the_heap);
+    to_marking();
+    gcrt_roots_collect(the_heap);
+    (void)gcrt_mark_drain(&self()->marker, SIZE_MAX);
+    (void)gcrt_marker_flush(&self()->marker);
+    gcrt_weak_close(the_heap);
+    cr_assert(gcrt_weak_decide(the_heap));
+}
+
+Test(special, the_verifier_finds_the_child_that_is_lost)
+{
+    begin();
+    nodes[0]->next = nodes[1];
+    add(SPECIAL_FINALIZER, nodes[0], NULL);
+    mark_everything();
+    expect_complaint(VERIFY_MARKED, NULL);
+    set_marked(nodes[1], false);
+    expect_complaint(VERIFY_MARKED, "special.roots");
+    end_by_hand();
+}
+
+Test(special, the_verifier_finds_what_should_have_been_decided)
+{
+    gc_weak *w;
+
+    begin();
+    add(SPECIAL_CLEANUP, nodes[0], NULL);
+    w = gc_weak_new(nodes[1]);
+    mark_everything();
+    set_marked(w, true);
+    handshake(ACTION_BARRIER_OFF);
+    expect_complaint(VERIFY_CLOSED, NULL);
+    set_marked(nodes[0], false);
+    expect_complaint(VERIFY_CLOSED, "special.alive");
+    set_marked(nodes[0], true);
+    set_marked(w, false);
+    expect_complaint(VERIFY_CLOSED, "[special.weak] the gc_weak");
+    end_by_hand();
+}
+
+Test(special, the_verifier_finds_who_is_marked_after_all)
+{
+    begin();
+    the_heap->options.debug_verify = 1;
+    the_heap->specials.ready = take_ready;
+    use(gc_weak_new(nodes[0]));
+    use(gc_weak_new(nodes[1]));
+    add(SPECIAL_FINALIZER, nodes[1], NULL);
+    mark_everything();
+    set_marked(nodes[0], false);
+    set_marked(nodes[1], false);
+    gcrt_special_empty_weak(the_heap);
+    gcrt_special_ready(the_heap);
+    cr_expect_eq(handed.n, 1);
+    handshake(ACTION_BARRIER_OFF);
+    expect_complaint(VERIFY_CLOSED, NULL);
+    set_marked(nodes[0], true);
+    expect_complaint(VERIFY_CLOSED, "weak reference was emptied");
+    gcrt_special_unwatch(the_heap);
+    expect_complaint(VERIFY_CLOSED, NULL);
     end_by_hand();
 }
