@@ -410,20 +410,28 @@ ends_how_many_set(void)
     return n;
 }
 
-/* Until all that is due has run, and no thread is left that has run it. */
 static void
-settle(struct world *w, bool all)
+run_due(struct world *w, bool all)
 {
-    struct runner *r = &w->heap->runner;
-
     if (gc_thread_attach(w->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     if (all)
         (void)gc_run_cleanups_all(NULL);
     (void)gc_run_cleanups(NULL, SIZE_MAX);
     gc_thread_detach();
-    while (aword_load_relaxed(&r->waiting) != 0 || ahalf_load_relaxed(&r->alive) != 0)
+}
+
+/* Until all that is due has run, and no thread is left that has run it. */
+static void
+settle(struct world *w, bool all)
+{
+    struct runner *r = &w->heap->runner;
+
+    run_due(w, all);
+    while (aword_load_relaxed(&r->waiting) != 0 || ahalf_load_relaxed(&r->alive) != 0) {
         gcrt_os_sleep_ns(1000000000);
+        run_due(w, false); /* a cycle may have come meanwhile */
+    }
 }
 
 void
