@@ -7,6 +7,7 @@
  * Concurrency: none of its own.
  * Cost: a few compares per call; gc_alloc's fast path does not come here.
  */
+#include "gc/cleanup.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/kind.h"
@@ -333,6 +334,28 @@ gc_external_bytes(gc_heap *heap, int64_t delta)
     return status;
 }
 
+static struct gc_heap *
+own_heap(const char *caller, gc_heap *heap)
+{
+    struct gcrt_mutator *m = gcrt_mutator_self(caller);
+
+    if (heap != NULL && heap != m->heap)
+        gcrt_fatal("%s: the calling thread is not attached to this heap", caller);
+    return m->heap;
+}
+
+size_t
+gc_run_cleanups(gc_heap *heap, size_t max)
+{
+    return gcrt_runner_run(own_heap("gc_run_cleanups", heap), max);
+}
+
+size_t
+gc_run_cleanups_all(gc_heap *heap)
+{
+    return gcrt_cleanups_run_all(own_heap("gc_run_cleanups_all", heap));
+}
+
 /* ---- threads ---- */
 
 static gc_status
@@ -363,7 +386,11 @@ gc_thread_attach_precise(gc_heap *heap)
 void
 gc_thread_detach(void)
 {
-    gcrt_mutator_detach(gcrt_mutator_self("gc_thread_detach"));
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_thread_detach");
+
+    if (m->in_callback)
+        gcrt_fatal("gc_thread_detach: called in a cleanup or another callback");
+    gcrt_mutator_detach(m);
 }
 
 int

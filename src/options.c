@@ -12,6 +12,7 @@
 #include "alloc/base/base.h"
 #include "alloc/os/os.h"
 #include "gc/error.h"
+#include "gc/runner.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -35,6 +36,8 @@ gc_options_default(gc_options *opt)
         .grace_us = 100,
         .periodic_ms = 120000,
         .release_ms = 5000,
+        .cleanup_threads = 1,
+        .cleanup_slow_ms = 1000,
         .profile_rate = (size_t)512 << 10,
         .memory_limit = GC_MEMORY_LIMIT_OFF,
         .memory_limit_hard = GC_MEMORY_LIMIT_OFF,
@@ -400,6 +403,9 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: periodic_ms is negative");
     if ((unsigned)opt->hugepages > GC_HUGEPAGES_NEVER)
         return gcrt_error(GC_ERR_INVAL, "gc_options: hugepages is none of its three values");
+    if (opt->cleanup_threads > RUNNER_SERVING_MAX)
+        return gcrt_error(GC_ERR_INVAL, "gc_options: cleanup_threads %u is above %d",
+                opt->cleanup_threads, RUNNER_SERVING_MAX);
     if (opt->debug_verify < 0 || opt->debug_verify > 2)
         return gcrt_error(GC_ERR_INVAL, "gc_options: debug_verify is not 0, 1 or 2");
     if (opt->debug_checkmark < 0 || opt->debug_checkmark > 2)

@@ -12,17 +12,22 @@
  */
 #include "alloc/os/cgroup.h"
 #include "alloc/os/os.h"
+#include "gc/cleanup.h"
+#include "gc/crew.h"
 #include "gc/cycle.h"
+#include "gc/ephemeron.h"
 #include "gc/error.h"
 #include "gc/fiber.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
+#include "gc/intern.h"
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
+#include "gc/weakmap.h"
 #include "gc/worker.h"
 #include "metrics/gctrace.h"
 #include "metrics/pacertrace.h"
@@ -126,6 +131,15 @@ init_threads(struct gc_heap *heap)
     return GC_OK;
 }
 
+static void
+finish_weak(struct gc_heap *heap)
+{
+    gcrt_intern_finish(heap);
+    gcrt_weakmap_finish(heap);
+    gcrt_ephemeron_finish(heap);
+    gcrt_special_finish(heap);
+}
+
 /* Layer by layer; each step undoes those before it when it fails. */
 static gc_status
 init_collector(struct gc_heap *heap)
@@ -140,12 +154,20 @@ init_collector(struct gc_heap *heap)
     }
     gcrt_roots_init(heap);
     gcrt_fibers_init(heap);
+    gcrt_special_init(heap);
+    gcrt_ephemeron_init(heap);
+    gcrt_weakmap_init(heap);
+    gcrt_intern_init(heap);
+    gcrt_runner_init(heap);
+    gcrt_cleanups_init(heap);
     status = gcrt_profile_init(heap)
         ? init_threads(heap)
         : gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap profile");
     if (status == GC_OK)
         return GC_OK;
     gcrt_profile_finish(heap);
+    gcrt_runner_finish(heap);
+    finish_weak(heap);
     gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
@@ -343,6 +365,8 @@ end_heap(struct gc_heap *heap)
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
     gcrt_profile_finish(heap);
+    gcrt_runner_finish(heap);
+    finish_weak(heap);
     gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
@@ -363,9 +387,15 @@ gc_heap_destroy(gc_heap *heap)
     if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
             || heap->magic != GC_HEAP_MAGIC)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
-    if (!close_heap(heap))
+    if (gc_impl_self.mutator != NULL && gc_impl_self.mutator->heap == heap)
+        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: the caller is attached to the heap");
+    if (!gcrt_crew_stop(heap, "gc_heap_destroy"))
+        return GC_ERR_BUSY;
+    if (!close_heap(heap)) {
+        gcrt_crew_resume(heap);
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
                 heap->registry.count);
+    }
     kept = end_heap(heap);
     if (kept != 0)
         return gcrt_error(GC_ERR_NOMEM,
@@ -408,8 +438,14 @@ gc_shutdown(void)
 
     if (heap == NULL)
         return;
+    if (m != NULL && m->heap == heap && m->in_callback)
+        gcrt_fatal("gc_shutdown: called in a cleanup or another callback");
     if (m != NULL && m->heap == heap)
         gc_thread_detach();
+    if (!gcrt_crew_stop(heap, "gc_shutdown")) {
+        gcrt_warn("%s; the heap is left as it is", gc_last_error());
+        return;
+    }
     if (gc_heap_destroy(heap) == GC_ERR_BUSY)
         gcrt_fatal("gc_shutdown: %s", gc_last_error());
 }

@@ -10,7 +10,10 @@
 #include <gcrt/alloc.h>
 #include <gcrt/attr.h>
 #include <gcrt/barrier.h>
+#include <gcrt/cleanup.h>
 #include <gcrt/debug.h>
+#include <gcrt/ephemeron.h>
+#include <gcrt/intern.h>
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
 #include <gcrt/precise.h>
@@ -22,5 +25,7 @@
 #include <gcrt/thread.h>
 #include <gcrt/type.h>
 #include <gcrt/version.h>
+#include <gcrt/weak.h>
+#include <gcrt/weakmap.h>
 
 #endif

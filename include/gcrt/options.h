@@ -85,6 +85,10 @@ typedef struct gc_options {
     uint32_t release_ms;    /* milliseconds in which half of the free memory that nobody needs
                                goes back to the system; 0: none does by itself; 5000 */
     gc_hugepages hugepages; /* GC_HUGEPAGES_AUTO */
+    uint32_t cleanup_threads; /* cleanups that run at once, besides slow ones, at most 16; 0: they
+                                 run in gc_run_cleanups only; 1 */
+    uint32_t cleanup_slow_ms; /* milliseconds until a cleanup that runs is reported; 0: never;
+                                 1000 */
     size_t profile_rate;    /* bytes allocated between two samples of the heap profile, on average;
                                1: every object; 0: no profile; 512 KiB */
     gc_oom_fn *oom;         /* NULL: give up at once */

@@ -107,6 +107,7 @@ struct gc_impl_thread {
     struct gc_impl_run *runs;   /* hash table of allocation runs, never NULL */
     struct gcrt_mutator *mutator; /* NULL while detached */
     struct gc_impl_frame *frames; /* innermost GC_FRAME; precise.h */
+    struct gc_heap *heap_inside; /* NULL while detached or outside */
 };
 
 GC_API extern __thread struct gc_impl_thread gc_impl_self

@@ -137,6 +137,12 @@ gcrt_barrier_shade(struct gcrt_mutator *m, const void *slot, uintptr_t old, uint
         shade_word(m, (uintptr_t)slot, new_);
 }
 
+void
+gcrt_barrier_shade_object(struct gcrt_mutator *m, uintptr_t word)
+{
+    buffer_word(m, word);
+}
+
 /* ---- stores ---- */
 
 /* wbcheck=1: in between slot and shadow change together. */
@@ -185,14 +191,13 @@ gc_impl_write_word_slow(const gc_decode *decode, void *slot, uint64_t word)
     critical_leave();
 }
 
-/* The barrier is on, or the store is watched. */
-static NOINLINE void
-release_slow(void *slot, const void *value)
+void
+gcrt_barrier_store_release(struct gcrt_mutator *m, void *slot, uintptr_t value)
 {
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-        gcrt_barrier_shade(gc_impl_self.mutator, slot, slot_load(slot), (uintptr_t)value);
+        gcrt_barrier_shade(m, slot, slot_load(slot), value);
     watch_begin(slot, WORD);
-    slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
+    slot_store_release(slot, value); /* pairs: the host's acquire load */
     watch_end(slot, WORD);
 }
 
@@ -203,7 +208,7 @@ write_release(void *slot, const void *value)
     if (LIKELY(gc_impl_self.barrier == BARRIER_OFF))
         slot_store_release(slot, (uintptr_t)value); /* pairs: the host's acquire load */
     else
-        release_slow(slot, value);
+        gcrt_barrier_store_release(gc_impl_self.mutator, slot, (uintptr_t)value);
     critical_leave();
 }
 

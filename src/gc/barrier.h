@@ -35,6 +35,12 @@ barrier_set(struct gcrt_mutator *m, uint32_t state)
 void gcrt_barrier_shade(
         struct gcrt_mutator *m, const void *slot, uintptr_t old, uintptr_t new_);
 
+/* The calling thread's own store, with its barrier and release, in a critical section. */
+void gcrt_barrier_store_release(struct gcrt_mutator *m, void *slot, uintptr_t value);
+
+/* Shades the object that word points into; m's barrier is on. */
+void gcrt_barrier_shade_object(struct gcrt_mutator *m, uintptr_t word);
+
 /*
  * Hands on the words in m's buffer: marks them if marking is open, else queues them raw.
  * The caller owns m.

@@ -19,9 +19,13 @@
 #include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/checkmark.h"
+#include "gc/cleanup.h"
+#include "gc/crew.h"
+#include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
+#include "gc/intern.h"
 #include "gc/limit.h"
 #include "gc/look.h"
 #include "gc/mutator.h"
@@ -31,6 +35,7 @@
 #include "gc/scavenger.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
+#include "gc/weak.h"
 #include "gc/worker.h"
 
 /* How often the assist ratio is brought up to date while marking. */
@@ -89,6 +94,7 @@ start_cycle(struct cycle *cy)
     reset_marking(&heap->marking);
     gcrt_pace_start(cy);
     gcrt_checkmark_begin(heap);
+    gcrt_weak_begin(heap);
     if (heap_stops(heap)) {
         gcrt_stop_all(heap); /* nothing changes until marking is complete */
     } else {
@@ -97,6 +103,8 @@ start_cycle(struct cycle *cy)
         gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
     }
     aword_add_relaxed(&heap->marking.globals_work, gcrt_roots_collect(heap));
+    aword_add_relaxed(&heap->marking.globals_work, gcrt_special_collect(heap));
+    aword_add_relaxed(&heap->marking.globals_work, gcrt_runner_collect(heap));
     gcrt_fibers_publish(heap);
     gcrt_pace_mark(cy);
     set_phase(heap, PHASE_MARKING);
@@ -154,6 +162,8 @@ wait_until_quiet(struct cycle *cy)
  * scanned by an assist.  The last clause matters: a mutator may hold a grey object, scan it
  * in an assist before it answers, and answer with empty hands, while another one, which has
  * answered, has taken the object's child and overwritten the slot.
+ * Who takes an unmarked object out of a weak place makes grey from nothing, and says so in the
+ * decision word: the round does not count either (weak.c).
  */
 static void
 mark_to_the_end(struct cycle *cy)
@@ -167,12 +177,17 @@ mark_to_the_end(struct cycle *cy)
         ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
         if (!gcrt_marking_is_quiet(heap))
             continue;
-        if (heap_is_stopped(heap))
+        if (heap_is_stopped(heap)) {
+            gcrt_weak_decide_stopped(heap);
             return; /* nobody holds anything privately */
+        }
+        gcrt_weak_close(heap);
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
         /* In this order: a marker says that it marked before it counts itself out. */
-        if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed))
+        if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed)
+                && gcrt_weak_decide(heap))
             return;
+        gcrt_weak_reopen(heap);
         aword_add_relaxed(&heap->counters.terminations_retried, 1);
     }
 }
@@ -203,9 +218,15 @@ end_marking(struct cycle *cy)
 
     set_phase(heap, PHASE_ENDING);
     gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_ephemeron_break(heap); /* what is weak and is no special: before any is ready */
+    gcrt_intern_drop(heap);
     gcrt_verify_at(heap, VERIFY_MARKED);
     gcrt_checkmark_close(heap);
-    gcrt_wbcheck_cycle(heap, true);
+    chaos_point(&heap->os, CHAOS_WEAK_DECIDED);
+    gcrt_special_empty_weak(heap); /* all of what is weak, then the rest: special.h */
+    gcrt_special_ready(heap);
+    gcrt_cleanups_due(heap);
+    gcrt_wbcheck_cycle(heap, true); /* what is to be finalized is not dead */
     gcrt_profile_marked(heap);
     ahalf_store_full(&heap->marking.open, 0);
     if (heap_is_stopped(heap))
@@ -215,7 +236,11 @@ end_marking(struct cycle *cy)
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
+    gcrt_weak_end(heap);
+    gcrt_ephemeron_resize(heap);
+    gcrt_intern_free_gone(heap); /* H5: nobody looks at them any more */
     gcrt_verify_at(heap, VERIFY_CLOSED);
+    gcrt_special_unwatch(heap);
     gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
@@ -288,6 +313,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
+    gcrt_crew_look(heap);
 }
 
 /* ---- the coordinator ---- */
@@ -343,6 +369,8 @@ finish_inherited(struct gc_heap *heap)
 
     gcrt_fork_drop_orphans(heap);
     drop_leftovers(heap);
+    gcrt_ephemeron_forget(heap);
+    gcrt_intern_free_gone(heap);
     if (marks == MARKS_PARTIAL) {
         gcrt_fork_clear_marks(heap);
         set_marks(heap, MARKS_NONE);
@@ -382,6 +410,8 @@ coordinator_main(void *arg)
             gcrt_look_serve(heap);
         if (wanted & CYCLE_SHUT_DOWN)
             return NULL;
+        if (wanted & CYCLE_INTERN_GROW)
+            gcrt_intern_grow(heap);
         if (!periodic && !is_due(heap, wanted))
             continue;
         if ((wanted & (CYCLE_FORCED | CYCLE_STRESS)) == 0)

@@ -74,12 +74,14 @@
 
 #include "gc/assist.h"
 #include "gc/barrier.h"
+#include "gc/crew.h"
 #include "gc/cycle.h"
 #include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
+#include "gc/weak.h"
 #include "gc/worker.h"
 
 /* There threads are fibers, and none forks; but the program around them may. */
@@ -138,6 +140,19 @@ void
 gcrt_fork_remove_heap_locked(struct gc_heap *heap)
 {
     cds_list_del(&heap->in_process);
+}
+
+struct gc_heap *
+gcrt_fork_heap_around(const void *p)
+{
+    struct gc_heap *heap, *found = NULL;
+
+    gcrt_fork_lock_heaps();
+    EACH_HEAP(heap)
+        if (mheap_contains(&heap->mheap, (uintptr_t)p))
+            found = heap;
+    gcrt_fork_unlock_heaps();
+    return found;
 }
 
 /* ---- the gate ---- */
@@ -269,32 +284,39 @@ end_rest(struct gc_heap *heap)
 /* ---- locks ---- */
 
 /* Every lock of a heap, in the order of ranks; wbcheck's is behind them. */
-static const size_t locks[] = {
-    offsetof(struct gc_heap, cycles.lock),
-    offsetof(struct gc_heap, registry.lock),
-    offsetof(struct gc_heap, roots.lock),
-    offsetof(struct gc_heap, fibers.lock),
-    offsetof(struct gc_heap, kinds.lock),
-    offsetof(struct gc_heap, ps.lock),
-    offsetof(struct gc_heap, profile.lock),
-    offsetof(struct gc_heap, mheap.scavenging),
-    offsetof(struct gc_heap, mheap.lock),
-    offsetof(struct gc_heap, persist.lock),
+static const struct {
+    size_t at, n, stride;
+} locks[] = {
+    { offsetof(struct gc_heap, cycles.lock), 1, 0 },
+    { offsetof(struct gc_heap, registry.lock), 1, 0 },
+    { offsetof(struct gc_heap, specials.shards[0].lock), SPECIAL_SHARDS,
+            sizeof(struct special_shard) },
+    { offsetof(struct gc_heap, weakmaps.locks[0]), WEAKMAP_LOCKS, sizeof(struct lock) },
+    { offsetof(struct gc_heap, roots.lock), 1, 0 },
+    { offsetof(struct gc_heap, fibers.lock), 1, 0 },
+    { offsetof(struct gc_heap, runner.lock), 1, 0 },
+    { offsetof(struct gc_heap, kinds.lock), 1, 0 },
+    { offsetof(struct gc_heap, ps.lock), 1, 0 },
+    { offsetof(struct gc_heap, profile.lock), 1, 0 },
+    { offsetof(struct gc_heap, mheap.scavenging), 1, 0 },
+    { offsetof(struct gc_heap, mheap.lock), 1, 0 },
+    { offsetof(struct gc_heap, persist.lock), 1, 0 },
 };
 
 _Static_assert(ARRAY_LEN(locks) == RANK_PERSIST - RANK_FORK, "each rank has its lock here");
 
 static struct lock *
-lock_at(struct gc_heap *heap, size_t i)
+lock_at(struct gc_heap *heap, size_t i, size_t j)
 {
-    return (struct lock *)(void *)((char *)heap + locks[i]);
+    return (struct lock *)(void *)((char *)heap + locks[i].at + j * locks[i].stride);
 }
 
 static void
 take_locks(struct gc_heap *heap)
 {
     for (size_t i = 0; i < ARRAY_LEN(locks); i++)
-        gcrt_lock_before_fork(lock_at(heap, i));
+        for (size_t j = 0; j < locks[i].n; j++)
+            gcrt_lock_before_fork(lock_at(heap, i, j));
     if (heap->wbcheck != NULL)
         gcrt_lock_before_fork(gcrt_wbcheck_lock(heap));
 }
@@ -305,7 +327,8 @@ free_locks(struct gc_heap *heap, bool child)
     if (heap->wbcheck != NULL)
         gcrt_lock_after_fork(gcrt_wbcheck_lock(heap), child);
     for (size_t i = ARRAY_LEN(locks); i-- > 0;)
-        gcrt_lock_after_fork(lock_at(heap, i), child);
+        for (size_t j = locks[i].n; j-- > 0;)
+            gcrt_lock_after_fork(lock_at(heap, i, j), child);
 }
 
 /* ---- the child's heap ---- */
@@ -338,7 +361,10 @@ forget_collector(struct gc_heap *heap)
     ahalf_store_relaxed(&mk->inside, 0); /* we are outside */
     aword_store_relaxed(&mk->activity, 0);
     gcrt_assist_set_ratio(heap, 0, 0);
+    gcrt_weak_end(heap);
+    gcrt_crew_forget(heap, self_in(heap));
     gcrt_look_forget(heap);
+    heap->specials.watched = NULL;
 }
 
 /* The buffers are of no use: there is no cycle. */

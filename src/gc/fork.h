@@ -24,6 +24,9 @@ void gcrt_fork_add_heap(struct gc_heap *heap);
 /* The heap ends: a child that is forked from now on has none of it but the memory. */
 void gcrt_fork_remove_heap_locked(struct gc_heap *heap);
 
+/* The heap whose memory p points into, or NULL.  The caller is not critical. */
+struct gc_heap *gcrt_fork_heap_around(const void *p);
+
 /* ---- the gate ---- */
 
 static inline bool

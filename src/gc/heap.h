@@ -10,13 +10,20 @@
 #include "alloc/base/timehist.h"
 #include "alloc/mcache.h"
 #include "alloc/mheap.h"
+#include "gc/cleanup.h"
 #include "gc/limiter.h"
 #include "gc/pacer.h"
 #include "gc/report.h"
+#include "gc/runner.h"
+#include "gc/special.h"
 #include "gc/work.h"
 
 #include <gcrt/options.h>
 #include <gcrt/type.h>
+
+/* Blocks of 512 buckets: the table of ephemerons has at most 2^22 buckets. */
+#define EPHEMERON_BLOCK  512
+#define EPHEMERON_BLOCKS 8192
 
 #define GC_HEAP_MAGIC 0x6763727468656170u /* "gcrtheap" */
 
@@ -113,6 +120,41 @@ struct worker_share {
     uint64_t revised_ns; /* coordinator: when extra was looked at last */
     bool full;           /* coordinator: extra cannot rise, and something is owed */
     aword percent;       /* atomic: base + extra of all CPUs, for those who look */
+};
+
+/* What is decided about objects that only weak places hold (weak.h). */
+struct weak {
+    ahalf word;      /* atomic: WEAK_IDLE and so on; pairs: weak.word */
+    aword cancelled; /* atomic: terminations that a mutator has cancelled */
+};
+
+/* Ephemerons whose key has not been found marked (ephemeron.h). */
+struct ephemerons {
+    aword table;     /* atomic: address of the buckets; 0 before the first ephemeron */
+    size_t buckets;  /* coordinator, while marking is closed; const meanwhile */
+    ahalf filed;     /* atomic: something has been filed in this cycle; pairs: ephemeron.filed */
+    aword touched[EPHEMERON_BLOCKS / 64]; /* atomic: blocks of buckets that are not all empty */
+    aword entered;   /* atomic: filed in this cycle */
+    aword filings;   /* atomic: sum of all cycles */
+    aword fired;     /* atomic: of them, whose key was found marked after all */
+    aword broken;    /* atomic: ephemerons broken */
+};
+
+/* Canonical copies of bytes (intern.h). */
+struct interning {
+    aword table;     /* atomic: struct cds_lfht *; 0 before the first one; pairs: intern.table */
+    uint64_t seed;   /* const once there is a table */
+    aword count;     /* atomic: entries in the table */
+    aword buckets;   /* atomic: as of the last growth; coordinator writes */
+    aword dropped;   /* atomic: entries dropped because nobody held their copies */
+    struct intern_entry *gone; /* coordinator: dropped in this cycle, perhaps still looked at */
+};
+
+/* Writers of weak maps: each map has one of these locks, by its address (weakmap.h). */
+#define WEAKMAP_LOCKS 64
+struct weakmaps {
+    struct lock locks[WEAKMAP_LOCKS]; /* RANK_WEAKMAP */
+    aword rebuilt;   /* atomic: tables that were replaced */
 };
 
 /* Marking: workers and termination. */
@@ -254,7 +296,14 @@ struct gc_heap {
     struct handshake handshake;
     struct roots roots;
     struct fibers fibers;
+    struct runner runner;
     struct work work;
+    struct weak weak;
+    struct specials specials;
+    struct ephemerons ephemerons;
+    struct interning interning;
+    struct weakmaps weakmaps;
+    struct cleanups cleanups;
     struct marking marking;
     struct cycles cycles;
     struct limit limit;

@@ -8,7 +8,8 @@
  * Invariants: whoever sets a mark bit queues the object, unless it has no pointers.  Mark
  * bits are set only while marking is open (I-barrier-first, I-no-late-mark).  Words are
  * untrusted: range, span and slot are checked before anything is followed.
- * Concurrency: a mark bit is set by an atomic or; the one who turned it owns the push.
+ * Concurrency: a mark bit is set by an atomic or; the one who turned it owns the push, and looks
+ * whether an ephemeron waits for the object.
  * Objects are read word by word while their mutators write them: a slot read before a store
  * is covered by the deletion barrier, one read after it by whoever stored.
  * The scan of an object that was marked acquires nothing: its address was read from memory,
@@ -19,6 +20,7 @@
  */
 #include "gc/mark.h"
 
+#include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/heap.h"
 #include "gc/kind.h"
@@ -63,12 +65,14 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
 
     if (aword_load_relaxed(word) & bit)
         return;
-    if (aword_fetch_or_relaxed(word, bit) & bit)
+    if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
         return;
     chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
     mk->marked += span_elem_bytes(s);
     if (!s->noscan)
         queue_item(mk, span_object(h, s, index), s->kind);
+    if (UNLIKELY(ephemeron_is_filed(mk->heap)))
+        gcrt_ephemeron_fire(mk, span_object(h, s, index));
 }
 
 void
@@ -83,6 +87,15 @@ gcrt_mark_word(struct marker *mk, uintptr_t word)
     index = span_object_index(h, s, word);
     if (index < s->nelems && span_is_allocated(s, index))
         set_mark(mk, s, index);
+}
+
+void
+gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object)
+{
+    const struct mspan *s = mheap_span_of(&heap->mheap, object);
+
+    if (!s->noscan)
+        workqueue_put(&heap->work, q, object | (uintptr_t)s->kind << ITEM_KIND_SHIFT);
 }
 
 /*

@@ -13,6 +13,8 @@
 
 #include "gc/work.h"
 
+#include <gcrt/type.h>
+
 struct gc_heap;
 
 /*
@@ -50,6 +52,15 @@ struct marker {
  * between mark.open and H5.
  */
 void gcrt_mark_word(struct marker *mk, uintptr_t word);
+
+/* Queues the object at that address to be scanned, and does not mark it. */
+void gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object);
+/* Inside of a trace function: the marker behind the tracer. */
+static inline struct marker *
+marker_of(gc_tracer *tracer)
+{
+    return (struct marker *)(void *)tracer; /* its first member: mark.c */
+}
 
 /*
  * Scans queued objects, taking buffers from the public stacks too, until about `budget`

@@ -89,6 +89,7 @@ gcrt_p_release(struct gc_heap *heap, struct p *p)
 void
 gcrt_mutator_show_runs(struct gcrt_mutator *m)
 {
+    m->self->heap_inside = m->heap;
     if (UNLIKELY(m->heap->wbcheck != NULL))
         return; /* every allocation takes the slow path */
     m->self->runs = m->p->cache.table->runs;
@@ -98,6 +99,7 @@ gcrt_mutator_show_runs(struct gcrt_mutator *m)
 void
 gcrt_mutator_hide_runs(struct gcrt_mutator *m)
 {
+    m->self->heap_inside = NULL;
     m->self->run_mask = 0;
     m->self->runs = (struct gc_impl_run *)(uintptr_t)no_runs;
 }
@@ -115,6 +117,8 @@ detach_at_exit(void *arg)
     if (gc_impl_self.critical)
         gcrt_fatal("a thread was cancelled or ended inside a gcrt call; a host that uses "
                    "asynchronous cancellation must disable it there");
+    if (m->is_runner)
+        gcrt_fatal("a cleanup or another callback has ended its thread");
     while (m->block_depth != 0)
         gc_block_leave();
     gcrt_mutator_detach(m);

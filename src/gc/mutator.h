@@ -47,6 +47,8 @@ struct gcrt_mutator {
     int tid;                     /* const while attached */
     uint32_t block_depth;        /* owner: nested blocking regions */
     bool precise;                /* const while attached: its stack is not scanned */
+    bool is_runner;              /* const: a thread of the runner's */
+    bool in_callback;            /* owner: runs a cleanup or another callback of the runner's */
     uint32_t barrier_slots;      /* const: BARRIER_SLOTS, 2 in tiny mode */
 
     struct gc_stack native;       /* owner: the thread's own stack */
@@ -101,9 +103,9 @@ struct p *gcrt_p_acquire(struct gc_heap *heap);
 /* Makes the P idle; its cache must be flushed. */
 void gcrt_p_release(struct gc_heap *heap, struct p *p);
 
-/* After the mcache's table changed, or the P: what the inline allocator sees. */
+/* The thread is inside, or its mcache's table changed: what inline functions see. */
 void gcrt_mutator_show_runs(struct gcrt_mutator *m);
-/* Makes the inline allocator take the slow path. */
+/* Makes the inline allocator, and gc_weak_get, take the slow path. */
 void gcrt_mutator_hide_runs(struct gcrt_mutator *m);
 
 /* The calling thread's mutator, which must be attached and inside: a fatal line otherwise. */

@@ -93,6 +93,7 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
     size_t n = gcrt_own_visit_stack(m->self->frames, &own->scopes, fn, arg);
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
+    n += visit_words((uintptr_t)&own->held, 1, fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);
     return n;

@@ -40,6 +40,7 @@ struct own {
     struct local_chunk *spare; /* owner: an empty one, or NULL; owned */
     struct root_callback *callbacks; /* owner: newest first; owned */
     void *result;              /* owner: what a call is about to return, or NULL */
+    void *held;                /* owner: an argument of a call that allocates, or NULL */
 };
 
 /*

@@ -67,6 +67,19 @@ each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), v
 }
 
 
+struct visit {
+    void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle);
+    void *arg;
+};
+
+static void
+visit_special(void *arg, const struct special *record)
+{
+    const struct visit *v = arg;
+
+    v->fn(v->arg, (uintptr_t)record->arg, (uintptr_t)&record->arg, true);
+}
+
 /* On purpose not what collects them: what that leaves out must show. */
 RACY_READER void
 gcrt_roots_visit(struct gc_heap *heap,
@@ -75,6 +88,7 @@ gcrt_roots_visit(struct gc_heap *heap,
     const struct root_range *r;
     const struct handle_chunk *c;
     const struct gc_handle *h;
+    struct visit v = { .fn = fn, .arg = arg };
 
     gcrt_lock_acquire(&heap->roots.lock);
     for (r = heap->roots.ranges; r != NULL; r = r->next)
@@ -85,19 +99,15 @@ gcrt_roots_visit(struct gc_heap *heap,
             if (h->heap != NULL)
                 fn(arg, slot_load(&h->object), (uintptr_t)&h->object, true);
     gcrt_lock_release(&heap->roots.lock);
+    gcrt_special_visit(heap, SPECIAL_CLEANUP, visit_special, &v);
+    gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
+    gcrt_runner_visit(heap, fn, arg);
 }
 
-struct collecting {
-    struct gc_heap *heap;
-    struct workbuf *buffer;
-    uintptr_t exact; /* RAW_EXACT or 0 */
-    size_t bytes;
-};
-
-static void
-collect_word(void *arg, uintptr_t word)
+void
+gcrt_root_collect_word(void *arg, uintptr_t word)
 {
-    struct collecting *c = arg;
+    struct root_collector *c = arg;
     const struct mheap *h = &c->heap->mheap;
     struct work *w = &c->heap->work;
 
@@ -111,6 +121,14 @@ collect_word(void *arg, uintptr_t word)
         gcrt_work_push_raw(w, c->buffer);
         c->buffer = NULL;
     }
+}
+
+void
+gcrt_root_collect_end(struct root_collector *c)
+{
+    if (c->buffer != NULL)
+        gcrt_work_push_raw(&c->heap->work, c->buffer);
+    c->buffer = NULL;
 }
 
 /* Of a library that has been unloaded, say.  Between this look and the reading it may still go. */
@@ -127,20 +145,19 @@ check_mapped(const struct root_range *r)
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
-    struct collecting c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
+    struct root_collector c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
 
     gcrt_lock_acquire(&heap->roots.lock);
     for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next) {
         check_mapped(r);
-        each_word(r->start, r->end, collect_word, &c);
+        each_word(r->start, r->end, gcrt_root_collect_word, &c);
     }
     c.exact = RAW_EXACT;
     for (const struct handle_chunk *h = heap->roots.chunks; h != NULL; h = h->next)
         for (size_t i = 0; i < CHUNK_HANDLES; i++)
-            collect_word(&c, slot_load(&h->handles[i].object));
+            gcrt_root_collect_word(&c, slot_load(&h->handles[i].object));
     gcrt_lock_release(&heap->roots.lock);
-    if (c.buffer != NULL)
-        gcrt_work_push_raw(&heap->work, c.buffer);
+    gcrt_root_collect_end(&c);
     return c.bytes;
 }
 

@@ -6,6 +6,18 @@
 
 void gcrt_roots_init(struct gc_heap *heap);
 void gcrt_roots_finish(struct gc_heap *heap);
+/* Who collects roots: raw work, a buffer at a time. */
+struct root_collector {
+    struct gc_heap *heap;    /* const */
+    struct workbuf *buffer;  /* owner; NULL at first */
+    uintptr_t exact;         /* RAW_EXACT: one past the end of an object is none of it; or 0 */
+    size_t bytes;            /* owner: looked at */
+};
+
+/* arg is a collector.  After H3. */
+void gcrt_root_collect_word(void *arg, uintptr_t word);
+/* Queues what has been collected. */
+void gcrt_root_collect_end(struct root_collector *c);
 /*
  * Queues every word of every range and handle as raw work; returns the bytes looked at.
  * After H3: from then on the deletion barrier covers what a root loses.

@@ -63,6 +63,11 @@ void gcrt_verify_complain(struct verifier *v, const char *tag, const char *forma
 void gcrt_verify_lists(struct verifier *v);
 /* verify_sums.c; the lists are right. */
 void gcrt_verify_sums(struct verifier *v);
+/* verify_special.c; the spans are right. */
+void gcrt_verify_specials(struct verifier *v, enum verify_edge edge);
+
+/* verify_weak.c; marked: marking is complete. */
+void gcrt_verify_weak(struct verifier *v, bool marked);
 
 /* The span's first byte, for complaints. */
 static inline unsigned long

@@ -13,7 +13,7 @@
  *   I-sweepgen     sweepgen is one of those that the edge allows
  *   I-weak-tricolour  marking complete: roots lead to marked objects, and with verify=2 every
  *                  pointer of a marked object does
- * The others are in verify_lists.c and verify_sums.c.
+ * The others are in verify_lists.c, verify_sums.c and verify_weak.c.
  * Concurrency: all mutators are held, so nothing moves; words of objects are read racily
  * all the same, because hosts' detached threads may write roots.
  * Cost: linear in the heap's pages; verify=2 in its marked objects.
@@ -339,6 +339,10 @@ check_all(struct verifier *v, enum verify_edge edge)
         gcrt_verify_lists(v);
     if (!v->broken)
         gcrt_verify_sums(v);
+    if (!v->broken)
+        gcrt_verify_weak(v, edge == VERIFY_MARKED);
+    if (!v->broken)
+        gcrt_verify_specials(v, edge);
     if (!v->broken && edge == VERIFY_MARKED)
         check_colours(v);
 }

@@ -185,6 +185,19 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_specials(struct gc_heap *heap, struct snapshot *s)
+{
+    const struct specials *sp = &heap->specials;
+
+    s->weak_live = aword_load_relaxed(&sp->count[SPECIAL_WEAK]);
+    s->cleanups = aword_load_relaxed(&sp->count[SPECIAL_CLEANUP]);
+    s->finalizers = aword_load_relaxed(&sp->count[SPECIAL_FINALIZER]);
+    s->weak_emptied = aword_load_relaxed(&sp->emptied);
+    s->decide_ns = aword_load_relaxed(&sp->decide_ns);
+    s->weak_cancelled = aword_load_relaxed(&heap->weak.cancelled);
+}
+
+static void
 read_limit(struct gc_heap *heap, struct snapshot *s)
 {
     const struct limit *l = &heap->limit;
@@ -196,6 +209,17 @@ read_limit(struct gc_heap *heap, struct snapshot *s)
     s->limited_cycle = aword_load_relaxed(&l->limited_cycle);
     s->limited_ns = aword_load_relaxed(&l->limited_ns);
     s->throttle_ns = aword_load_relaxed(&heap->counters.throttle.total_ns);
+}
+
+static void
+read_weak(struct gc_heap *heap, struct snapshot *s)
+{
+    s->ephemerons_filed = aword_load_relaxed(&heap->ephemerons.filings);
+    s->ephemerons_fired = aword_load_relaxed(&heap->ephemerons.fired);
+    s->ephemerons_broken = aword_load_relaxed(&heap->ephemerons.broken);
+    s->intern_live = aword_load_relaxed(&heap->interning.count);
+    s->intern_dropped = aword_load_relaxed(&heap->interning.dropped);
+    s->weakmap_rebuilds = aword_load_relaxed(&heap->weakmaps.rebuilt);
 }
 
 static void
@@ -314,6 +338,22 @@ gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
     ret->total = grown + in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 
+/* What has run before what was due: both only grow. */
+static void
+read_cleanups(const struct gc_heap *heap, struct snapshot *s)
+{
+    const struct cleanups *c = &heap->cleanups;
+
+    s->cleanups_executed = aword_load_acquire(&c->cleanup.executed);
+    s->finalizers_executed = aword_load_acquire(&c->finalizer.executed);
+    s->cleanups_queued = aword_load_relaxed(&c->cleanup.queued);
+    s->finalizers_queued = aword_load_relaxed(&c->finalizer.queued);
+    s->cleanups_cancelled = aword_load_relaxed(&c->cancelled);
+    s->cleanups_registered = aword_load_relaxed(&heap->specials.count[SPECIAL_CLEANUP]);
+    s->finalizers_registered = aword_load_relaxed(&heap->specials.count[SPECIAL_FINALIZER]);
+    s->callbacks_slow = aword_load_relaxed(&heap->runner.slow);
+}
+
 void
 gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
 {
@@ -324,9 +364,12 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_heap(heap, ret);
     mcaches = read_ps(heap, ret);
     read_cycles(heap, ret);
+    read_specials(heap, ret);
     read_limit(heap, ret);
+    read_weak(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
+    read_cleanups(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;
     gcrt_snapshot_derive(ret, &heap->floor, wall * heap->cpus);
     gcrt_limit_read_memory(heap, &in);

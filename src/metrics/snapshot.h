@@ -45,11 +45,18 @@ struct snapshot {
     uint64_t swept_spans, freed_spans;
     uint64_t mark_rounds; /* flush handshakes that found more work */
     uint64_t mark_wall_ns;
+    uint64_t cleanups, finalizers, decide_ns; /* records; time */
+    uint64_t weak_live, weak_emptied, weak_cancelled;
     uint64_t handshakes, signals, signal_answers, proxy_answers, throttles;
     uint64_t left_to_workers; /* scan bytes */
     uint64_t worker_percent;  /* of all CPUs */
     uint64_t barrier_flushes, barrier_words;
     uint64_t attaches, mutators;
+    uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
+    uint64_t intern_live, intern_dropped, weakmap_rebuilds;
+    uint64_t cleanups_registered, cleanups_queued, cleanups_executed, cleanups_cancelled;
+    uint64_t finalizers_registered, finalizers_queued, finalizers_executed;
+    uint64_t callbacks_slow;
     uint64_t cpus;
     uint64_t address_space;
 

@@ -381,13 +381,15 @@ check_struct(struct input *in)
     opt.limiter_percent = (uint32_t)take_number(in);
     opt.cgroup_percent = (uint32_t)take_number(in);
     opt.hugepages = (gc_hugepages)(uint32_t)take_number(in);
+    opt.cleanup_threads = (uint32_t)take_number(in) % 32;
+    opt.cleanup_slow_ms = (uint32_t)take_number(in);
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
             && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
             && opt.debug_verify >= 0 && opt.debug_verify <= 2
             && opt.memory_limit >= 1048576 && opt.memory_limit_hard >= 1048576
             && opt.limiter_percent >= 1 && opt.limiter_percent <= 100
             && opt.cgroup_percent <= 100 && opt.nice >= -20 && opt.nice <= 19
-            && (unsigned)opt.hugepages <= 2
+            && (unsigned)opt.hugepages <= 2 && opt.cleanup_threads <= 16
             && opt.worker_percent_max >= 1 && opt.worker_percent_max <= 100;
     status = gcrt_options_check(&opt);
     FUZZ_CHECK(status == (good ? GC_OK : GC_ERR_INVAL), "status %d", (int)status);

@@ -44,7 +44,7 @@ advance_coordinator(size_t i)
 {
     struct cell *c = &cells[i];
 
-    (void)aword_fetch_or_relaxed(&c->span.mark.bits[0], 2);
+    (void)aword_fetch_or_full(&c->span.mark.bits[0], 2);
     ahalf_store_full(&c->heap_gen, ahalf_load_relaxed(&c->heap_gen) + 2);
 }
 
@@ -55,7 +55,7 @@ advance_weak(size_t i)
 
     ahalf_store_relaxed(&c->heap_gen, NEW);
     cpu_relax(); /* or the locked instruction that follows leaves no time to look */
-    (void)aword_fetch_or_relaxed(&c->span.mark.bits[0], 2);
+    (void)aword_fetch_or_full(&c->span.mark.bits[0], 2);
 }
 
 static void
@@ -133,7 +133,7 @@ first(size_t i, unsigned who)
     aword *word = &cells[i].span.mark.bits[0];
 
     if (!(aword_load_relaxed(word) & 1)) /* as set_mark does */
-        cells[i].won[who] = !(aword_fetch_or_relaxed(word, 1) & 1);
+        cells[i].won[who] = !(aword_fetch_or_full(word, 1) & 1);
 }
 
 static void first_0(size_t i) { first(i, 0); }
@@ -142,7 +142,7 @@ static void first_1(size_t i) { first(i, 1); }
 static void
 bits(size_t i, unsigned who)
 {
-    (void)aword_fetch_or_relaxed(&cells[i].span.mark.bits[0], (uint64_t)1 << who);
+    (void)aword_fetch_or_full(&cells[i].span.mark.bits[0], (uint64_t)1 << who);
 }
 
 /* What a black run does, beside a marker. */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Weak references at the end of marking.  Two objects, 1 and 2; object 2 may point to object 1
- * (f2).  Each has one weak cell.  No strong reference exists when the model starts, all
- * stacks have been scanned, and nothing is grey: the collector is about to run H4.  Two
- * mutators upgrade cells, drop what they got, and look again.
+ * (f2), and may have a finalizer (fin).  Each has one weak place.  No strong reference exists
+ * when the model starts, all stacks have been scanned, and nothing is grey but what a finalizer
+ * keeps: the collector is about to run H4.  Two mutators take objects out of the places, drop
+ * what they got, and look again.  It ends with the sweep, which clears marks.
  *
- * The decision is one word per heap, not one per cell:
+ * The decision is one word per heap, not one per place:
  *     MARKING -> CLOSING -> DECIDED          (collector, around H4)
  *     CLOSING -> MARKING                     (a mutator that upgrades an unmarked target)
- * With a word per cell (PERCELL) one cell can be declared dead although another one, upgraded
+ * With a word per place (PERCELL) one place can be declared dead although another one, upgraded
  * a moment later, keeps the same object alive.
  */
 
@@ -21,18 +22,23 @@
 #define P_DEAD_GET 21 /* a weak get returned an object that is freed */
 #define P_FREED    22 /* the sweep frees an object that a register reaches */
 #define P_NULL     23 /* a weak get gave NULL for an object that is strongly reachable */
+#define P_AGREE    24 /* a weak get returned an object after one had given NULL for it */
 
+bit begun;
 byte word = MARKING;     /* weak decision word */
-byte cell[3];            /* the target, or 0 once cleared */
-bit dead[3];             /* PERCELL: this cell was decided dead */
-bit up[3];               /* PERCELL: this cell was upgraded */
+byte cell[3];            /* the target, or 0 once emptied */
+bit dead[3];             /* PERCELL: this place was decided dead */
+bit up[3];               /* PERCELL: this place was upgraded */
 bit marked[3], grey[3], freed[3];
+bit gone[3];             /* somebody was told that it is dead */
 bit buf0[3], buf1[3];    /* barrier buffers: queued unmarked */
+bit off[2];              /* the mutator's barrier is off: it has answered H5 */
 byte r[2];
 byte hs;                 /* 4, 5, or 0 */
 bit pend[2];
 bit dirty;
-bit f2;
+bit f2, fin;
+bit ready;               /* the finalizer of object 2 may run, and give it to anybody */
 
 #define STRONG(o) (r[0] == o || r[1] == o || (o == 1 && f2 && (r[0] == 2 || r[1] == 2)))
 #define ACKED     (!pend[0] && !pend[1])
@@ -43,46 +49,63 @@ bit f2;
     if :: b[2] && !marked[2] -> marked[2] = 1; grey[2] = 1; dirty = 1 :: else fi;          \
     b[1] = 0; b[2] = 0
 
-/* gc_weak_get shades what it returns.  DIRECT marks at once. */
+/* An object that is marked already makes no work. */
 #ifdef M_NO_SHADE
-#define SHADE(b, o) skip
+#define SHADE(b) skip
 #else
-#define SHADE(b, o) if :: !marked[o] -> b[o] = 1 :: else fi
+#define SHADE(b) b[t] = 1
 #endif
 
-/* gc_weak_get: read the cell; read mark and word; compare-and-swap the word; return. */
-#define RETURN(m, o) d_step { CHECK(!freed[o], P_DEAD_GET); r[m] = o; t = 0 }
-#define NULL_RESULT(o) d_step { CHECK(!STRONG(o), P_NULL); t = 0 }
+/* What a get ends with.  Object 2 may be held again after its finalizer: places stay empty. */
+#define RETURN(m) d_step { CHECK(!freed[t], P_DEAD_GET); CHECK(!gone[t], P_AGREE); r[m] = t; t = 0 }
+#define NULL_RESULT(o)                                                                     \
+    d_step { CHECK(!STRONG(o) || (o == 2 && ready), P_NULL); gone[o] = 1; t = 0 }
 
 #ifdef PERCELL
-#define TEST_AND_DECIDE(m, b)                                                              \
+#define UPGRADE(m, b)                                                                      \
     if                                                                                     \
-    :: d_step { dead[t] -> skip }; NULL_RESULT(t)                                          \
+    :: d_step { dead[t] -> ok = 0 }                                                        \
     :: d_step { !dead[t] -> if :: word == CLOSING && !marked[t] -> up[t] = 1 :: else fi;   \
-            SHADE(b, t) };                                                                 \
-       RETURN(m, t)                                                                        \
-    fi
-#elif defined(M_NO_CANCEL)
-#define TEST_AND_DECIDE(m, b)                                                              \
-    if                                                                                     \
-    :: atomic { word == DECIDED && !marked[t] -> NULL_RESULT(t) }                          \
-    :: atomic { word != DECIDED || marked[t] -> SHADE(b, t) }; RETURN(m, t)                \
-    fi
-#elif defined(M_CANCEL_SPLIT)
-#define TEST_AND_DECIDE(m, b)                                                              \
-    if                                                                                     \
-    :: atomic { word == DECIDED && !marked[t] -> NULL_RESULT(t) }                          \
-    :: word == CLOSING && !marked[t] -> word = MARKING; SHADE(b, t); RETURN(m, t)          \
-    :: atomic { word == MARKING || word == IDLE || marked[t] -> SHADE(b, t) }; RETURN(m, t)\
+            SHADE(b); ok = 1 }                                                             \
     fi
 #else
-#define TEST_AND_DECIDE(m, b)                                                              \
+#ifdef M_NO_CANCEL
+#define CANCEL w = MARKING
+#elif defined(M_CANCEL_SPLIT)
+#define CANCEL w = MARKING; word = MARKING
+#else
+#define CANCEL                                                                             \
     if                                                                                     \
-    :: atomic { word == DECIDED && !marked[t] -> NULL_RESULT(t) }                          \
-    :: d_step { word == CLOSING && !marked[t] -> word = MARKING }; SHADE(b, t); RETURN(m, t)\
-    :: atomic { word == MARKING -> skip }; SHADE(b, t); RETURN(m, t)                       \
-    :: atomic { word == IDLE || marked[t] -> skip }; RETURN(m, t)                          \
+    :: d_step { word == CLOSING -> word = MARKING; w = MARKING }                           \
+    :: word != CLOSING                                                                     \
     fi
+#endif
+#define UPGRADE(m, b)                                                                      \
+    if                                                                                     \
+    :: off[m] -> ok = 1                                     /* gcrt_weak_upgrade: off */   \
+    :: d_step { !off[m] && marked[t] -> ok = 1 }            /* gcrt_weak_upgrade: marked */\
+    :: atomic { !off[m] && !marked[t] -> w = CLOSING };                                    \
+       do                                                                                  \
+       :: w == CLOSING ->                                                                  \
+          w = word;                                         /* gcrt_weak_upgrade: word */  \
+          if                                                                               \
+          :: w == DECIDED ->                                                               \
+             break                                          /* gcrt_weak_upgrade: decided */\
+          :: w == CLOSING -> CANCEL                         /* gcrt_weak_upgrade: cancel */\
+          :: w == MARKING || w == IDLE -> w = MARKING                                      \
+          fi                                                                               \
+       :: w == MARKING ->                                                                  \
+          LAND(m, b)                                                                       \
+          d_step { SHADE(b); ok = 1 };                      /* gcrt_weak_upgrade: shade */ \
+          break                                                                            \
+       od                                                                                  \
+    fi
+#endif
+
+#ifdef M_NO_REREAD
+#define STILL true
+#else
+#define STILL cell[t] == t
 #endif
 
 #ifdef M_NOT_CRITICAL
@@ -90,20 +113,37 @@ bit f2;
 #else
 #define LAND(m, b)
 #endif
-#define ANSWER(m, b) d_step { FLUSH(b); pend[m] = 0 }
+#define ANSWER(m, b)                                                                       \
+    d_step {                                                                               \
+        if                                                                                 \
+        :: hs == 4 -> FLUSH(b)                                                             \
+        :: else -> b[1] = 0; b[2] = 0; off[m] = 1                                          \
+        fi;                                                                                \
+        pend[m] = 0                                                                        \
+    }
 
 #define GET(m, b, o)                                                                       \
-    :: atomic { cell[o] != 0 -> t = cell[o] }; LAND(m, b) TEST_AND_DECIDE(m, b)            \
-    :: d_step { cell[o] == 0 -> CHECK(!STRONG(o), P_NULL) }
+    :: d_step { cell[o] != 0 -> t = o };                    /* gcrt_weak_load: look */     \
+       UPGRADE(m, b);                                       /* gcrt_weak_load: upgrade */  \
+       if                                                                                  \
+       :: !ok -> NULL_RESULT(t)                                                            \
+       :: ok && STILL -> RETURN(m)                          /* gcrt_weak_load: again */    \
+       :: ok && !(STILL) -> NULL_RESULT(t)                                                 \
+       fi;                                                                                 \
+       d_step { ok = 0; w = 0 }                                                            \
+    :: cell[o] == 0 -> NULL_RESULT(o)
 
 #define BODY(m, b)                                                                         \
-    byte t;                                                                                \
+    byte t, w;                                                                             \
+    bit ok;                                                                                \
+    begun;                                                                                 \
 end_head:                                                                                  \
     do                                                                                     \
     :: atomic { pend[m] -> ANSWER(m, b) }                                                  \
     GET(m, b, 1)                                                                           \
     GET(m, b, 2)                                                                           \
     :: d_step { r[m] == 2 && f2 -> r[m] = 1 }                                              \
+    :: d_step { ready && r[m] == 0 -> r[m] = 2 }                                           \
     :: d_step { r[m] != 0 -> r[m] = 0 }                                                    \
     od
 
@@ -111,20 +151,24 @@ active proctype mutator0() { BODY(0, buf0) }
 active proctype mutator1() { BODY(1, buf1) }
 
 #define PUBLISH(h) hs = h; pend[0] = 1; pend[1] = 1
-#define CLEAR(o)                                                                           \
+#define EMPTY(o)                                                                           \
     if :: !marked[o] -> cell[o] = 0 :: else fi
 #define SWEEP(o)                                                                           \
     d_step {                                                                               \
         if                                                                                 \
         :: !marked[o] -> CHECK(!STRONG(o), P_FREED); freed[o] = 1                          \
-        :: else                                                                            \
+        :: else -> marked[o] = 0                                                           \
         fi                                                                                 \
     }
+#define REVIVE                                                                             \
+    if :: fin && !marked[2] -> marked[2] = 1; ready = 1 :: else fi
 
 active proctype collector()
 {
-    cell[1] = 1; cell[2] = 2;
+    d_step { cell[1] = 1; cell[2] = 2 };
     if :: f2 = 1 :: f2 = 0 fi;
+    if :: fin = 1; marked[1] = f2 :: fin = 0 fi;
+    begun = 1;
 marking:
     do                                                              /* mark */
     :: d_step { grey[2] -> grey[2] = 0;
@@ -132,9 +176,16 @@ marking:
     :: d_step { grey[1] -> grey[1] = 0 }
     :: atomic { !grey[1] && !grey[2] -> dirty = 0; break }
     od;
-    word = CLOSING;
-    d_step { PUBLISH(4); up[1] = 0; up[2] = 0 };                    /* H4 flush */
+#ifdef M_CLOSE_LATE
+    skip;
+#else
+    word = CLOSING;                                                 /* mark_to_the_end: close */
+#endif
+    d_step { PUBLISH(4); up[1] = 0; up[2] = 0 };                    /* mark_to_the_end: flush */
     ACKED;
+#ifdef M_CLOSE_LATE
+    word = CLOSING;
+#endif
 #ifdef PERCELL
     if
     :: dirty -> word = MARKING; goto marking
@@ -150,25 +201,32 @@ marking:
 #else
     if
     :: d_step { dirty -> word = MARKING }; goto marking
-    :: atomic { !dirty && word == CLOSING -> word = DECIDED }       /* compare-and-swap */
+    :: atomic { !dirty && word == CLOSING -> word = DECIDED }       /* mark_to_the_end: decide */
 #ifdef M_NO_CANCEL
     :: false
 #else
-    :: atomic { !dirty && word != CLOSING }; goto marking
+    :: d_step { !dirty && word != CLOSING -> word = MARKING };      /* mark_to_the_end: reopen */
+       goto marking
 #endif
     fi;
 #endif
-#ifndef M_CLEAR_LATE
-    CLEAR(1);
-    CLEAR(2);
+#ifdef M_REVIVE_FIRST
+    REVIVE;
 #endif
-    d_step { PUBLISH(5) };                                          /* H5 barrier_off */
+#ifndef M_CLEAR_LATE
+    EMPTY(1);                                                       /* end_marking: empty */
+    EMPTY(2);
+#endif
+#ifndef M_REVIVE_FIRST
+    REVIVE;                                                         /* end_marking: ready */
+#endif
+    d_step { PUBLISH(5) };                                          /* end_marking: off */
     ACKED;
-    word = IDLE;
-    SWEEP(1);                                                       /* sweep */
+    word = IDLE;                                                    /* end_marking: idle */
+    SWEEP(1);                                                       /* end_marking: advance */
     SWEEP(2);
 #ifdef M_CLEAR_LATE
-    CLEAR(1);
-    CLEAR(2);
+    d_step { if :: freed[1] -> cell[1] = 0 :: else fi };
+    d_step { if :: freed[2] -> cell[2] = 0 :: else fi };
 #endif
 }

@@ -15,7 +15,7 @@
 
 #include <gcrt/thread.h>
 
-#define FIBERS_MAX 24
+#define FIBERS_MAX 48
 #define FIBER_STACK ((size_t)128 << 10)
 
 /* What a fiber waits for. */

@@ -45,118 +45,6 @@ world_statistics(void)
     return &stats;
 }
 
-/* ---- programs ---- */
-
-const char *
-op_name(enum op_code code)
-{
-    static const char *const names[OP_CODES] = { "none", "new", "new_large", "write", "clear",
-        "load", "hide", "lend", "swap", "cas", "copy", "move_register", "interior", "drop",
-        "global_put", "global_take", "handle_new", "handle_set", "handle_get", "handle_free",
-        "safepoint", "block", "silent", "rest", "detach", "collect", "gogc", "run", "yield", "kill",
-        "peek", "poke" };
-
-    return names[code];
-}
-
-/* How often each operation is drawn, before a program's own taste. */
-static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [OP_WRITE] = 20,
-    [OP_CLEAR] = 4, [OP_LOAD] = 10, [OP_HIDE] = 12, [OP_LEND] = 10, [OP_SWAP] = 5, [OP_CAS] = 4,
-    [OP_COPY] = 4, [OP_MOVE_REGISTER] = 3, [OP_INTERIOR] = 2, [OP_DROP] = 5,
-    [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3, [OP_HANDLE_SET] = 3,
-    [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
-    [OP_SILENT] = 2, [OP_REST] = 4, [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
-
-/*
- * A program has a taste: it does without about half of the operations and likes some of the
- * others.  ("Swarm testing", Groce et al., ISSTA 2012: programs that use everything a little
- * rarely do one thing often enough.)
- */
-static void
-draw_taste(uint64_t *rng, unsigned *taste)
-{
-    for (unsigned i = 0; i < OP_CODES; i++)
-        taste[i] = i >= OP_RUN || rand_below(rng, 2)
-            ? 0
-            : weights[i] * (1 + (unsigned)rand_below(rng, 6));
-    taste[OP_NEW] += 20;
-    taste[OP_DROP] += 2;
-    if (rand_below(rng, 4) != 0)
-        taste[OP_NEW_LARGE] = 0; /* thousands of points each */
-}
-
-/* A few mutators fight over one global: the programs that the barrier's proof is about. */
-static void
-draw_duel(struct program *p, uint64_t *rng, unsigned *taste)
-{
-    static const enum chaos_place places[] = { CHAOS_REQUEST, CHAOS_BARRIER_STORE,
-        CHAOS_ACTION_BEFORE, CHAOS_ACTION_AFTER, CHAOS_MARK_PUSH, CHAOS_TERMINATE };
-
-    static const uint8_t fighting[] = { OP_NEW, OP_LEND, OP_WRITE, OP_HIDE, OP_LOAD,
-        OP_GLOBAL_PUT, OP_GLOBAL_TAKE, OP_DROP, OP_SAFEPOINT, OP_REST };
-
-    for (unsigned i = 0; i < OP_CODES; i++)
-        taste[i] = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(fighting); i++)
-        taste[fighting[i]] = 1 + (unsigned)rand_below(rng, 8);
-    taste[OP_REST] += 3;
-    for (unsigned i = 0; i < 2; i++)
-        p->favourites[i] = places[rand_below(rng, ARRAY_LEN(places))];
-    p->nplayers = 2;
-    p->nregisters = 2 + p->nregisters % 3;
-    p->nglobals = 1 + p->nglobals % 2;
-    p->nshapes = 1;
-    p->stress = 1 + p->stress % 6;
-}
-
-static enum op_code
-draw_code(uint64_t *rng, const unsigned *taste)
-{
-    unsigned sum = 0, dice;
-
-    for (unsigned i = 0; i < OP_CODES; i++)
-        sum += taste[i];
-    dice = (unsigned)rand_below(rng, sum);
-    for (unsigned i = 0; i < OP_CODES; i++) {
-        if (dice < taste[i])
-            return (enum op_code)i;
-        dice -= taste[i];
-    }
-    return OP_NONE;
-}
-
-void
-program_draw(struct program *p, uint64_t seed)
-{
-    static const int64_t gogcs[] = { 0, 5, 50, 100, 1000 };
-    unsigned taste[OP_CODES];
-    uint64_t rng = seed;
-
-    memset(p, 0, sizeof *p);
-    p->nplayers = 1 + (unsigned)rand_below(&rng, 3);
-    p->cpus = 1 + (unsigned)rand_below(&rng, 3);
-    p->threads = 1 + (unsigned)rand_below(&rng, 2);
-    p->stress = 1 + (uint32_t)rand_below(&rng, 30);
-    p->nregisters = 2 + (unsigned)rand_below(&rng, REGISTERS - 1);
-    p->nglobals = 1 + (unsigned)rand_below(&rng, GLOBALS);
-    p->gogc = gogcs[rand_below(&rng, ARRAY_LEN(gogcs))];
-    p->nshapes = 1 + (unsigned)rand_below(&rng, SHAPES);
-    p->junk = rand_below(&rng, 4) == 0;
-    draw_taste(&rng, taste);
-    for (unsigned i = 0; i < 2; i++)
-        p->favourites[i] = (enum chaos_place)rand_below(&rng, CHAOS_PLACE_COUNT);
-    if (rand_below(&rng, 2))
-        draw_duel(p, &rng, taste);
-    for (unsigned i = 0; i < p->nplayers; i++) {
-        p->nops[i] = 20 + (unsigned)rand_below(&rng, OPS_MAX - 20);
-        for (unsigned k = 0; k < p->nops[i]; k++)
-            p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
-                (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
-    }
-    coros_draw(p, seed);
-    p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
-}
-
 /* ---- a mutator's registers ---- */
 
 static void *volatile *
@@ -361,6 +249,60 @@ do_interior(struct player *pl, const struct op *op)
         *reg(pl, op->a) = (char *)e->address + op->b % e->bytes / 8 * 8;
 }
 
+/* ---- weak references ---- */
+
+static void
+do_weak_new(struct player *pl, const struct op *op)
+{
+    void *p = *reg(pl, op->b), *weak;
+
+    if (p == NULL)
+        return;
+    weak = gc_weak_new(p);
+    sched_freeze(); /* no point between the call's return and the register */
+    oracle_add_weak(pl->world, weak, p);
+    *reg(pl, op->a) = weak;
+    sched_thaw();
+}
+
+/* A register with a weak reference, from i on; one is taken from a global if there is none. */
+static void *volatile *
+weak_register(struct player *pl, uint8_t i)
+{
+    const struct entry *e;
+
+    for (uint8_t r = 0; r < pl->world->program->nregisters; r++) {
+        e = entry_in(pl, (uint8_t)(i + r));
+        if (e != NULL && e->shape == SHAPE_WEAK)
+            return reg(pl, (uint8_t)(i + r));
+    }
+    *reg(pl, i) = __atomic_load_n(&pl->world->globals[i % pl->world->program->nglobals],
+            __ATOMIC_RELAXED);
+    e = entry_in(pl, i);
+    return e != NULL && e->shape == SHAPE_WEAK ? reg(pl, i) : NULL;
+}
+
+/* What it gives takes another register's place. */
+static void
+do_weak_get(struct player *pl, const struct op *op)
+{
+    void *volatile *from = weak_register(pl, op->b), *volatile *to = reg(pl, op->a);
+    const struct entry *e;
+    void *p;
+
+    if (from == NULL)
+        return;
+    e = oracle_find(pl->world, *from);
+    p = gc_weak_get((const gc_weak *)e->address);
+    sched_freeze();
+    oracle_check_weak(pl->world, *from, p);
+    *(to == from ? reg(pl, (uint8_t)(op->a + 1)) : to) = p;
+    (void)oracle_walk(pl->world); /* what was given up may be reached again */
+    sched_thaw();
+    stats.weak_gets++;
+    stats.weak_nulls += p == NULL;
+}
+
 /* ---- other roots ---- */
 
 static void
@@ -526,6 +468,23 @@ perform_on_objects(struct player *pl, const struct op *op)
             pl->registers[REGISTERS] = *reg(pl, op->a);
         *reg(pl, op->a) = NULL;
         break;
+    case OP_WEAK_NEW:
+        do_weak_new(pl, op);
+        break;
+    case OP_WEAK_GET:
+        do_weak_get(pl, op);
+        break;
+    case OP_PAIR_NEW:
+    case OP_PAIR_SET:
+    case OP_PAIR_GET:
+        pair_perform(pl, op);
+        break;
+    case OP_CLEANUP_ADD:
+    case OP_FINALIZER_SET:
+    case OP_CLEANUP_CANCEL:
+    case OP_CLEANUP_RUN:
+        ends_perform(pl, op);
+        break;
     default:
         break;
     }
@@ -640,6 +599,8 @@ create_heap(struct world *w)
     opt.heap_min = (size_t)64 << 10;
     opt.reserve = (size_t)64 << 20;
     opt.threads = p->threads;
+    opt.cleanup_threads = p->cleanup_threads;
+    opt.cleanup_slow_ms = 0;
     opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
     opt.profile_rate = (size_t)1 << p->stress % 15;
     opt.debug_tiny = 1;
@@ -674,6 +635,11 @@ count(struct world *w)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
     stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
+    ends_count(&stats);
+    stats.cancelled += aword_load_relaxed(&w->heap->weak.cancelled);
+    pair_count(&stats);
+    stats.filed += aword_load_relaxed(&w->heap->ephemerons.filings);
+    stats.fired += aword_load_relaxed(&w->heap->ephemerons.fired);
     stats.given_back += aword_load_relaxed(&w->heap->mheap.scavenged[SCAVENGE_BACKGROUND]);
 }
 
@@ -681,9 +647,11 @@ count(struct world *w)
 static void
 check_garbage(struct world *w)
 {
+    ends_settle(w); /* a callback's thread may hold its object */
     gc_collect(w->heap);
     gc_collect(w->heap);
-    (void)oracle_walk(w);
+    oracle_check_all_weak(w);
+    pair_check_all(w);
     if (gc_verify(w->heap) != GC_OK)
         sched_fail("verify: %s", gc_last_error());
     for (unsigned i = 0; i < w->program->nplayers + w->program->ncoros; i++)
@@ -696,6 +664,9 @@ check_garbage(struct world *w)
     gc_root_remove(w->globals);
     coros_end(w);
     gc_thread_detach();
+    for (unsigned i = 0; i < GLOBALS; i++)
+        w->globals[i] = NULL;
+    ends_finish(w);
     gc_collect(w->heap);
     gc_collect(w->heap);
     if (objects_in(w) != 0)
@@ -736,5 +707,6 @@ world_run(const struct program *p, uint64_t schedule, uint64_t step_max)
     w.program = p;
     sim_os_reset(p->cpus, p->favourites);
     oracle_reset(&w);
+    ends_reset(&w);
     sched_run(schedule, step_max, world_main, &w);
 }

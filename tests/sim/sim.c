@@ -220,6 +220,9 @@ report(uint64_t first, uint64_t runs)
 
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
            "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu given_back=%llu "
+           "weak_gets=%llu weak_nulls=%llu cancelled=%llu "
+           "pairs=%llu pair_gets=%llu pair_nulls=%llu filed=%llu fired=%llu "
+           "cleanups=%llu finalizers=%llu taken_back=%llu revived=%llu "
            "signals=%llu handled=%llu "
            "walks=%llu jumps=%llu stack_switches=%llu",
             (unsigned long long)first, (unsigned long long)(first + runs - 1),
@@ -228,7 +231,13 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->cycles, (unsigned long long)w->handshakes,
             (unsigned long long)w->barrier_words, (unsigned long long)w->assists,
             (unsigned long long)w->left_to_workers,
-            (unsigned long long)w->given_back,
+            (unsigned long long)w->given_back, (unsigned long long)w->weak_gets,
+            (unsigned long long)w->weak_nulls, (unsigned long long)w->cancelled,
+            (unsigned long long)w->pairs, (unsigned long long)w->pair_gets,
+            (unsigned long long)w->pair_nulls, (unsigned long long)w->filed,
+            (unsigned long long)w->fired,
+            (unsigned long long)w->cleanups, (unsigned long long)w->finalizers,
+            (unsigned long long)w->taken_back, (unsigned long long)w->revived,
             (unsigned long long)s->signals,
             (unsigned long long)s->handled, (unsigned long long)w->walks,
             (unsigned long long)s->jumps, (unsigned long long)coros_switches());

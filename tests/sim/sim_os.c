@@ -330,6 +330,12 @@ gcrt_os_thread_nice(int add)
     (void)add;
 }
 
+void
+gcrt_os_thread_name(const char *name)
+{
+    (void)name;
+}
+
 int
 gcrt_os_nice_refusal(struct os *os, int add)
 {
@@ -381,6 +387,12 @@ void
 gcrt_os_signals_restore(const sigset_t *saved)
 {
     (void)saved;
+}
+
+void
+gcrt_os_signal_unblock(int signal)
+{
+    (void)signal;
 }
 
 int

@@ -38,6 +38,15 @@ enum op_code {
     OP_MOVE_REGISTER,
     OP_INTERIOR,
     OP_DROP,
+    OP_WEAK_NEW, /* to an object that is held: it goes to a register */
+    OP_WEAK_GET,
+    OP_PAIR_NEW, /* an ephemeron, of two objects that are held */
+    OP_PAIR_SET,
+    OP_PAIR_GET,
+    OP_CLEANUP_ADD, /* to an object that is held, with one made for it as its argument */
+    OP_FINALIZER_SET,
+    OP_CLEANUP_CANCEL,
+    OP_CLEANUP_RUN,
     OP_GLOBAL_PUT,
     OP_GLOBAL_TAKE,
     OP_HANDLE_NEW,
@@ -71,6 +80,7 @@ struct program {
     enum chaos_place favourites[2]; /* where its threads like to stop */
     uint32_t stress;
     int64_t gogc;
+    unsigned cleanup_threads;
     unsigned exempt; /* bit i: player i never assists */
     bool stw;  /* cycles hold the mutators, which store plainly */
     bool precise; /* only registers keep objects alive, whatever is on the stack */
@@ -106,7 +116,8 @@ struct world {
 
 struct world_stats {
     uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
-        given_back;
+        given_back, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls, filed, fired,
+        cleanups, finalizers, taken_back, revived;
 };
 
 /* Draws a program from the seed. */
@@ -130,7 +141,16 @@ uint64_t coros_switches(void);
 
 /* ---- objects, as the oracle knows them ---- */
 
-enum shape { SHAPE_PAIR, SHAPE_ARRAY, SHAPE_BLOCK, SHAPE_TRACED, SHAPE_LEAF, SHAPES };
+enum shape {
+    SHAPE_PAIR,
+    SHAPE_ARRAY,
+    SHAPE_BLOCK,
+    SHAPE_TRACED,
+    SHAPE_LEAF,
+    SHAPES,
+    SHAPE_WEAK = SHAPES, /* a gc_weak */
+    SHAPE_PAIR_WEAK      /* a gc_ephemeron */
+};
 
 struct pair {
     uint64_t id;
@@ -153,7 +173,10 @@ struct entry {
     size_t bytes;
     uint64_t id;
     uint8_t shape;
-    bool dead;    /* a walk has not reached it */
+    uintptr_t target; /* SHAPE_WEAK: the object's address; SHAPE_PAIR_WEAK: the key's ... */
+    uint64_t target_id; /* ... and number */
+    bool emptied; /* SHAPE_WEAK: it has given NULL */
+    bool dead;    /* a walk has not reached it, nor waits it for its finalizer */
     bool reached; /* scratch of a walk */
 };
 
@@ -162,6 +185,40 @@ void oracle_reset(struct world *w);
 struct entry *oracle_add(struct world *w, void *p, size_t bytes, enum shape shape);
 /* The object that p points to or into, which must live; NULL for NULL. */
 struct entry *oracle_find(struct world *w, const void *p);
+/* The object that starts at the address, alive or not; NULL if none ever did. */
+struct entry *oracle_at(uintptr_t address);
+/* It is another object now; its number. */
+uint64_t oracle_renumber(struct entry *e);
+/* gc_weak_new(p) has given weak. */
+void oracle_add_weak(struct world *w, void *weak, const void *p);
+/*
+ * gc_weak_get(weak) has given p: the object while anybody reaches it, else it or, for good,
+ * NULL.
+ */
+void oracle_check_weak(struct world *w, const void *weak, void *p);
+/* An entry by number; NULL from the last one on. */
+struct entry *oracle_entry(size_t i);
+/* Did the last walk reach the object that e, a weak one, was made for? */
+bool oracle_reaches_target(const struct entry *e);
+
+/* ---- ephemerons: pairs.c ---- */
+
+/* What they have done. */
+void pair_count(struct world_stats *stats);
+void pair_perform(struct player *pl, const struct op *op);
+/* What a reached ephemeron leads to: its value, if its key is reached; else 0.  Frozen. */
+uintptr_t pair_value(const struct entry *e);
+/* Has the collector broken it? */
+bool pair_is_broken(const struct entry *e);
+/* Is it whole, or broken with its key not reached?  During a walk that is done.  Frozen. */
+void pair_check(const struct entry *e);
+/* Every ephemeron that is reached is whole if and only if its key is reached. */
+void pair_check_all(struct world *w);
+
+/* Every gc_weak that is reached gives its object if that is reached, else NULL. */
+void oracle_check_all_weak(struct world *w);
+/* Cleanups and finalizers that are set or run. */
+unsigned ends_how_many_set(void);
 /* Walks all that the host reaches and checks each object; how many there are. */
 size_t oracle_walk(struct world *w);
 /* Words of an object that may hold pointers. */
@@ -170,5 +227,22 @@ void *entry_slot(const struct entry *e, unsigned i);
 void *entry_load(const struct entry *e, unsigned i);
 /* A pointer as the slot stores it. */
 void *entry_encode(const struct entry *e, void *p);
+
+/* ---- cleanups and finalizers: ends.c ---- */
+
+void ends_reset(struct world *w);
+/* What has become of them. */
+void ends_count(struct world_stats *stats);
+void ends_perform(struct player *pl, const struct op *op);
+/* What they keep alive, in at most ENDS_WORDS words; how many.  Frozen. */
+#define ENDS_WORDS 16384
+unsigned ends_roots(uintptr_t *words);
+/* The i-th one's object, if it waits for its finalizer, which frees it at the earliest. */
+unsigned ends_number(void);
+struct entry *ends_kept(unsigned i);
+/* No mutator is left: all that can become due does, and runs; no callback runs any more. */
+void ends_settle(struct world *w);
+/* No root is left either: all that can become due does, and runs; then the rest. */
+void ends_finish(struct world *w);
 
 #endif

@@ -21,6 +21,7 @@ t_options(gc_options *opt)
     opt->heap_min = (size_t)t_arg("heap_min", 1 << 20);
     opt->threads = (uint32_t)t_arg("threads", opt->threads);
     opt->grace_us = (uint32_t)t_arg("grace", opt->grace_us);
+    opt->cleanup_threads = (uint32_t)t_arg("cleanup_threads", opt->cleanup_threads);
     opt->release_ms = (uint32_t)t_arg("release_ms", opt->release_ms);
     opt->debug_gctrace = (int)t_arg("gctrace", 0);
     opt->debug_verify = (int)t_arg("verify", 0);

@@ -13,8 +13,8 @@
 
 /*
  * Defaults, then clobberfree=1 and a heap_min of 1 MiB so that quick runs see many cycles,
- * then arguments: gogc= heap_min= threads= grace= release_ms= verify= stress= chaos= tiny=
- * clobber= gctrace= wbcheck= stw= precise=.  A NULL setting keeps the default.
+ * then arguments: gogc= heap_min= threads= cleanup_threads= grace= release_ms= verify= stress=
+ * chaos= tiny= clobber= gctrace= wbcheck= stw= precise=.  A NULL setting keeps the default.
  */
 void t_options(gc_options *opt);
 

@@ -324,6 +324,8 @@ node_create(struct node *node, struct player *player, int slots)
     node_refill(node, 0, node->bytes / 8 + 1);
     player->allocs++;
     player->bytes += node->bytes;
+    if (t_below(&player->rng, 4) == 0)
+        node->life = life_begin(p);
     return p;
 }
 
@@ -391,6 +393,7 @@ node_check_data(const struct node *node, struct player *player, int full)
     const unsigned char *p = t_reveal(node->hidden);
     size_t words = words_of(node);
 
+    life_check(node->life);
     check_address(node, 0);
     check_address(node, (size_t)t_below(&player->rng, node->bytes));
     for (size_t i = words * 8; i < node->bytes; i++)

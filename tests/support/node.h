@@ -3,6 +3,7 @@
 #define GCRT_TESTS_NODE_H
 
 #include "heapkit.h"
+#include "life.h"
 
 /*
  * One object of the shadow oracle: what the test knows about a heap object, kept outside
@@ -37,6 +38,7 @@ struct node {
     uint64_t serial;
     size_t bytes;     /* asked for */
     size_t usable;    /* gc_usable_size */
+    struct life *life; /* its cleanup, or NULL */
     struct edge *edges;
     uint32_t nedges;
     uint32_t room;

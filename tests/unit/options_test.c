@@ -65,7 +65,9 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_wbcheck == b->debug_wbcheck
         && a->debug_gcpacertrace == b->debug_gcpacertrace
         && a->debug_scavtrace == b->debug_scavtrace && a->release_ms == b->release_ms
-        && a->hugepages == b->hugepages && a->profile_rate == b->profile_rate;
+        && a->hugepages == b->hugepages && a->cleanup_threads == b->cleanup_threads
+        && a->cleanup_slow_ms == b->cleanup_slow_ms
+        && a->profile_rate == b->profile_rate;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -129,6 +131,8 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_scavtrace, 0);
     cr_expect_eq(opt.release_ms, 5000);
     cr_expect_eq(opt.hugepages, GC_HUGEPAGES_AUTO);
+    cr_expect_eq(opt.cleanup_threads, 1);
+    cr_expect_eq(opt.cleanup_slow_ms, 1000);
     cr_expect_eq(opt.profile_rate, 524288);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");

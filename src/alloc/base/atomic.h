@@ -10,10 +10,11 @@
  * malloc stay out).  There are no stand-alone fences: order comes from an acquire or
  * release on a location, which is also what ThreadSanitizer understands.
  *
- * Two exceptions, both for reasons of the machine: setting a mark bit needs to know who
- * was first, which AO_or does not tell, so aword_fetch_or uses the compiler's builtin; and
- * heap slots are the host's memory, declared by it, so they are read and written with the
- * compiler's atomics (slot_load and friends).
+ * Three exceptions: setting a mark bit needs to know who was first, which AO_or does not tell,
+ * so aword_fetch_or uses the compiler's builtin; so do loads that are ordered behind full
+ * operations, because AO_load_full is made of a fence; and heap slots are the host's memory,
+ * declared by it, so they are read and written with the compiler's atomics (slot_load and
+ * friends).
  *
  * sim_point (base.h) is nothing but in the simulation, where each operation is a place at
  * which another thread may run.
@@ -96,12 +97,30 @@ aword_cas_release(aword *w, uint64_t old, uint64_t new_)
     return AO_compare_and_swap_release(&w->raw, old, new_);
 }
 
-/* Returns the old word; relaxed, atomic. */
+/* Returns the old word; atomic. */
 static inline uint64_t
-aword_fetch_or_relaxed(aword *w, uint64_t bits)
+aword_fetch_or_full(aword *w, uint64_t bits)
 {
     sim_point();
-    return __atomic_fetch_or(&w->raw, bits, __ATOMIC_RELAXED);
+    return __atomic_fetch_or(&w->raw, bits, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * Loads that are not done before an earlier full operation on another word has been seen: for
+ * two threads that each write one word and then read the other's.
+ */
+static inline uint64_t
+aword_load_full(const aword *w)
+{
+    sim_point();
+    return __atomic_load_n(&w->raw, __ATOMIC_SEQ_CST);
+}
+
+static inline unsigned
+ahalf_load_full(const ahalf *w)
+{
+    sim_point();
+    return __atomic_load_n(&w->raw, __ATOMIC_SEQ_CST);
 }
 
 static inline void
@@ -186,6 +205,12 @@ static inline uintptr_t
 slot_load(const void *slot)
 {
     return __atomic_load_n((const uintptr_t *)slot, __ATOMIC_RELAXED);
+}
+
+static inline uintptr_t
+slot_load_acquire(const void *slot)
+{
+    return __atomic_load_n((const uintptr_t *)slot, __ATOMIC_ACQUIRE);
 }
 
 static inline void

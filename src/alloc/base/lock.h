@@ -18,8 +18,11 @@ enum lock_rank {
     RANK_FORK = 1,  /* the process's list of heaps; held while a thread forks */
     RANK_CYCLE,     /* requests for cycles, waiters */
     RANK_REGISTRY,  /* mutators, barrier state as published */
+    RANK_SPECIAL,   /* records tied to objects, and the weak places beside them */
+    RANK_WEAKMAP,   /* writers of weak maps */
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_STACK,     /* registered stacks */
+    RANK_RUNNER,    /* callbacks that wait, and the threads that call them */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_PROFILE,   /* sampled objects */

@@ -47,9 +47,12 @@
     X(SPAN_FREE)      /* a span has ended, its pages have not */                          \
     X(ATTACH)         /* a record is ready, not yet in the registry */                    \
     X(DETACH)         /* the cache is flushed, the record still in the registry */        \
-    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */           \
+    X(CLEANUP_BEGIN)  /* a callback's job is taken, its record is not yet free */         \
+    X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */            \
     X(STACK_PARK)     /* a stack's contents are saved, it is not yet parked */            \
-    X(STACK_READ)     /* a parked stack is about to be scanned, and nobody else's */
+    X(STACK_READ)     /* a parked stack is about to be scanned, and nobody else's */      \
+    X(WEAK_UPGRADE)   /* between the looks at a weak place, a mark and the decision */    \
+    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */
 
 #define CHAOS_PLACE_(name) CHAOS_##name,
 enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
@@ -139,6 +142,8 @@ void gcrt_os_fence_threads(void);
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 /* Adds to the calling thread's nice level, within what the system allows. */
 void gcrt_os_thread_nice(int add);
+/* What tools show of the calling thread: at most 15 characters. */
+void gcrt_os_thread_name(const char *name);
 /* May threads of this process add so much?  0 or an errno. */
 int gcrt_os_nice_refusal(struct os *os, int add);
 /* Waits for its end. */
@@ -168,6 +173,8 @@ bool gcrt_os_signal_send(int tid, int signal);
 /* All signals of the calling thread, and back. */
 void gcrt_os_signals_block(sigset_t *saved);
 void gcrt_os_signals_restore(const sigset_t *saved);
+/* One signal of the calling thread, which has blocked all. */
+void gcrt_os_signal_unblock(int signal);
 
 /*
  * Writes where an address of code or static data lies, "file+0x1234 (symbol+0x12)".  False

@@ -321,6 +321,12 @@ gcrt_os_thread_nice(int add)
         (void)set_nice(getpriority(PRIO_PROCESS, 0) + add);
 }
 
+void
+gcrt_os_thread_name(const char *name)
+{
+    (void)pthread_setname_np(pthread_self(), name);
+}
+
 /* Tries it on the calling thread; the way back, to a higher level, is open to all. */
 int
 gcrt_os_nice_refusal(struct os *os, int add)
@@ -446,6 +452,15 @@ void
 gcrt_os_signals_restore(const sigset_t *saved)
 {
     CHECK(pthread_sigmask(SIG_SETMASK, saved, NULL) == 0);
+}
+
+void
+gcrt_os_signal_unblock(int signal)
+{
+    sigset_t one;
+
+    CHECK(sigemptyset(&one) == 0 && sigaddset(&one, signal) == 0);
+    CHECK(pthread_sigmask(SIG_UNBLOCK, &one, NULL) == 0);
 }
 
 /* ---- names ---- */
