@@ -13,6 +13,7 @@
 #include "alloc/os/cgroup.h"
 #include "alloc/os/os.h"
 #include "gc/cleanup.h"
+#include "gc/crew.h"
 #include "gc/cycle.h"
 #include "gc/ephemeron.h"
 #include "gc/error.h"
@@ -379,10 +380,10 @@ gc_heap_destroy(gc_heap *heap)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
     if (gc_impl_self.mutator != NULL && gc_impl_self.mutator->heap == heap)
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: the caller is attached to the heap");
-    if (!gcrt_runner_stop(heap, "gc_heap_destroy"))
+    if (!gcrt_crew_stop(heap, "gc_heap_destroy"))
         return GC_ERR_BUSY;
     if (!close_heap(heap)) {
-        gcrt_runner_resume(heap);
+        gcrt_crew_resume(heap);
         return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: %u threads are attached to the heap",
                 heap->registry.count);
     }
@@ -432,7 +433,7 @@ gc_shutdown(void)
         gcrt_fatal("gc_shutdown: called in a cleanup or another callback");
     if (m != NULL && m->heap == heap)
         gc_thread_detach();
-    if (!gcrt_runner_stop(heap, "gc_shutdown")) {
+    if (!gcrt_crew_stop(heap, "gc_shutdown")) {
         gcrt_warn("%s; the heap is left as it is", gc_last_error());
         return;
     }

@@ -32,6 +32,7 @@
 #include "gc/cleanup.h"
 
 #include "gc/barrier.h"
+#include "gc/crew.h"
 #include "gc/error.h"
 #include "gc/mutator.h"
 #include "gc/runner.h"
@@ -389,8 +390,11 @@ gcrt_cleanups_run_all(struct gc_heap *heap)
 
     if (gc_impl_self.mutator->in_callback)
         return 0;
+    gcrt_crew_hold(heap);
     make_all_due(heap, SPECIAL_FINALIZER);
     n = gcrt_runner_run(heap, SIZE_MAX);
     make_all_due(heap, SPECIAL_CLEANUP);
-    return n + gcrt_runner_run(heap, SIZE_MAX);
+    n += gcrt_runner_run(heap, SIZE_MAX);
+    gcrt_crew_release(heap);
+    return n;
 }

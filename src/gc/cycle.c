@@ -20,6 +20,7 @@
 #include "gc/assist.h"
 #include "gc/checkmark.h"
 #include "gc/cleanup.h"
+#include "gc/crew.h"
 #include "gc/ephemeron.h"
 #include "gc/fork.h"
 #include "gc/handshake.h"
@@ -305,7 +306,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
-    gcrt_runner_look(heap);
+    gcrt_crew_look(heap);
 }
 
 /* ---- the coordinator ---- */

@@ -74,6 +74,7 @@
 
 #include "gc/assist.h"
 #include "gc/barrier.h"
+#include "gc/crew.h"
 #include "gc/cycle.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
@@ -358,7 +359,7 @@ forget_collector(struct gc_heap *heap)
     aword_store_relaxed(&mk->activity, 0);
     gcrt_assist_set_ratio(heap, 0, 0);
     gcrt_weak_end(heap);
-    gcrt_runner_forget(heap, self_in(heap));
+    gcrt_crew_forget(heap, self_in(heap));
     heap->specials.watched = NULL;
 }
 

@@ -64,6 +64,7 @@ struct runner {
     uint32_t active;            /* lock: threads with a callback */
     uint32_t dozing;            /* lock: idle threads that do not watch */
     bool stop;                  /* lock: nothing more is begun; threads end */
+    bool held;                  /* lock: they begin nothing; somebody runs all by himself */
     struct runner_thread threads[RUNNER_THREADS]; /* lock */
     aword slow;                 /* atomic: callbacks that took longer than cleanup_slow_ms */
 };
@@ -93,22 +94,36 @@ size_t gcrt_runner_collect(struct gc_heap *heap);
 /* For the verifier: calls fn for each word and its address. */
 void gcrt_runner_visit(struct gc_heap *heap,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg);
-/* Starts a thread if jobs wait and nobody sees to them: the OS may have refused one. */
-void gcrt_runner_look(struct gc_heap *heap);
+
+/* ---- whoever takes jobs ---- */
+
+#define RUNNER_NAME_MAX 200
+
+/* A callback that was or is slow, for those who must say so outside the lock. */
+struct runner_late {
+    const char *what; /* NULL: none */
+    const void *host;
+    uint64_t ns;
+    bool over;
+};
+
+/* The first job is the caller's, and in words what it keeps alive; NULL if none waits. */
+struct runner_job *gcrt_runner_take_locked(struct runner *r, void *words[RUNNER_WORDS]);
+/*
+ * The words come, or go, as roots.  Before the critical section ends in which that happens, and
+ * not under the lock.  m NULL: a thread of the collector's, which has marked them.
+ */
+void gcrt_runner_shade(struct gcrt_mutator *m, void *const words[RUNNER_WORDS]);
+/* Calls the host, which must leave the thread as it found it. */
+void gcrt_runner_call(struct gc_heap *heap, struct gcrt_mutator *m, struct runner_job *job);
+/* Nanoseconds; UINT64_MAX for never. */
+uint64_t gcrt_runner_slow_ns(const struct gc_heap *heap);
+void gcrt_runner_report(struct gc_heap *heap, const struct runner_late *late);
+void gcrt_runner_name(const void *host, char name[RUNNER_NAME_MAX]);
 
 /* ---- the end ---- */
 
-/*
- * Nothing more is begun, and all threads have ended.  False, and the error says which, if a
- * callback has been running for longer than cleanup_slow_ms.  The caller is not attached to
- * the heap.
- */
-bool gcrt_runner_stop(struct gc_heap *heap, const char *caller);
-/* The heap lives on after all. */
-void gcrt_runner_resume(struct gc_heap *heap);
-/* After stop, or if nothing was ever posted.  Waiting jobs are forgotten. */
+/* No thread is left.  Waiting jobs are forgotten. */
 void gcrt_runner_finish(struct gc_heap *heap);
-/* In a forked child: no thread but the caller's, if self is one.  Waiting jobs wait on. */
-void gcrt_runner_forget(struct gc_heap *heap, const struct gcrt_mutator *self);
 
 #endif

@@ -15,7 +15,7 @@
  * The coordinator does not rest from DECIDED to the end of the decision, so a fork's child
  * sees none of it or all.
  * Cost: an object without records costs nothing.  24 bytes for a weak reference, 128 for the
- * others, and 4 to 16 for the buckets; memory of records is used again, never given back.  The
+ * others, and 8 to 16 for the buckets; memory of records is used again, never given back.  The
  * decision looks at each record once, and takes no more time with a bigger heap.
  */
 #include "gc/special.h"

@@ -103,6 +103,19 @@ Test(weak, with_a_collection_at_every_slow_path)
     stop();
 }
 
+/* An argument needs no other holder: the object is there until the call returns. */
+Test(weak, of_an_object_that_nobody_else_holds)
+{
+    begin(collect_often);
+    for (uint64_t i = 0; i < 300; i++) {
+        gc_weak *weak = gc_weak_new(node_new(i));
+        struct node *node = gc_weak_get(weak);
+
+        cr_assert(node == NULL || node->number == i);
+    }
+    stop();
+}
+
 /* What is reached through the last strong reference counts, too. */
 Test(weak, follows_what_keeps_its_object)
 {

@@ -361,6 +361,33 @@ op_cleanups(void)
     T_CHECK(done <= due && done + 16 >= due, "%u callbacks of %u have run", done, due);
 }
 
+#define WEAKS 2000 /* the table of records grows several times */
+
+/* What could be made gives its object, and is the only one of it, whatever fails meanwhile. */
+static void
+op_weak(void)
+{
+    struct pair **pairs = got("gc_try_alloc_array", gc_try_alloc_array(&gc_pointer_type, WEAKS));
+    gc_weak **weaks = got("gc_try_alloc_array", gc_try_alloc_array(&gc_pointer_type, WEAKS));
+    unsigned made = 0;
+
+    for (int i = 0; i < WEAKS && pairs != NULL && weaks != NULL; i++) {
+        gc_write(&pairs[i], got("gc_try_alloc", gc_try_alloc(&pair_type)));
+        if (pairs[i] != NULL)
+            gc_write(&weaks[i], got("gc_try_weak_new", gc_try_weak_new(pairs[i])));
+        made += weaks[i] != NULL;
+        if (i == WEAKS / 2)
+            gc_collect(NULL);
+    }
+    end_faults();
+    gc_collect(NULL);
+    for (int i = 0; i < WEAKS && made != 0; i++)
+        if (weaks[i] != NULL) {
+            T_CHECK(gc_weak_get(weaks[i]) == pairs[i], "weak reference %d gives another object", i);
+            T_CHECK(gc_weak_new(pairs[i]) == weaks[i], "object %d has two weak references", i);
+        }
+}
+
 static int
 count_bytes(void *arg, const char *text, size_t bytes)
 {
@@ -405,6 +432,7 @@ static const struct operation operations[] = {
     { "threads", op_threads, 0 },
     { "collect", op_collect, 0 },
     { "cleanups", op_cleanups, 0 },
+    { "weak", op_weak, 0 },
     { "metrics", op_metrics, 0 },
 };
 #define OPERATIONS (sizeof operations / sizeof operations[0])

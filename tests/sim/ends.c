@@ -29,7 +29,7 @@ enum state {
 
 struct ending {
     uint8_t state;
-    bool finalizer, named;
+    bool finalizer, named, contested; /* the last: two want to take it back */
     uint8_t dice;        /* what its callback does */
     uintptr_t object;
     uint64_t object_id;
@@ -370,6 +370,7 @@ take_back(const struct op *op)
     if (!end->named)
         return;
     sched_freeze();
+    end->contested = end->state == END_LEAVING;
     if (end->state == END_SET)
         end->state = END_LEAVING;
     sched_thaw();
@@ -377,11 +378,11 @@ take_back(const struct op *op)
     sched_freeze();
     if (taken && end->state != END_LEAVING)
         sched_fail("a cleanup is taken back in state %u", end->state);
-    if (!taken && end->state == END_LEAVING && is_far(end))
+    if (!taken && end->state == END_LEAVING && !end->contested && is_far(end))
         sched_fail("a cleanup of object %llu, which is reached, cannot be taken back",
                 (unsigned long long)end->object_id);
     ends.taken_back += taken != 0;
-    if (end->state == END_LEAVING)
+    if (end->state == END_LEAVING && (taken || !end->contested))
         end->state = taken ? END_TAKEN_BACK : END_SET;
     sched_thaw();
 }

@@ -4,6 +4,7 @@
  */
 #include "gc/runner.h"
 
+#include "gc/crew.h"
 #include "gc/fork.h"
 #include "gc/mutator.h"
 #include "heapkit.h"
@@ -434,7 +435,7 @@ Test(runner, a_child_has_what_waits_and_not_what_runs, .timeout = 60)
     post(1, NULL, NULL);
     post(2, NULL, NULL);
     cr_expect_eq(child_of(run_in_child), 0);
-    gcrt_runner_resume(heap);
+    gcrt_crew_resume(heap);
     cr_expect_eq(sem_post(&gate), 0);
     wait_until(&places, 3);
     end();
