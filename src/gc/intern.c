@@ -226,8 +226,9 @@ struct lookup {
 };
 
 /*
- * An entry of the same hash, with the same bytes and a copy that lives, which is the caller's from here on.  The
- * bytes of a dead copy may be read: it cannot be swept before this critical section ends.
+ * An entry of the same hash, with the same bytes and a copy that lives, which is the caller's
+ * from here on.  The bytes of a dead copy may be read: it cannot be swept before this critical
+ * section ends.
  */
 static int
 is_same(struct cds_lfht_node *node, const void *key)
@@ -243,7 +244,8 @@ is_same(struct cds_lfht_node *node, const void *key)
     copy = slot_load_acquire(&e->copy); /* pairs: weak.emptied */
     if (copy == 0)
         return 0;
-    if (l->n > head && memcmp((const char *)copy + head, (const char *)l->bytes + head, l->n - head))
+    if (l->n > head
+            && memcmp((const char *)copy + head, (const char *)l->bytes + head, l->n - head))
         return 0;
     *l->copy = gcrt_weak_load(l->m, &e->copy);
     return *l->copy != 0;

@@ -6,8 +6,8 @@
  * table that outlives its copy.
  * Place: verify.c calls it; the equations are in docs/invariants.md.
  * Invariants checked here: ephemeron.closed, intern.live, intern.count.
- * Concurrency: all mutators are held, outside of critical sections; what is to be broken and dropped
- * has been.
+ * Concurrency: all mutators are held, outside of critical sections; what is to be broken and
+ * dropped has been.
  * Cost: linear in the pages of the heap, in marked ephemerons and in entries.
  */
 #include "gc/ephemeron.h"

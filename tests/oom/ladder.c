@@ -114,6 +114,36 @@ script_large(void)
 }
 
 static void
+script_weak(void)
+{
+    static gc_weak_map *map;
+    struct pair *key = got("gc_try_alloc, a key", gc_try_alloc(&pair_type));
+    gc_ephemeron *pair = NULL;
+    char *name = got("gc_try_intern", gc_try_intern(NULL, "a name", 6));
+
+    if (!worked("gc_root_add, a map", gc_root_add(&map, sizeof(map))))
+        return;
+    if (key != NULL)
+        pair = got("gc_try_ephemeron_new", gc_try_ephemeron_new(key, key));
+    gc_write(&map, got("gc_try_weak_map_new", gc_try_weak_map_new(0)));
+    for (int i = 0; map != NULL && i < 200; i++) {
+        struct pair *other = got("gc_try_alloc, another key", gc_try_alloc(&pair_type));
+
+        if (other == NULL || !worked("gc_try_weak_map_set", gc_try_weak_map_set(map, other, other)))
+            continue;
+        T_CHECK(gc_weak_map_get(map, other) == other, "an entry is lost");
+    }
+    gc_collect(NULL);
+    if (pair != NULL)
+        T_CHECK(gc_ephemeron_value(pair) == key, "an ephemeron is altered");
+    if (name != NULL)
+        T_CHECK(gc_intern_find(NULL, "a name", 6) == name && name[6] == 0, "a name is altered");
+    gc_root_remove(&map);
+    GC_KEEP_ALIVE(key);
+    GC_KEEP_ALIVE(name);
+}
+
+static void
 script_many(void)
 {
     struct pair *list = NULL;
@@ -214,6 +244,7 @@ script(const gc_options *opt)
     script_roots();
     script_stacks();
     script_large();
+    script_weak();
     script_thread();
     script_many();
     t_collect_twice(NULL);
