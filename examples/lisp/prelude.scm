@@ -55,6 +55,7 @@
         (if (pair? x) (loop (cdr x) (append2 (car x) r)) r))))
 (define (list-tail x n) (if (zero? n) x (list-tail (cdr x) (- n 1))))
 (define (list-ref x n) (car (list-tail x n)))
+(define (list-head x n) (if (zero? n) '() (cons (car x) (list-head (cdr x) (- n 1)))))
 (define (memp same? x list)
   (if (pair? list) (if (same? x (car list)) list (memp same? x (cdr list))) #f))
 (define (memq x list) (if (pair? list) (if (eq? x (car list)) list (memq x (cdr list))) #f))
