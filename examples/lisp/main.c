@@ -328,7 +328,7 @@ define_arguments(char **argv)
         n++;
     while (n-- > 0)
         list = cons(string_text(argv[n]), list);
-    symbol_define(symbol("arguments"), list);
+    symbol_define(symbol("arguments"), list); /* list is held, and the symbol while it is defined */
 }
 
 int

@@ -513,6 +513,7 @@ prims_define(const struct prim_spec *spec)
     for (; spec->name != NULL; spec++) {
         struct primitive *p = gc_alloc(primitive_type);
 
+        GC_FRAME(p);
         p->head = (struct head){ PRIMITIVE, spec->max };
         p->name = spec->name;
         p->fn = spec->fn;

@@ -11,9 +11,11 @@ bool symbol_init(void);
 /* The symbol of that name: the same one for every thread, for as long as anybody holds it. */
 value symbol_intern(const char *name, size_t size);
 value symbol(const char *name);
-/* Sets its global variable, which makes the symbol live for ever. */
+/* It lives for ever. */
+void symbol_keep(value symbol);
+/* Sets its global variable, and keeps it. */
 void symbol_define(value symbol, value v);
-/* How many are in the table. */
+/* How many live. */
 size_t symbol_count(void);
 
 #endif

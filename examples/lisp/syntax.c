@@ -687,6 +687,16 @@ syntax_parse(struct compiler *c, value datum)
     return n;
 }
 
+static struct symbol *
+known(const char *name)
+{
+    value s = symbol(name);
+
+    GC_FRAME(s);
+    symbol_keep(s);
+    return symbol_of(s);
+}
+
 bool
 syntax_init(void)
 {
@@ -694,9 +704,9 @@ syntax_init(void)
         return false;
     word_store(&word_define, symbol("define"));
     for (uint16_t i = 1; i < FORMS; i++)
-        symbol_of(symbol(forms[i].name))->syntax = i;
+        known(forms[i].name)->syntax = i;
     for (uint16_t i = 1; i < INLINED; i++)
-        symbol_of(symbol(inlined[i].name))->inlined = i;
+        known(inlined[i].name)->inlined = i;
     return true;
 }
 

@@ -24,7 +24,7 @@ const gc_decode value_decode = { 5, 1, ~(uint64_t)7 };
 
 GC_TYPE_TAGGED(type_of_words, struct word, value_decode, value);
 GC_TYPE_TAGGED(type_of_pairs, struct pair, value_decode, car, cdr);
-GC_TYPE_TAGGED(type_of_symbols, struct symbol, value_decode, name, global);
+GC_TYPE_TAGGED(type_of_symbols, struct symbol, value_decode, name, global, next_kept);
 GC_TYPE_TAGGED(type_of_boxes, struct box, value_decode, value);
 GC_TYPE_TAGGED(type_of_conditions, struct condition, value_decode, message, irritants, trace);
 GC_TYPE_NOSCAN(type_of_flonums, struct flonum);

@@ -74,6 +74,7 @@ struct symbol {
     struct head head;
     value name;       /* const: a string */
     value global;     /* the global variable of this name, or UNBOUND */
+    value next_kept;  /* the table's: 0 if it is not kept, NIL at the list's end */
     uint16_t syntax;  /* the compiler's: a special form's number, or 0 */
     uint16_t inlined; /* the compiler's: the number of an instruction for calls, or 0 */
 };

@@ -28,4 +28,7 @@
 (do ((i 0 (+ i 1))) ((= i 20000))
   (string->symbol (string-append "word-" (number->string i))))
 (check "the same symbol" (eq? kept (string->symbol "word-77")) #t)
+(collect)
+(collect)
+(check "dropped symbols" (< (cadddr (gc-stats)) 1000) #t)
 (print "strings: ok")
