@@ -10,7 +10,7 @@
  * collector's statistics.
  * The heap has precise_stacks: every thread says itself what it holds.  Out of memory: a
  * reserve is let go, and the thread that allocates is told to fail at its next call.
- * exit() does without gc_shutdown, because other threads may still run.
+ * The heap is shut down at the end, unless other threads still run: exit() does without.
  * Status: 0; 1 after an error that nothing caught; 2 for a bad command line.
  */
 #include "prims.h"
@@ -71,49 +71,47 @@ print_stats(void)
 }
 
 static _Noreturn void
-finish(int status)
+finish(const struct vm *vm, int status)
 {
     if (stats_wanted)
         print_stats();
+    if (vm == &main_vm && thread_alone()) {
+        vm_finish(&main_vm);
+        gc_handle_free(reserve);
+        gc_shutdown();
+    }
     exit(fflush(stdout) == 0 ? status : 1);
 }
 
 /* ---- primitives about the program ---- */
 
-static value
-prim_exit(struct vm *vm, value *arg, uint32_t n)
+PRIM(exit)
 {
     if (n == 1)
         vm_want(vm, "exit", FIXNUM, arg[0]);
-    finish(n == 1 ? (int)fixnum_of(arg[0]) : 0);
+    finish(vm, n == 1 ? (int)fixnum_of(arg[0]) : 0);
 }
 
-static value
-prim_collect(struct vm *vm, value *arg, uint32_t n)
+PRIM(collect)
 {
-    (void)vm, (void)arg, (void)n;
     gc_collect(NULL);
     return NOTHING;
 }
 
 /* (gc-stats): cycles, bytes allocated, bytes live, symbols */
-static value
-prim_gc_stats(struct vm *vm, value *arg, uint32_t n)
+PRIM(gc_stats)
 {
     gc_stats s;
 
-    (void)vm, (void)arg, (void)n;
     gc_stats_read(NULL, &s);
     return cons(fixnum((int64_t)s.num_gc), cons(fixnum((int64_t)s.total_alloc),
             cons(fixnum((int64_t)s.heap_alloc), cons(fixnum((int64_t)symbol_count()), NIL))));
 }
 
-static value
-prim_clock(struct vm *vm, value *arg, uint32_t n)
+PRIM(clock)
 {
     struct timespec t;
 
-    (void)vm, (void)arg, (void)n;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return flonum((double)t.tv_sec + (double)t.tv_nsec / 1e9);
 }
@@ -352,8 +350,8 @@ main(int argc, char **argv)
     }
     define_arguments(argv + (i < argc ? i + 1 : i));
     if (i == argc)
-        finish(repl());
+        finish(&main_vm, repl());
     if (strcmp(argv[i], "-e") == 0)
-        finish(run_bytes(NULL, argv[i + 1], strlen(argv[i + 1])) ? 0 : 1);
-    finish(run_file(argv[i]));
+        finish(&main_vm, run_bytes(NULL, argv[i + 1], strlen(argv[i + 1])) ? 0 : 1);
+    finish(&main_vm, run_file(argv[i]));
 }

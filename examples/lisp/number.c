@@ -85,8 +85,7 @@ ORDER(at_least, >=)
 ORDER(same, ==)
 #undef ORDER
 
-static value
-prim_divide(struct vm *vm, value *arg, uint32_t n)
+PRIM(divide)
 {
     value a = n == 1 ? fixnum(1) : arg[0], b = arg[n - 1];
     double y = number_of(vm, b);
@@ -108,50 +107,40 @@ divisor(struct vm *vm, const value *arg)
     return fixnum_of(arg[1]);
 }
 
-static value
-prim_quotient(struct vm *vm, value *arg, uint32_t n)
+PRIM(quotient)
 {
     int64_t d = divisor(vm, arg);
 
-    (void)n;
     return integer((__int128)fixnum_of(arg[0]) / d, -(double)FIXNUM_MIN);
 }
 
-static value
-prim_remainder(struct vm *vm, value *arg, uint32_t n)
+PRIM(remainder)
 {
     int64_t d = divisor(vm, arg);
 
-    (void)n;
     return fixnum(fixnum_of(arg[0]) % d);
 }
 
-static value
-prim_modulo(struct vm *vm, value *arg, uint32_t n)
+PRIM(modulo)
 {
     int64_t d = divisor(vm, arg), r = fixnum_of(arg[0]) % d;
 
-    (void)n;
     return fixnum(r != 0 && (r < 0) != (d < 0) ? r + d : r);
 }
 
-static value
-prim_sqrt(struct vm *vm, value *arg, uint32_t n)
+PRIM(sqrt)
 {
     double root = sqrt(number_of(vm, arg[0]));
     int64_t whole = root < 4e9 ? (int64_t)root : 0;
 
-    (void)n;
     return fixnum(whole * whole) == arg[0] ? fixnum(whole) : flonum(root);
 }
 
 /* To an integer, towards zero. */
-static value
-prim_truncate(struct vm *vm, value *arg, uint32_t n)
+PRIM(truncate)
 {
     double d = number_of(vm, arg[0]);
 
-    (void)n;
     if (is_fixnum(arg[0]))
         return arg[0];
     if (!(fabs(d) < 4e18))
@@ -159,27 +148,22 @@ prim_truncate(struct vm *vm, value *arg, uint32_t n)
     return fixnum((int64_t)d);
 }
 
-static value
-prim_inexact(struct vm *vm, value *arg, uint32_t n)
+PRIM(inexact)
 {
-    (void)n;
     return flonum(number_of(vm, arg[0]));
 }
 
-static value
-prim_number_to_string(struct vm *vm, value *arg, uint32_t n)
+PRIM(number_to_string)
 {
     number_of(vm, arg[0]);
     return prim_to_string(vm, arg, n);
 }
 
-static value
-prim_string_to_number(struct vm *vm, value *arg, uint32_t n)
+PRIM(string_to_number)
 {
     const struct string *s = vm_want(vm, "string->number", STRING, arg[0]);
     value number = s->head.size == 0 ? UNBOUND : reader_number(s->byte, s->head.size);
 
-    (void)n;
     return number == UNBOUND ? FALSE : number;
 }
 

@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PRIM(name) static value prim_##name(struct vm *vm, value *arg, uint32_t n)
-#define UNUSED     (void)vm, (void)arg, (void)n
 
 /* ---- anything ---- */
 
@@ -28,13 +26,11 @@ PRIM(type_of)
         "string", "symbol", "vector", "code", "procedure", "procedure", "box", "promise",
         "macro", "table", "condition", "procedure", "thread", "channel" };
 
-    UNUSED;
     return symbol(names[value_kind(arg[0])]);
 }
 
 PRIM(eqv)
 {
-    UNUSED;
     return boolean(value_eqv(arg[0], arg[1]));
 }
 
@@ -42,7 +38,6 @@ PRIM(equal)
 {
     int same = value_equal(arg[0], arg[1], 0);
 
-    UNUSED;
     if (same < 0)
         vm_fail(vm, NOTHING, "equal?: nested too deeply");
     return boolean(same);
@@ -61,7 +56,6 @@ PRIM(apply)
 
 PRIM(eval)
 {
-    UNUSED;
     vm->acc = compile(vm, arg[0]);
     vm->argc = 0;
     vm->sp--;
@@ -73,7 +67,6 @@ PRIM(macroexpand)
     value macro = is_pair(arg[0]) && is_kind(car(arg[0]), SYMBOL)
             ? word_load(&symbol_of(car(arg[0]))->global) : NIL;
 
-    UNUSED;
     if (!is_kind(macro, MACRO))
         return arg[0];
     vm->acc = box_of(macro)->value;
@@ -86,7 +79,6 @@ PRIM(macroexpand)
 
 PRIM(raise)
 {
-    UNUSED;
     vm_raise(vm, arg[0]);
 }
 
@@ -104,7 +96,6 @@ PRIM(condition)
 {
     const struct condition *c = vm_want(vm, "condition-part", CONDITION, arg[0]);
 
-    UNUSED;
     return arg[1] == fixnum(0) ? c->message : arg[1] == fixnum(1) ? c->irritants : c->trace;
 }
 
@@ -112,7 +103,6 @@ PRIM(condition)
 
 PRIM(set_car)
 {
-    UNUSED;
     vm_want(vm, "set-car!", PAIR, arg[0]);
     word_store(&pair_of(arg[0])->car, arg[1]);
     return NOTHING;
@@ -120,7 +110,6 @@ PRIM(set_car)
 
 PRIM(set_cdr)
 {
-    UNUSED;
     vm_want(vm, "set-cdr!", PAIR, arg[0]);
     word_store(&pair_of(arg[0])->cdr, arg[1]);
     return NOTHING;
@@ -128,7 +117,6 @@ PRIM(set_cdr)
 
 PRIM(box)
 {
-    UNUSED;
     return box_new(BOX, arg[0]);
 }
 
@@ -136,7 +124,6 @@ PRIM(unbox)
 {
     const struct box *box = vm_want(vm, "unbox", BOX, arg[0]);
 
-    UNUSED;
     return __atomic_load_n(&box->value, __ATOMIC_ACQUIRE);
 }
 
@@ -144,7 +131,6 @@ PRIM(set_box)
 {
     struct box *box = vm_want(vm, "set-box!", BOX, arg[0]);
 
-    UNUSED;
     word_store(&box->value, arg[1]);
     return NOTHING;
 }
@@ -154,13 +140,11 @@ PRIM(box_swap)
 {
     struct box *box = vm_want(vm, "box-swap!", BOX, arg[0]);
 
-    UNUSED;
     return boolean(gc_cas(&box->value, arg[1], arg[2]));
 }
 
 PRIM(delay)
 {
-    UNUSED;
     return box_new(PROMISE, cons(FALSE, arg[0]));
 }
 
@@ -169,7 +153,6 @@ PRIM(promise_state)
 {
     const struct box *p = vm_want(vm, "force", PROMISE, arg[0]);
 
-    UNUSED;
     return __atomic_load_n(&p->value, __ATOMIC_ACQUIRE);
 }
 
@@ -178,7 +161,6 @@ PRIM(promise_keep)
 {
     struct box *p = vm_want(vm, "force", PROMISE, arg[0]);
 
-    UNUSED;
     gc_cas(&p->value, arg[1], cons(TRUE, arg[2]));
     return cdr(__atomic_load_n(&p->value, __ATOMIC_ACQUIRE));
 }
@@ -196,7 +178,6 @@ PRIM(make_vector)
 
 PRIM(vector_length)
 {
-    UNUSED;
     return fixnum(((struct head *)vm_want(vm, "vector-length", VECTOR, arg[0]))->size);
 }
 
@@ -209,7 +190,6 @@ PRIM(vector_copy)
     int64_t start = vm_want_index(vm, "vector-copy!", arg[3], (uint64_t)end + 1);
     int64_t at = vm_want_index(vm, "vector-copy!", arg[1], (uint64_t)to->head.size + 1);
 
-    UNUSED;
     if (end - start > to->head.size - at)
         vm_fail(vm, arg[0], "vector-copy!: no room");
     gc_move(word_type, &to->item[at], &from->item[start], (size_t)(end - start));
@@ -220,7 +200,6 @@ PRIM(vector_copy)
 
 PRIM(symbol_to_string)
 {
-    UNUSED;
     return ((struct symbol *)vm_want(vm, "symbol->string", SYMBOL, arg[0]))->name;
 }
 
@@ -228,20 +207,17 @@ PRIM(string_to_symbol)
 {
     const struct string *s = vm_want(vm, "string->symbol", STRING, arg[0]);
 
-    UNUSED;
     return symbol_intern(s->byte, s->head.size);
 }
 
 PRIM(char_to_integer)
 {
-    UNUSED;
     vm_want(vm, "char->integer", CHARACTER, arg[0]);
     return fixnum((int64_t)(arg[0] >> 8));
 }
 
 PRIM(integer_to_char)
 {
-    UNUSED;
     return (value)vm_want_index(vm, "integer->char", arg[0], 0x110000) << 8 | TAG_CHAR;
 }
 
@@ -255,7 +231,6 @@ want_memory(struct vm *vm, value v)
 
 PRIM(string_length)
 {
-    UNUSED;
     return fixnum(((struct string *)vm_want(vm, "string-length", STRING, arg[0]))->chars);
 }
 
@@ -281,7 +256,6 @@ PRIM(string_ref)
     const struct string *s = vm_want(vm, "string-ref", STRING, arg[0]);
     const char *at = char_at(s, vm_want_index(vm, "string-ref", arg[1], s->chars));
 
-    UNUSED;
     return (value)utf8_decode(&at, s->byte + s->head.size) << 8 | TAG_CHAR;
 }
 
@@ -293,7 +267,6 @@ PRIM(substring)
     int64_t start = vm_want_index(vm, "substring", arg[1], (uint64_t)end + 1);
     const char *from = char_at(s, start);
 
-    UNUSED;
     return want_memory(vm, string_new(from, (size_t)(char_at(s, end) - from)));
 }
 
@@ -321,7 +294,6 @@ PRIM(list_to_string)
     char bytes[4], *to;
     value s;
 
-    UNUSED;
     for (value x = arg[0]; is_pair(x); x = cdr(x)) {
         vm_want(vm, "list->string", CHARACTER, car(x));
         size += utf8_encode(bytes, (uint32_t)(car(x) >> 8));
@@ -349,8 +321,7 @@ PRIM(string_compare)
     uint32_t common = a->head.size < b->head.size ? a->head.size : b->head.size;
     int order = memcmp(a->byte, b->byte, common);
 
-    UNUSED;
-    return fixnum(order != 0 ? order : (a->head.size > b->head.size) - (a->head.size < b->head.size));
+    return fixnum(order != 0 ? order : (int64_t)a->head.size - (int64_t)b->head.size);
 }
 
 /* Where the second string first occurs in the first, or #f. */
@@ -360,7 +331,6 @@ PRIM(string_search)
     const struct string *what = vm_want(vm, "string-search", STRING, arg[1]);
     int64_t chars = 0;
 
-    UNUSED;
     for (uint32_t i = 0; i + what->head.size <= s->head.size; i++) {
         if (memcmp(s->byte + i, what->byte, what->head.size) == 0)
             return fixnum(chars);
@@ -443,7 +413,6 @@ PRIM(read_file)
     size_t size;
     char *text = prims_read_file(path->byte, &size);
 
-    UNUSED;
     if (text == NULL)
         vm_fail(vm, arg[0], "read-file: %s", strerror(errno));
     return prims_string(vm, text, size);
@@ -473,7 +442,6 @@ PRIM(read_line)
     size_t room = 0;
     ssize_t size = 0;
 
-    UNUSED;
     GC_BLOCKING { size = getline(&line, &room, stdin); }
     if (size < 0) {
         free(line);

@@ -6,6 +6,9 @@
 #include "symbol.h"
 
 #define MANY UINT32_MAX
+#define PRIM(name)                                                                          \
+    static value prim_##name(struct vm *vm __attribute__((unused)),                         \
+            value *arg __attribute__((unused)), uint32_t n __attribute__((unused)))
 
 struct prim_spec {
     const char *name;
@@ -29,5 +32,8 @@ value prims_string(struct vm *vm, char *text, size_t size);
 void prims_write(const char *text, size_t size);
 /* A whole file, malloc'ed, in a blocking region; NULL: errno says why. */
 char *prims_read_file(const char *path, size_t *size);
+
+/* True if no thread runs but the first; waits for those that have nothing left to do. */
+bool thread_alone(void);
 
 #endif

@@ -169,6 +169,7 @@ void
 symbol_define(value symbol, value v)
 {
     GC_FRAME(symbol, v);
+
     symbol_keep(symbol);
     word_store(&symbol_of(symbol)->global, v);
 }

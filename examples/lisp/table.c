@@ -112,23 +112,18 @@ make(struct vm *vm, uint32_t eq)
     return object(t);
 }
 
-static value
-prim_make(struct vm *vm, value *arg, uint32_t n)
+PRIM(make)
 {
-    (void)arg, (void)n;
     return make(vm, 0);
 }
 
-static value
-prim_make_eq(struct vm *vm, value *arg, uint32_t n)
+PRIM(make_eq)
 {
-    (void)arg, (void)n;
     return make(vm, 1);
 }
 
 /* (hash-table-ref table key default) */
-static value
-prim_ref(struct vm *vm, value *arg, uint32_t n)
+PRIM(ref)
 {
     struct table *t = vm_want(vm, "hash-table-ref", TABLE, arg[0]);
     const struct entry *e;
@@ -142,13 +137,11 @@ prim_ref(struct vm *vm, value *arg, uint32_t n)
     return found;
 }
 
-static value
-prim_set(struct vm *vm, value *arg, uint32_t n)
+PRIM(set)
 {
     struct table *t = vm_want(vm, "hash-table-set!", TABLE, arg[0]);
     struct entry *e = NULL;
 
-    (void)n;
     take(t);
     if (make_room(t) && (e = find(t, arg[1])) != NULL) {
         t->used += e->key == UNBOUND;
@@ -164,13 +157,11 @@ prim_set(struct vm *vm, value *arg, uint32_t n)
     return NOTHING;
 }
 
-static value
-prim_delete(struct vm *vm, value *arg, uint32_t n)
+PRIM(delete)
 {
     struct table *t = vm_want(vm, "hash-table-delete!", TABLE, arg[0]);
     struct entry *e;
 
-    (void)n;
     take(t);
     e = find(t, arg[1]);
     if (e != NULL && e->key != UNBOUND && e->key != DELETED) {
@@ -182,13 +173,11 @@ prim_delete(struct vm *vm, value *arg, uint32_t n)
     return NOTHING;
 }
 
-static value
-prim_count(struct vm *vm, value *arg, uint32_t n)
+PRIM(count)
 {
     struct table *t = vm_want(vm, "hash-table-count", TABLE, arg[0]);
     uint64_t count;
 
-    (void)n;
     take(t);
     count = t->count;
     pthread_mutex_unlock(&t->lock);
@@ -196,14 +185,12 @@ prim_count(struct vm *vm, value *arg, uint32_t n)
 }
 
 /* The list of (key . value), of one moment. */
-static value
-prim_to_list(struct vm *vm, value *arg, uint32_t n)
+PRIM(to_list)
 {
     struct table *t = vm_want(vm, "hash-table->list", TABLE, arg[0]);
     value list = NIL;
     GC_FRAME(list);
 
-    (void)n;
     take(t);
     for (uint64_t i = 0; i < t->capacity; i++) {
         const struct entry *e = &t->entry[i];

@@ -45,10 +45,41 @@ take(pthread_mutex_t *lock)
         GC_BLOCKING { pthread_mutex_lock(lock); }
 }
 
-static void *
-run_task(void *arg)
+/* Threads whose task is not done, and those that are about to detach since. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t gone;
+    unsigned running, leaving; /* lock */
+} threads = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 };
+
+static void
+count(int running, int leaving)
 {
-    struct task *task = arg;
+    pthread_mutex_lock(&threads.lock); /* for some instructions: no blocking region */
+    threads.running += (unsigned)running;
+    threads.leaving += (unsigned)leaving;
+    pthread_cond_broadcast(&threads.gone);
+    pthread_mutex_unlock(&threads.lock);
+}
+
+bool
+thread_alone(void)
+{
+    bool alone = false;
+
+    GC_BLOCKING {
+        pthread_mutex_lock(&threads.lock);
+        while (threads.running == 0 && threads.leaving > 0)
+            pthread_cond_wait(&threads.gone, &threads.lock);
+        alone = threads.running == 0;
+        pthread_mutex_unlock(&threads.lock);
+    }
+    return alone;
+}
+
+static void
+run_task(struct task *task)
+{
     struct vm vm;
     value result = NIL;
     bool ok = false;
@@ -64,37 +95,45 @@ run_task(void *arg)
     }
     task->head.size = !ok;
     task->done = true;
+    count(-1, 1);
     pthread_cond_broadcast(&task->ended);
     pthread_mutex_unlock(&task->lock);
+}
+
+static void *
+run_thread(void *arg)
+{
+    run_task(arg);
+    gc_thread_detach();
+    count(0, -1);
     return NULL;
 }
 
-static value
-prim_spawn(struct vm *vm, value *arg, uint32_t n)
+PRIM(spawn)
 {
     struct task *task = gc_alloc(&task_type);
     pthread_t thread;
     GC_FRAME(task);
 
-    (void)n;
     task->head.kind = TASK;
     task->thunk = arg[0];
     task->result = NIL;
     pthread_mutex_init(&task->lock, NULL);
     pthread_cond_init(&task->ended, NULL);
-    if (gc_pthread_create(&thread, NULL, run_task, task) != GC_OK)
+    count(1, 0);
+    if (gc_pthread_create(&thread, NULL, run_thread, task) != GC_OK) {
+        count(-1, 0);
         vm_fail(vm, NOTHING, "spawn: %s", gc_last_error());
+    }
     pthread_detach(thread);
     return object(task);
 }
 
-static value
-prim_join(struct vm *vm, value *arg, uint32_t n)
+PRIM(join)
 {
     struct task *task = vm_want(vm, "join", TASK, arg[0]);
     value result;
 
-    (void)n;
     take(&task->lock);
     GC_BLOCKING {
         while (!task->done)
@@ -107,8 +146,7 @@ prim_join(struct vm *vm, value *arg, uint32_t n)
     return result;
 }
 
-static value
-prim_make_channel(struct vm *vm, value *arg, uint32_t n)
+PRIM(make_channel)
 {
     int64_t places = n == 0 ? 1 : vm_want_index(vm, "make-channel", arg[0], UINT32_MAX);
     value ring = vector_new(places < 1 ? 1 : (size_t)places, NIL);
@@ -125,13 +163,11 @@ prim_make_channel(struct vm *vm, value *arg, uint32_t n)
     return object(c);
 }
 
-static value
-prim_put(struct vm *vm, value *arg, uint32_t n)
+PRIM(put)
 {
     struct channel *c = vm_want(vm, "channel-put!", CHANNEL, arg[0]);
     uint32_t places = c->ring->head.size;
 
-    (void)n;
     take(&c->lock);
     GC_BLOCKING {
         while (c->count == places)
@@ -143,14 +179,12 @@ prim_put(struct vm *vm, value *arg, uint32_t n)
     return NOTHING;
 }
 
-static value
-prim_take(struct vm *vm, value *arg, uint32_t n)
+PRIM(take)
 {
     struct channel *c = vm_want(vm, "channel-take!", CHANNEL, arg[0]);
     uint32_t places = c->ring->head.size;
     value v;
 
-    (void)n;
     take(&c->lock);
     GC_BLOCKING {
         while (c->count == 0)
@@ -166,13 +200,11 @@ prim_take(struct vm *vm, value *arg, uint32_t n)
     return v;
 }
 
-static value
-prim_sleep(struct vm *vm, value *arg, uint32_t n)
+PRIM(sleep)
 {
     int64_t ms = vm_want_index(vm, "sleep", arg[0], 1000000000);
     struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
 
-    (void)n;
     GC_BLOCKING {
         while (nanosleep(&left, &left) != 0 && errno == EINTR)
             ;

@@ -45,6 +45,7 @@ value
 cons(value a, value b)
 {
     GC_FRAME(a, b);
+
     return pair_new(a, b);
 }
 

@@ -287,8 +287,8 @@ call_primitive(struct vm *vm, uint32_t n)
     return p->fn(vm, vm->sp - n, n);
 }
 
-/* acc is neither closure nor primitive; pc is behind the call. */
-static void
+/* acc is neither closure nor primitive; pc is behind the call.  The registers are new. */
+static bool
 call_other(struct vm *vm, const value *pc, uint32_t n)
 {
     struct escape *e = object_of(vm->acc);
@@ -305,6 +305,7 @@ call_other(struct vm *vm, const value *pc, uint32_t n)
         drop_record(vm, (value *)((char *)vm->base + vm->handler));
     back_to(vm, (value *)((char *)vm->base + e->record));
     vm->acc = result;
+    return true;
 }
 
 /* ---- the loop ---- */
@@ -348,8 +349,7 @@ run(struct vm *vm)
     struct closure *self, *callee;
     const value *pc;
     value *sp, *fp, acc, w, link[LINK_WORDS];
-    uint32_t n;
-    bool tail;
+    uint32_t n, tail;
 
 reload:
     sp = vm->sp, fp = vm->fp, pc = vm->pc, acc = vm->acc, self = vm->self;
@@ -359,7 +359,7 @@ reload:
 #undef OP
 
 call: /* acc is called with the n words below sp; pc is where to go on */
-    tail = false;
+    tail = 0;
     if (UNLIKELY(!is_kind(acc, CLOSURE)))
         goto other;
     ADAPT();
@@ -379,15 +379,13 @@ enter:
     gc_safepoint();
     NEXT();
 tail_call: /* the same, and the frame goes */
-    tail = true;
+    tail = 1;
     if (UNLIKELY(!is_kind(acc, CLOSURE)))
         goto other;
     ADAPT();
     memcpy(link, fp + self->code->params, sizeof(link));
-    for (uint32_t i = 0; i < n; i++)
-        fp[i] = sp[(ptrdiff_t)i - (ptrdiff_t)n];
-    sp = fp + n;
-    memcpy(sp, link, sizeof(link));
+    memmove(fp, sp - n, n * sizeof(value));
+    sp = memcpy(fp + n, link, sizeof(link));
     goto enter;
 leave: /* acc is the result, n the number of the frame's arguments */
     sp = fp;
@@ -397,22 +395,19 @@ leave: /* acc is the result, n the number of the frame's arguments */
     NEXT();
 other: /* acc is no closure */
     SAVE();
-    if (UNLIKELY(!is_kind(acc, PRIMITIVE))) {
-        call_other(vm, pc, n);
+    if (UNLIKELY(!is_kind(acc, PRIMITIVE)) && call_other(vm, pc, n))
         goto reload;
-    }
     acc = call_primitive(vm, n);
     if (acc == CALL_AGAIN) {
         sp = vm->sp, fp = vm->fp, acc = vm->acc, n = vm->argc;
-        if (tail)
-            goto tail_call;
-        goto call;
+        goto *(tail ? &&tail_call : &&call);
+    }
+    if (tail) {
+        n = self->code->params;
+        goto leave;
     }
     sp -= n;
-    if (!tail)
-        NEXT();
-    n = self->code->params;
-    goto leave;
+    NEXT();
 }
 
 /* ---- ways in ---- */
@@ -421,6 +416,7 @@ value
 vm_closure(value code)
 {
     GC_FRAME(code);
+
     return closure_new(code, NULL, 0);
 }
 
