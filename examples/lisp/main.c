@@ -8,8 +8,7 @@
  *
  * Purpose: makes the heap, loads the prelude, runs what the command line says, prints the
  * collector's statistics.
- * The heap has precise_stacks: every thread says itself what it holds.  Out of memory: a
- * reserve is let go, and the thread that allocates is told to fail at its next call.
+ * The heap has precise_stacks: every thread says itself what it holds.
  * The heap is shut down at the end, unless other threads still run: exit() does without.
  * Status: 0; 1 after an error that nothing caught; 2 for a bad command line.
  */
@@ -26,14 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RESERVE ((size_t)1 << 20)
-
 static const char prelude[] =
 #include "prelude.inc"
         ;
 
 static struct vm main_vm;
-static gc_handle *reserve; /* bytes to let go when memory is out */
 static bool stats_wanted;
 
 /* ---- statistics ---- */
@@ -77,7 +73,6 @@ finish(const struct vm *vm, int status)
         print_stats();
     if (vm == &main_vm && thread_alone()) {
         vm_finish(&main_vm);
-        gc_handle_free(reserve);
         gc_shutdown();
     }
     exit(fflush(stdout) == 0 ? status : 1);
@@ -275,18 +270,6 @@ repl(void)
 
 /* ---- the heap ---- */
 
-/* Runs on the thread that allocates, inside gcrt: nothing fails here, but soon after. */
-static int
-out_of_memory(gc_heap *heap, size_t bytes, void *arg)
-{
-    (void)heap, (void)bytes, (void)arg;
-    if (gc_handle_get(reserve) == NULL)
-        return 0;
-    gc_handle_set(reserve, NULL);
-    vm_notice(NULL, "out of memory");
-    return 1;
-}
-
 static bool
 start_heap(size_t stack_max)
 {
@@ -295,14 +278,13 @@ start_heap(size_t stack_max)
     if (gc_options_from_env(&opt) != GC_OK)
         return false;
     opt.precise_stacks = 1;
-    opt.oom = out_of_memory;
-    if (gc_init(&opt) != GC_OK || !vm_init(&main_vm, stack_max) || !symbol_init()
-            || !syntax_init())
+    opt.oom = vm_out_of_memory;
+    if (gc_init(&opt) != GC_OK || !vm_have_reserve() || !vm_init(&main_vm, stack_max)
+            || !symbol_init() || !syntax_init())
         return false;
-    reserve = gc_handle_new(gc_alloc_bytes(RESERVE));
     prims_init();
     prims_define(main_prims);
-    if (reserve == NULL || !run_bytes("prelude", prelude, sizeof(prelude) - 1))
+    if (!run_bytes("prelude", prelude, sizeof(prelude) - 1))
         return false;
     syntax_seal();
     return true;

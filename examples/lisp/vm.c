@@ -33,7 +33,10 @@ enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
 
 GC_TYPE_NOSCAN(escape_type, struct escape);
 
-static __thread struct vm *current; /* for vm_notice alone */
+#define RESERVE ((size_t)1 << 22)
+
+static __thread struct vm *current; /* for vm_out_of_memory alone */
+static void *reserve; /* a registered root: bytes to let go when memory is out */
 
 static void
 trace_vm(gc_tracer *tracer, void *arg)
@@ -71,10 +74,35 @@ vm_finish(struct vm *vm)
 void
 vm_notice(struct vm *vm, const char *text)
 {
-    if (vm == NULL && (vm = current) == NULL)
-        return;
     vm->notice = text;
     __atomic_store_n(&vm->limit, NULL, __ATOMIC_RELAXED);
+}
+
+/* Runs inside an allocation, so it must not fail there: the VM will, soon after. */
+int
+vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg)
+{
+    (void)heap, (void)bytes, (void)arg;
+    if (current == NULL || __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
+        return 0;
+    gc_write(&reserve, NULL);
+    vm_notice(current, "out of memory");
+    return 1;
+}
+
+bool
+vm_have_reserve(void)
+{
+    static bool registered; /* the first call is the first thread's */
+
+    if (!registered && gc_root_add(&reserve, sizeof(reserve)) != GC_OK)
+        return false;
+    if (registered && __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
+        gc_collect(NULL); /* what a failed allocation near the limit need not have done */
+    registered = true;
+    if (__atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
+        gc_write(&reserve, gc_try_alloc_bytes(RESERVE));
+    return __atomic_load_n(&reserve, __ATOMIC_RELAXED) != NULL;
 }
 
 /* ---- errors ---- */
@@ -155,6 +183,7 @@ void
 vm_raise(struct vm *vm, value thrown)
 {
     vm->acc = vm->thrown = thrown;
+    vm->notice = NULL; /* this error is notice enough */
     while (vm->handler != 0) {
         value *record = (value *)((char *)vm->base + vm->handler);
         bool guard = record[4] == FALSE;
@@ -162,6 +191,7 @@ vm_raise(struct vm *vm, value thrown)
         drop_record(vm, record);
         if (guard) {
             back_to(vm, record);
+            vm_have_reserve(); /* what the error has left behind may be enough */
             longjmp(vm->trap->env, 1);
         }
     }

@@ -64,6 +64,10 @@ struct escape {
 /* False without memory.  The caller is attached; vm stays where it is until vm_finish. */
 bool vm_init(struct vm *vm, size_t words_max);
 void vm_finish(struct vm *vm);
+/* For opt.oom: lets a reserve go, and this thread's VM raises an error at its next call. */
+int vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg);
+/* Makes the reserve; false without memory.  Attached threads. */
+bool vm_have_reserve(void);
 /* Signal-safe: the VM raises an error at its next call or turn of a loop. */
 void vm_notice(struct vm *vm, const char *text);
 
