@@ -100,7 +100,10 @@ vector_new(size_t n, value fill)
     struct vector *v;
 
     GC_FRAME(fill);
-    if (n >= UINT32_MAX || (v = gc_try_alloc_flex(vector_type, n)) == NULL)
+    if (n >= UINT32_MAX)
+        return 0;
+    v = gc_try_alloc_flex(vector_type, n);
+    if (v == NULL)
         return 0;
     v->head = (struct head){ VECTOR, (uint32_t)n };
     for (size_t i = 0; i < n; i++)
