@@ -33,7 +33,7 @@ enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
 
 GC_TYPE_NOSCAN(escape_type, struct escape);
 
-#define RESERVE ((size_t)1 << 22)
+#define RESERVE ((size_t)1 << 21)
 
 static __thread struct vm *current; /* for vm_out_of_memory alone */
 static void *reserve; /* a registered root: bytes to let go when memory is out */
