@@ -25,14 +25,14 @@ integer(__int128 i, double otherwise)
     return i >= FIXNUM_MIN && i <= FIXNUM_MAX ? fixnum((int64_t)i) : flonum(otherwise);
 }
 
-#define OPERATION(name, op)                                                                 \
-    value number_##name(struct vm *vm, value a, value b)                                    \
-    {                                                                                       \
-        double x = number_of(vm, a), y = number_of(vm, b);                                  \
-                                                                                            \
-        if (is_fixnum(a) && is_fixnum(b))                                                   \
-            return integer((__int128)fixnum_of(a) op fixnum_of(b), x op y);                 \
-        return flonum(x op y);                                                              \
+#define OPERATION(name, op)                                                                \
+    value number_##name(struct vm *vm, value a, value b)                                   \
+    {                                                                                      \
+        double x = number_of(vm, a), y = number_of(vm, b);                                 \
+                                                                                           \
+        if (is_fixnum(a) && is_fixnum(b))                                                  \
+            return integer((__int128)fixnum_of(a) op fixnum_of(b), x op y);                \
+        return flonum(x op y);                                                             \
     }
 OPERATION(add, +)
 OPERATION(subtract, -)
@@ -51,32 +51,32 @@ number_compare(struct vm *vm, value a, value b)
 
 /* ---- primitives ---- */
 
-#define FOLD(name, start, operate)                                                          \
-    static value prim_##name(struct vm *vm, value *arg, uint32_t n)                         \
-    {                                                                                       \
-        value sum = n == 0 ? fixnum(start) : n == 1 ? operate(vm, fixnum(start), arg[0])    \
-                                                    : arg[0];                               \
-                                                                                            \
-        for (uint32_t i = 1; i < n; i++)                                                    \
+#define FOLD(name, start, operate)                                                         \
+    static value prim_##name(struct vm *vm, value *arg, uint32_t n)                        \
+    {                                                                                      \
+        value sum = n == 0 ? fixnum(start) : n == 1 ? operate(vm, fixnum(start), arg[0])   \
+                                                    : arg[0];                              \
+                                                                                           \
+        for (uint32_t i = 1; i < n; i++)                                                   \
             sum = operate(vm, sum, arg[i]); /* its arguments are read before it allocates */\
-        return sum;                                                                         \
+        return sum;                                                                        \
     }
 FOLD(add, 0, number_add)
 FOLD(subtract, 0, number_subtract)
 FOLD(multiply, 1, number_multiply)
 #undef FOLD
 
-#define ORDER(name, relation)                                                               \
-    static value prim_##name(struct vm *vm, value *arg, uint32_t n)                         \
-    {                                                                                       \
-        bool holds = true;                                                                  \
-                                                                                            \
-        for (uint32_t i = 1; i < n; i++) {                                                  \
-            int order = number_compare(vm, arg[i - 1], arg[i]);                             \
-                                                                                            \
-            holds = holds && order != 2 && order relation 0;                                \
-        }                                                                                   \
-        return boolean(holds);                                                              \
+#define ORDER(name, relation)                                                              \
+    static value prim_##name(struct vm *vm, value *arg, uint32_t n)                        \
+    {                                                                                      \
+        bool holds = true;                                                                 \
+                                                                                           \
+        for (uint32_t i = 1; i < n; i++) {                                                 \
+            int order = number_compare(vm, arg[i - 1], arg[i]);                            \
+                                                                                           \
+            holds = holds && order != 2 && order relation 0;                               \
+        }                                                                                  \
+        return boolean(holds);                                                             \
     }
 ORDER(less, <)
 ORDER(at_most, <=)

@@ -207,6 +207,8 @@ PRIM(string_to_symbol)
 {
     const struct string *s = vm_want(vm, "string->symbol", STRING, arg[0]);
 
+    if (s->head.size >= STRING_SMALL)
+        vm_fail(vm, NOTHING, "string->symbol: too long for a name");
     return symbol_intern(s->byte, s->head.size);
 }
 

@@ -6,8 +6,8 @@
 #include "symbol.h"
 
 #define MANY UINT32_MAX
-#define PRIM(name)                                                                          \
-    static value prim_##name(struct vm *vm __attribute__((unused)),                         \
+#define PRIM(name)                                                                         \
+    static value prim_##name(struct vm *vm __attribute__((unused)),                        \
             value *arg __attribute__((unused)), uint32_t n __attribute__((unused)))
 
 struct prim_spec {

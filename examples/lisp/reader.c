@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_MAX = 4096 };
-
 static value read_datum(struct reader *r);
 
 static _Noreturn void
@@ -279,7 +277,7 @@ read_token(struct reader *r)
     while (!ends_token(peek(r)))
         next(r);
     size = (size_t)(r->at - begin);
-    if (size == 0 || size > TOKEN_MAX)
+    if (size == 0 || size >= STRING_SMALL)
         wrong(r, size == 0 ? "unexpected character" : "a name that is too long");
     if (begin[0] == '#') {
         if (size == 2 && (begin[1] == 't' || begin[1] == 'f'))

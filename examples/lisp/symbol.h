@@ -8,7 +8,10 @@
 
 /* False without memory.  Once, by the first thread. */
 bool symbol_init(void);
-/* The symbol of that name: the same one for every thread, for as long as anybody holds it. */
+/*
+ * The symbol of that name, which is shorter than STRING_SMALL: the same one for every
+ * thread, for as long as anybody holds it.
+ */
 value symbol_intern(const char *name, size_t size);
 value symbol(const char *name);
 /* It lives for ever. */

@@ -76,7 +76,11 @@ string_new(const char *text, size_t size)
 {
     struct string *s;
 
-    if (size >= UINT32_MAX || (s = gc_try_alloc_flex(string_type, size + 1)) == NULL)
+    if (size >= UINT32_MAX)
+        return 0;
+    s = size < STRING_SMALL ? gc_alloc_flex(string_type, size + 1)
+                            : gc_try_alloc_flex(string_type, size + 1);
+    if (s == NULL)
         return 0;
     s->head = (struct head){ STRING, (uint32_t)size };
     if (text != NULL) {

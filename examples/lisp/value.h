@@ -36,9 +36,10 @@ enum { TAG_PAIR = 1, TAG_OBJECT = 3, TAG_CONSTANT = 5, TAG_BITS = 7, TAG_CHAR = 
 #define DELETED     CONSTANT(6) /* in a table */
 #define CALL_AGAIN  CONSTANT(7) /* from a primitive: call vm->acc with vm->argc words */
 
-#define FIXNUM_MAX (INT64_MAX >> 1)
-#define FIXNUM_MIN (INT64_MIN >> 1)
-#define DEPTH_MAX  2000 /* of nested data: reader, compiler, printer and equal? are recursive */
+#define FIXNUM_MAX   (INT64_MAX >> 1)
+#define FIXNUM_MIN   (INT64_MIN >> 1)
+#define STRING_SMALL 4096 /* bytes: allocation of less does not fail */
+#define DEPTH_MAX    2000 /* of nested data: reader, compiler, printer and equal? are recursive */
 
 enum kind {
     PAIR, FIXNUM, CHARACTER, OTHER, /* not in heads */
@@ -253,7 +254,10 @@ flonum(double number)
 
 value cons(value a, value b);
 value box_new(enum kind kind, value v);
-/* 0 if memory is out; size bytes of valid UTF-8 (text NULL: the caller fills it in at once). */
+/*
+ * size bytes of valid UTF-8 (text NULL: the caller fills it in at once).  0 if memory is out, and
+ * size is not below STRING_SMALL.
+ */
 value string_new(const char *text, size_t size);
 value string_text(const char *text);
 /* Counts the characters again: after the caller has filled the bytes of a new string in. */

@@ -344,28 +344,28 @@ call_other(struct vm *vm, const value *pc, uint32_t n)
 #define B      ((int32_t)(w >> 32))
 #define C      ((uint32_t)(w >> 9) & 127)
 #define SAVE() (vm->sp = sp, vm->fp = fp, vm->acc = acc, vm->self = self)
-#define NEXT()                                                                              \
-    do {                                                                                    \
-        w = *pc++;                                                                          \
-        goto *labels[w >> 1 & 255];                                                         \
+#define NEXT()                                                                             \
+    do {                                                                                   \
+        w = *pc++;                                                                         \
+        goto *labels[w >> 1 & 255];                                                        \
     } while (0)
-#define WRONG(who, kind)                                                                    \
-    do {                                                                                    \
-        SAVE();                                                                             \
-        vm_want(vm, who, kind, acc);                                                        \
-        vm_fail(vm, acc, who ": not a long enough list");                                   \
+#define WRONG(who, kind)                                                                   \
+    do {                                                                                   \
+        SAVE();                                                                            \
+        vm_want(vm, who, kind, acc);                                                       \
+        vm_fail(vm, acc, who ": not a long enough list");                                  \
     } while (0)
 
 /* acc, a closure, is about to be entered with n arguments. */
-#define ADAPT()                                                                             \
-    do {                                                                                    \
-        callee = object_of(acc);                                                            \
-        if (UNLIKELY(callee->code->params != n || callee->code->rest)) {                    \
-            SAVE();                                                                         \
-            adapt_arguments(vm, n);                                                         \
-            sp = vm->sp;                                                                    \
-            n = callee->code->params;                                                       \
-        }                                                                                   \
+#define ADAPT()                                                                            \
+    do {                                                                                   \
+        callee = object_of(acc);                                                           \
+        if (UNLIKELY(callee->code->params != n || callee->code->rest)) {                   \
+            SAVE();                                                                        \
+            adapt_arguments(vm, n);                                                        \
+            sp = vm->sp;                                                                   \
+            n = callee->code->params;                                                      \
+        }                                                                                  \
     } while (0)
 
 static __attribute__((noinline)) value
