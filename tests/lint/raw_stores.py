@@ -34,7 +34,7 @@ WRITERS = {"memcpy": 0, "memmove": 0, "memset": 0, "bzero": 0, "qsort": 0, "frea
            "read": 1, "recv": 1}
 # Their first arguments are looked at, not stored.
 HARMLESS = {"gc_copy", "gc_move", "gc_clear", "gc_usable_size", "gc_base", "GC_KEEP_ALIVE",
-            "assert", "sizeof", *WRITERS}
+            "GC_FRAME", "assert", "sizeof", *WRITERS}
 TOKEN = re.compile(r"[A-Za-z_]\w*|\d[\w.]*|->|\+\+|--|<<=|>>=|[-+*/%&|^=!<>]=|&&|\|\||<<|>>|\S")
 ASSIGN = {"=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "<<=", ">>="}
 QUALIFIERS = {"const", "volatile", "static", "extern", "register", "_Atomic", "unsigned",
@@ -170,6 +170,8 @@ class Types:
         if macro == "GC_TYPE":
             names = {p[-1] if p[-1] != "]" else p[0] for p in parts[2:] if p}
             names |= {p[0] for p in parts[2:] if p}
+        elif macro == "GC_TYPE_TAGGED":
+            names = {p[0] for p in parts[3:] if p}
         elif macro.startswith("GC_TYPE_FLEX") and len(parts) >= 4:
             names = {p[-1] for p in parts[4:] if p}
             elem = parts[3][0]

@@ -193,3 +193,31 @@ shadowed(struct node *n)
     root = n->left;
     (void)root;
 }
+
+/* Tagged words: their fields are pointers as far as stores go. */
+static const gc_decode low_tag = { 7, 1, ~7ull };
+
+struct boxed {
+    uint64_t word;
+    uint64_t plain;
+};
+GC_TYPE_TAGGED(boxed_type, struct boxed, low_tag, word);
+
+struct boxed *
+boxed_new(uint64_t word)
+{
+    struct boxed *b = gc_alloc(&boxed_type);
+
+    GC_FRAME(b); /* which no other thread sees */
+    b->word = word;
+    b->plain = 1;
+    return b;
+}
+
+void
+boxed_set(struct boxed *b, uint64_t word)
+{
+    b->word = word; /* BAD */
+    b->plain = word;
+    gc_write_word(&low_tag, &b->word, word);
+}

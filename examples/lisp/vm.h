@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LISP_VM_H
+#define LISP_VM_H
+
+/*
+ * One VM to a thread, with a value stack of its own outside of the heap.  A frame is
+ *
+ *     fp[0 .. params)      arguments
+ *     fp[params]           where the caller goes on (an even word)
+ *     fp[params + 1]       the caller's fp, as an offset from base (even)
+ *     fp[params + 2]       the caller's closure
+ *     fp[params + 3 ..)    let variables and temporaries
+ *
+ * and guards and escapes are records among the temporaries, linked from vm->handler:
+ *
+ *     [outer handler] [where to go on] [fp] [closure] [the escape object, or #f]
+ *
+ * vm_roots reports all words below sp and the registers kept here.  The interpreter keeps
+ * its registers in locals, and brings them here before each call that may need them.
+ */
+#include "value.h"
+
+#include <setjmp.h>
+
+enum op {
+#define OP(name, ...) OP_##name,
+#include "ops.def"
+#undef OP
+    OP_COUNT
+};
+
+enum { LINK_WORDS = 3, RECORD_WORDS = 5 };
+
+struct trap {
+    jmp_buf env;
+    struct trap *outer;
+    void *frames; /* the thread's GC_FRAMEs when it was set */
+    size_t sp, fp, handler;
+    struct closure *self;
+    value code[2]; /* the call that the run began with, and its end */
+};
+
+struct vm {
+    value *base, *sp, *fp; /* owner */
+    value *limit;          /* owner; NULL from signal handlers: look at `notice` */
+    const value *pc;
+    struct closure *self;
+    value acc;
+    value thrown;          /* what was raised last, until the next */
+    size_t handler;        /* innermost record's offset in bytes; 0: none */
+    struct trap *trap;     /* where errors go that nothing in Lisp catches */
+    uint32_t argc;         /* with CALL_AGAIN */
+    const char *volatile notice; /* an error to raise at the next call: interrupted, memory */
+    size_t capacity, capacity_max; /* words */
+};
+
+struct escape {
+    struct head head;
+    bool alive; /* the owner's */
+    const struct vm *vm;
+    size_t record; /* offset */
+};
+
+/* False without memory.  The caller is attached; vm stays where it is until vm_finish. */
+bool vm_init(struct vm *vm, size_t words_max);
+void vm_finish(struct vm *vm);
+/* For opt.oom: lets a reserve go, and this thread's VM raises an error at its next call. */
+int vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg);
+/* Makes the reserve; false without memory.  Attached threads. */
+bool vm_have_reserve(void);
+/* Signal-safe: the VM raises an error at its next call or turn of a loop. */
+void vm_notice(struct vm *vm, const char *text);
+
+/* Calls f with a list of arguments.  False: something was raised, and is in *ret. */
+bool vm_apply(struct vm *vm, value f, value args, value *ret);
+/* A closure that captures nothing. */
+value vm_closure(value code);
+/* Makes room for so many words.  The stack may move. */
+void vm_reserve(struct vm *vm, size_t words);
+/* Pushes a list's elements; their number.  The stack may move. */
+uint32_t vm_spread(struct vm *vm, value list);
+/* The same for C code that may fail. */
+bool vm_protect(struct vm *vm, value (*body)(struct vm *, void *), void *arg, value *ret);
+
+/* An error with a message, and the value that it is about, if that is not NOTHING. */
+_Noreturn void vm_fail(struct vm *vm, value about, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* A condition with the trace of now. */
+value vm_condition(struct vm *vm, value message, value irritants);
+_Noreturn void vm_raise(struct vm *vm, value thrown);
+/* For primitives: v must be of the kind, or the named procedure fails. */
+void *vm_want(struct vm *vm, const char *who, enum kind kind, value v);
+int64_t vm_want_index(struct vm *vm, const char *who, value v, uint64_t below);
+
+/* number.c: any numbers; fails for other values. */
+value number_add(struct vm *vm, value a, value b);
+value number_subtract(struct vm *vm, value a, value b);
+value number_multiply(struct vm *vm, value a, value b);
+/* < 0, 0, > 0; 2: not comparable (NaN). */
+int number_compare(struct vm *vm, value a, value b);
+
+#endif
