@@ -54,5 +54,6 @@ main(void)
     }
     for (const struct event *e = events; e != NULL; e = e->next)
         sum += e->number;
+    gc_shutdown();
     return sum == 1999L * 2000 / 2 ? 0 : 1;
 }

@@ -54,5 +54,7 @@ main(void)
     for (long n = 0, value; n < 200000; n += value != 0, sum += value)
         if (value = take(), n % 10000 == 0)
             gc_collect(NULL);
-    return take() != 0 || sum != 2 * 100000L * 100001 / 2;
+    pthread_join(thread[0], NULL), pthread_join(thread[1], NULL);
+    gc_shutdown();
+    return sum != 2 * 100000L * 100001 / 2;
 }
