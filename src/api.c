@@ -15,6 +15,8 @@
 #include "gc/malloc.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/verify.h"
+#include "gc/why.h"
 
 #include <gcrt/gcrt.h>
 
@@ -129,9 +131,10 @@ allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const
 }
 
 static void *
-allocate_bytes(const char *caller, bool try, size_t n, bool zero)
+allocate_bytes(const char *caller, bool try, size_t n, bool zero, const void *site)
 {
-    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try };
+    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try,
+        .site = site };
 
     return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
 }
@@ -185,25 +188,25 @@ gc_try_alloc_flex(const gc_type *type, size_t n)
 void *
 gc_alloc_bytes(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes", false, n, true);
+    return allocate_bytes("gc_alloc_bytes", false, n, true, SITE);
 }
 
 void *
 gc_alloc_bytes_uninit(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false);
+    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false, SITE);
 }
 
 void *
 gc_try_alloc_bytes(size_t n)
 {
-    return allocate_bytes("gc_try_alloc_bytes", true, n, true);
+    return allocate_bytes("gc_try_alloc_bytes", true, n, true, SITE);
 }
 
 void *
 gc_try_alloc_bytes_uninit(size_t n)
 {
-    return allocate_bytes("gc_try_alloc_bytes_uninit", true, n, false);
+    return allocate_bytes("gc_try_alloc_bytes_uninit", true, n, false, SITE);
 }
 
 char *
@@ -215,7 +218,7 @@ gc_strdup(const char *s)
     if (s == NULL)
         gcrt_fatal("gc_strdup: s is NULL");
     n = strlen(s) + 1;
-    copy = allocate_bytes("gc_strdup", false, n, false);
+    copy = allocate_bytes("gc_strdup", false, n, false, SITE);
     memcpy(copy, s, n);
     return copy;
 }
@@ -338,18 +341,57 @@ gc_verify(gc_heap *heap)
 {
     struct gc_heap *h = gcrt_heap_resolve(heap);
     bool inside = gc_impl_self.mutator != NULL;
+    char text[VERIFY_TEXT];
     gc_status status;
 
     if (h == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_verify: there is no such heap");
     if (inside)
         gc_block_enter();
-    status = gcrt_cycle_verify(h);
+    status = gcrt_verify_ask(h, text);
     if (inside)
         gc_block_leave();
     if (status == GC_ERR_THREAD)
         return gcrt_error(status, "gc_verify: the OS has no thread for the collector");
-    return status == GC_OK ? GC_OK : gcrt_error(status, "%s", h->cycles.verify_text);
+    return status == GC_OK ? GC_OK : gcrt_error(status, "%s", text);
+}
+
+/* The path goes to the sink; anything else becomes the last error. */
+static gc_status
+tell_why(gc_status status, const char *text, const gc_sink *sink)
+{
+    switch (status) {
+    case GC_OK:
+        if (sink->write(sink->arg, text, strlen(text)) == 0)
+            return GC_OK;
+        return gcrt_error(GC_ERR_SINK, "gc_why_alive: the sink refused bytes");
+    case GC_ERR_NOTFOUND:
+        return gcrt_error(status, "gc_why_alive: %s", text);
+    case GC_ERR_NOMEM:
+        return gcrt_error(status, "gc_why_alive: no memory to search with");
+    default:
+        return gcrt_error(status, "gc_why_alive: the OS has no thread for the collector");
+    }
+}
+
+gc_status
+gc_why_alive(gc_heap *heap, const void *obj, const gc_sink *sink)
+{
+    struct gc_heap *h = gcrt_heap_resolve(heap);
+    bool inside = gc_impl_self.mutator != NULL;
+    char text[PATH_TEXT];
+    gc_status status;
+
+    if (sink == NULL || sink->write == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_why_alive: no sink");
+    if (h == NULL)
+        return gcrt_error(GC_ERR_NOTFOUND, "gc_why_alive: there is no such heap");
+    if (inside)
+        gc_block_enter();
+    status = gcrt_why_alive(h, obj, text);
+    if (inside)
+        gc_block_leave();
+    return tell_why(status, text, sink);
 }
 
 static struct gc_heap *

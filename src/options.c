@@ -38,6 +38,7 @@ gc_options_default(gc_options *opt)
         .release_ms = 5000,
         .cleanup_threads = 1,
         .cleanup_slow_ms = 1000,
+        .profile_rate = (size_t)512 << 10,
         .memory_limit = GC_MEMORY_LIMIT_OFF,
         .memory_limit_hard = GC_MEMORY_LIMIT_OFF,
         .limiter_percent = 50,
@@ -254,6 +255,7 @@ static void set_stw(gc_options *opt, uint64_t v)
 }
 static void set_failat(gc_options *opt, uint64_t v) { opt->debug_failat = v; }
 static void set_failfrom(gc_options *opt, uint64_t v) { opt->debug_failfrom = v; }
+static void set_profilerate(gc_options *opt, uint64_t v) { opt->profile_rate = (size_t)v; }
 
 static const struct knob *
 find_knob(const char *name, size_t len)
@@ -272,6 +274,7 @@ find_knob(const char *name, size_t len)
         { "failfrom", UINT64_MAX, set_failfrom },
         { "wbcheck", 1, set_wbcheck },
         { "stw", 1, set_stw },
+        { "profilerate", SIZE_MAX, set_profilerate },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(knobs); i++)
@@ -292,7 +295,8 @@ parse_debug(gc_options *opt, const char *text)
         if (knob == NULL)
             return malformed("GCRT_DEBUG", text,
                     "knobs among gctrace, gcpacertrace, scavtrace, verify, checkmark, "
-                    "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw");
+                    "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw, "
+                    "profilerate");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",

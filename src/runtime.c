@@ -23,6 +23,7 @@
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
+#include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/weakmap.h"
@@ -157,9 +158,12 @@ init_collector(struct gc_heap *heap)
     gcrt_intern_init(heap);
     gcrt_runner_init(heap);
     gcrt_cleanups_init(heap);
-    status = init_threads(heap);
+    status = gcrt_profile_init(heap)
+        ? init_threads(heap)
+        : gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap profile");
     if (status == GC_OK)
         return GC_OK;
+    gcrt_profile_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_roots_finish(heap);
@@ -357,6 +361,7 @@ end_heap(struct gc_heap *heap)
     gcrt_cycles_finish(heap);
     gcrt_workers_finish(heap);
     gcrt_wbcheck_finish(heap);
+    gcrt_profile_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_roots_finish(heap);

@@ -28,16 +28,20 @@ GC_IMPL_BEGIN
     ((void)sizeof(*(slot) = (value)),                                  \
             gc_impl_write_release((void *)(slot), (const void *)(value)))
 
-/* Sequentially consistent exchange; returns the old pointer as void *. */
+/* Sequentially consistent exchange; returns the old pointer, of the slot's type. */
 #define gc_exchange(slot, value)                                       \
     ((void)sizeof(*(slot) = (value)),                                  \
-            gc_impl_exchange((void *)(slot), (const void *)(value)))
+            (__typeof__(*(slot)))gc_impl_exchange(                     \
+                    (void *)(slot), (const void *)(value)))
 
 /* Sequentially consistent compare-and-swap; returns 1 if it stored value, else 0. */
 #define gc_cas(slot, expected, value)                                  \
     ((void)sizeof(*(slot) = (value)), (void)sizeof(*(slot) = (expected)), \
             gc_impl_cas((void *)(slot), (const void *)(expected),      \
                     (const void *)(value)))
+
+/* The other side of a release store: an acquire load.  No barrier; any thread that may read. */
+#define gc_read_acquire(slot) __atomic_load_n((slot), __ATOMIC_ACQUIRE)
 
 /*
  * gc_write_word(&decode, &obj->field, word): a store into a field of a tagged type, whose
@@ -51,7 +55,8 @@ GC_IMPL_BEGIN
  * Bulk forms over n elements of the type: copy (ranges must not overlap), move (they may),
  * clear (to zero).  Whole words are copied, never pieces, so that the collector and other
  * threads never see half a pointer.  dst must be inside one heap object or a registered
- * root.  n * size must not overflow.
+ * root, src may be anywhere.  n * size must not overflow.  For a flexible type, n is 1 and its
+ * header is meant; the tail is stored as elements of its own type.
  */
 GC_API void gc_copy(const gc_type *type, void *dst, const void *src, size_t n);
 GC_API void gc_move(const gc_type *type, void *dst, const void *src, size_t n);

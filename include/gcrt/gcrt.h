@@ -17,6 +17,7 @@
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
 #include <gcrt/precise.h>
+#include <gcrt/profile.h>
 #include <gcrt/roots.h>
 #include <gcrt/runtime.h>
 #include <gcrt/status.h>

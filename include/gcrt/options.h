@@ -89,6 +89,8 @@ typedef struct gc_options {
                                  run in gc_run_cleanups only; 1 */
     uint32_t cleanup_slow_ms; /* milliseconds until a cleanup that runs is reported; 0: never;
                                  1000 */
+    size_t profile_rate;    /* bytes allocated between two samples of the heap profile, on average;
+                               1: every object; 0: no profile; 512 KiB */
     gc_oom_fn *oom;         /* NULL: give up at once */
     void *oom_arg;          /* borrowed; handed to oom */
     gc_log_fn *log;         /* NULL: lines go to standard error */
@@ -117,10 +119,10 @@ GC_API void gc_options_default(gc_options *opt);
  * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_HUGEPAGES (auto, always or never),
  * GCRT_THREADS, GCRT_NICE,
  * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,scavtrace=1,verify=1,checkmark=1,clobberfree=1,
- * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1"); plain GOGC and GOMEMLIMIT (a
- * size or "off") where the GCRT_ forms are absent.  A malformed value is GC_ERR_ENV, named by
- * gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the environment is
- * ignored.
+ * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1,profilerate=BYTES"); plain GOGC
+ * and GOMEMLIMIT (a size or "off") where the GCRT_ forms are absent.  A malformed value is
+ * GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID program the
+ * environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

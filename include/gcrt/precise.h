@@ -77,6 +77,7 @@ gc_impl_frame_leave(struct gc_impl_frame *frame)
 {
     if (frame->locals != 0)
         gc_impl_self.frames = frame->prev;
+    __asm__ volatile("" ::: "memory"); /* before the compiler uses its place for others */
     frame->locals = 0;
 }
 

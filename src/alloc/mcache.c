@@ -75,7 +75,7 @@ table_grow(struct mcache *mc)
 bool
 gcrt_mcache_init(struct mcache *mc, struct mheap *h)
 {
-    *mc = (struct mcache){ .heap = h };
+    *mc = (struct mcache){ .heap = h, .sampler.left = SAMPLE_NEVER };
     mc->table = table_new(h->persist, TABLE_MIN);
     return mc->table != NULL;
 }
@@ -158,7 +158,19 @@ install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t 
     return bytes;
 }
 
-/* The next run of the cached span; 0 if it has no free slot left. */
+void
+gcrt_mcache_follow_rate(struct mcache *mc)
+{
+    uint64_t rate = aword_load_relaxed(&mc->heap->sample_rate);
+
+    if (UNLIKELY(rate != mc->sampler.rate))
+        gcrt_sampler_set_rate(&mc->sampler, rate, gcrt_os_now_ns() ^ (uintptr_t)mc);
+}
+
+/*
+ * The next run of the cached span; 0 if it has no free slot left.  It ends before a slot that a
+ * profile wants to see, so that this is the first of the next one.
+ */
 static size_t
 run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold)
 {
@@ -170,6 +182,7 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold
         return 0;
     to = span_next_used(s, from);
     to = min_size(to, from + max_size(reach / run->size, 1));
+    to = from + gcrt_sampler_take(&mc->sampler, run->size, to - from);
     cold->reach = 2 * reach;
     return install_run(mc, run, s, from, to);
 }
@@ -188,10 +201,11 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
     struct mcache_cold *cold = &mc->table->cold[i];
     size_t bytes;
 
+    gcrt_mcache_follow_rate(mc);
     if (cold->span != NULL) {
         if (!is_stale(mc, cold->span) && (bytes = run_in_span(mc, run, cold)) != 0)
             return bytes;
-        run_set(run, NULL, NULL);
+        run_set(run, NULL, NULL); /* it was used up */
         gcrt_mcentral_give(mc->heap, cold->central, cold->span);
     }
     aword_add_owner(&mc->refills, 1);
@@ -231,6 +245,7 @@ gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
 
         if (s == NULL)
             continue;
+        sampler_give_back(&mc->sampler, (size_t)(t->runs[i].end - t->runs[i].next));
         if (!keep_runs)
             return_rest(mc, &t->runs[i], s);
         run_set(&t->runs[i], NULL, NULL);

@@ -23,6 +23,7 @@
  */
 
 #include "alloc/mheap.h"
+#include "alloc/sample.h"
 
 #include <gcrt/thread.h>
 
@@ -47,6 +48,7 @@ struct mcache {
     uint64_t debt;               /* owner: bytes taken, not yet in heap->live */
     struct pagecache pages;      /* owner: pages for fresh spans */
     uintptr_t tiny, tiny_end;    /* owner: rest of the current tiny block */
+    struct sampler sampler;      /* owner: what a profile looks at */
 
     /* counters: owner writes, statistics read */
     aword slots[NUM_CLASSES];    /* slots taken in runs, all kinds */
@@ -67,6 +69,9 @@ int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
 
 /* The next run of entry i, whose run is used up.  Bytes taken, or 0 without memory. */
 size_t gcrt_mcache_take_run(struct mcache *mc, int i);
+
+/* Makes the sampler follow the heap's rate; before whatever hands bytes out. */
+void gcrt_mcache_follow_rate(struct mcache *mc);
 
 /*
  * Gives all spans and pages back.  keep_runs: what is left of the runs stays allocated (and

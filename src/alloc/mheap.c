@@ -211,11 +211,11 @@ put_pages(struct mheap *h, size_t page, size_t npages)
 static COLD bool
 make_room(struct mheap *h, size_t page, size_t npages)
 {
-    uint64_t backed = mheap_backed(h), soft = aword_load_relaxed(&h->backed_soft);
+    uint64_t counted = mheap_counted(h), soft = aword_load_relaxed(&h->backed_soft);
 
-    if (backed > soft)
-        (void)gcrt_scavenge(h, backed - soft);
-    if (mheap_backed(h) <= aword_load_relaxed(&h->backed_hard))
+    if (counted > soft)
+        (void)gcrt_scavenge(h, counted - soft);
+    if (mheap_counted(h) <= aword_load_relaxed(&h->backed_hard))
         return true;
     put_pages(h, page, npages);
     (void)gcrt_scavenge(h, npages << PAGE_SHIFT);
@@ -229,7 +229,7 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
     const aword *bound = scavenged != 0 ? &h->backed_soft : &h->backed_hard;
 
     count_taken(h, npages, scavenged);
-    if (LIKELY(mheap_backed(h) <= aword_load_relaxed(bound)))
+    if (LIKELY(mheap_counted(h) <= aword_load_relaxed(bound)))
         return page;
     return make_room(h, page, npages) ? page : PAGE_NONE;
 }

@@ -60,9 +60,12 @@ struct mheap {
     uint64_t *split;          /* lock: scavenging: bit per chunk: it shall have small pages */
     bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
 
-    /* atomic, bytes: what `grown - released` shall stay below, if giving back free pages helps;
-       and what it must not exceed.  UINT64_MAX: no such thing */
+    /* atomic, bytes: what mheap_counted shall stay below, if giving back free pages helps; and
+       what it must not exceed.  UINT64_MAX: no such thing */
     aword backed_soft, backed_hard;
+    aword external; /* atomic, bytes: what the host has reported; counts as backed, and in live */
+
+    aword sample_rate; /* atomic: bytes between two samples of a profile, on average; 0: none */
 
     /* sweep (mcentral.h) */
     ahalf sweepgen CACHE_ALIGNED; /* atomic: even; the coordinator adds 2 after H5 */
@@ -101,6 +104,13 @@ mheap_backed(const struct mheap *h)
     uint64_t grown = aword_load_relaxed(&h->grown);
 
     return grown > released ? grown - released : 0;
+}
+
+/* What the bounds are for: those, and what the host holds beside the heap. */
+static inline uint64_t
+mheap_counted(const struct mheap *h)
+{
+    return mheap_backed(h) + aword_load_relaxed(&h->external);
 }
 
 /* No central can be registered any more. */

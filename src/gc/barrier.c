@@ -163,7 +163,7 @@ watch_end(const void *slot, size_t bytes)
 void
 gc_impl_write_slow(void *slot, const void *value)
 {
-    struct gcrt_mutator *m = gc_impl_self.mutator;
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_write");
 
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
@@ -178,7 +178,7 @@ gc_impl_write_slow(void *slot, const void *value)
 void
 gc_impl_write_word_slow(const gc_decode *decode, void *slot, uint64_t word)
 {
-    struct gcrt_mutator *m = gc_impl_self.mutator;
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_write_word");
 
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
@@ -201,8 +201,8 @@ gcrt_barrier_store_release(struct gcrt_mutator *m, void *slot, uintptr_t value)
     watch_end(slot, WORD);
 }
 
-void
-gc_impl_write_release(void *slot, const void *value)
+static void
+write_release(void *slot, const void *value)
 {
     critical_enter();
     if (LIKELY(gc_impl_self.barrier == BARRIER_OFF))
@@ -210,6 +210,13 @@ gc_impl_write_release(void *slot, const void *value)
     else
         gcrt_barrier_store_release(gc_impl_self.mutator, slot, (uintptr_t)value);
     critical_leave();
+}
+
+void
+gc_impl_write_release(void *slot, const void *value)
+{
+    (void)gcrt_mutator_self("gc_write_release");
+    write_release(slot, value);
 }
 
 static bool
@@ -228,7 +235,7 @@ slot_cas(void *slot, uintptr_t expected, uintptr_t value)
 void *
 gc_impl_exchange(void *slot, const void *value)
 {
-    struct gcrt_mutator *m = gc_impl_self.mutator;
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_exchange");
     uintptr_t old;
 
     critical_enter();
@@ -246,12 +253,12 @@ gc_impl_exchange(void *slot, const void *value)
 int
 gc_impl_cas(void *slot, const void *expected, const void *value)
 {
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_cas");
     bool done;
 
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
-        gcrt_barrier_shade(
-                gc_impl_self.mutator, slot, (uintptr_t)expected, (uintptr_t)value);
+        gcrt_barrier_shade(m, slot, (uintptr_t)expected, (uintptr_t)value);
     done = slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
     critical_leave();
     return done;
@@ -306,17 +313,24 @@ step(const gc_type *type, char *dst, const char *src, size_t bytes, bool backwar
     critical_leave();
 }
 
+/* Checks the arguments; `at` is dst | src, of which only the low bits count. */
 static size_t
-bulk_bytes(const char *caller, const gc_type *type, const void *dst, size_t n)
+bulk_bytes(const char *caller, const gc_type *type, uintptr_t at, size_t n)
 {
     size_t bytes;
 
+    (void)gcrt_mutator_self(caller);
     if (type == NULL || type->magic != GC_IMPL_TYPE_MAGIC)
         gcrt_fatal("%s: type is no gc_type", caller);
     if (__builtin_mul_overflow(n, (size_t)type->size, &bytes))
         gcrt_fatal("%s: %zu elements of %s overflow", caller, n, type->name);
-    if (type->form != GC_FORM_NOSCAN && (uintptr_t)dst % WORD != 0)
+    if (type->form == GC_FORM_FLEX && n > 1)
+        gcrt_fatal("%s: %zu elements of %s, which is flexible: store its header, then its tail "
+                   "by the type of that", caller, n, type->name);
+    if (type->form != GC_FORM_NOSCAN && at % WORD != 0)
         gcrt_fatal("%s: %s at a misaligned address", caller, type->name);
+    if (type->form != GC_FORM_NOSCAN && type->size % WORD != 0)
+        gcrt_fatal("%s: type %s has a size that is no multiple of the word", caller, type->name);
     return bytes;
 }
 
@@ -341,19 +355,23 @@ bulk_move(const gc_type *type, char *dst, const char *src, size_t bytes)
 void
 gc_copy(const gc_type *type, void *dst, const void *src, size_t n)
 {
-    bulk_move(type, dst, src, bulk_bytes("gc_copy", type, dst, n));
+    uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
+
+    bulk_move(type, dst, src, bulk_bytes("gc_copy", type, at, n));
 }
 
 void
 gc_move(const gc_type *type, void *dst, const void *src, size_t n)
 {
-    bulk_move(type, dst, src, bulk_bytes("gc_move", type, dst, n));
+    uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
+
+    bulk_move(type, dst, src, bulk_bytes("gc_move", type, at, n));
 }
 
 void
 gc_clear(const gc_type *type, void *dst, size_t n)
 {
-    size_t bytes = bulk_bytes("gc_clear", type, dst, n);
+    size_t bytes = bulk_bytes("gc_clear", type, (uintptr_t)dst, n);
 
     if (type->form == GC_FORM_NOSCAN) {
         memset(dst, 0, bytes);
@@ -403,7 +421,7 @@ gcrt_barrier_root_store(struct gc_heap *heap, void *slot, uintptr_t value)
     if (UNLIKELY(heap->wbcheck != NULL))
         gcrt_wbcheck_publish(heap, value);
     if (m != NULL && m->heap == heap && m->block_depth == 0)
-        gc_impl_write_release(slot, (const void *)value);
+        write_release(slot, (const void *)value);
     else
         store_detached(heap, slot, value);
 }

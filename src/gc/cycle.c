@@ -26,8 +26,10 @@
 #include "gc/handshake.h"
 #include "gc/intern.h"
 #include "gc/limit.h"
+#include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
 #include "gc/verify.h"
@@ -221,6 +223,7 @@ end_marking(struct cycle *cy)
     gcrt_special_ready(heap);
     gcrt_cleanups_due(heap);
     gcrt_wbcheck_cycle(heap, true); /* what is to be finalized is not dead */
+    gcrt_profile_marked(heap);
     ahalf_store_full(&heap->marking.open, 0);
     if (heap_is_stopped(heap))
         gcrt_resume_all(heap);
@@ -322,15 +325,6 @@ take_requests(struct cycles *c)
     return wanted;
 }
 
-static void
-serve_verify(struct gc_heap *heap)
-{
-    heap->cycles.verify_status = gcrt_verify_now(heap, VERIFY_IDLE, heap->cycles.verify_text,
-            NULL);
-    ahalf_add_full(&heap->cycles.verified, 1); /* pairs: verify.done */
-    gcrt_os_wake(&heap->cycles.verified, INT32_MAX);
-}
-
 /* Sleeps until somebody asks, or until it is time for a periodic cycle (then true). */
 static bool
 wait_for_request(struct gc_heap *heap)
@@ -408,8 +402,8 @@ coordinator_main(void *arg)
         bool periodic = wait_for_request(heap);
         unsigned wanted = take_requests(c);
 
-        if (wanted & CYCLE_VERIFY)
-            serve_verify(heap);
+        if (wanted & CYCLE_LOOK)
+            gcrt_look_serve(heap);
         if (wanted & CYCLE_SHUT_DOWN)
             return NULL;
         if (wanted & CYCLE_INTERN_GROW)
@@ -476,6 +470,12 @@ gcrt_cycles_finish(struct gc_heap *heap)
 }
 
 /* ---- those who ask ---- */
+
+bool
+gcrt_cycle_can_run(struct gc_heap *heap)
+{
+    return start_coordinator(heap);
+}
 
 bool
 gcrt_cycle_request(struct gc_heap *heap, unsigned why)
@@ -550,17 +550,4 @@ gcrt_cycle_collect_and_free(struct gc_heap *heap)
     if (attached)
         gc_block_leave();
     return bytes;
-}
-
-gc_status
-gcrt_cycle_verify(struct gc_heap *heap)
-{
-    struct cycles *c = &heap->cycles;
-    unsigned before = ahalf_load_acquire(&c->verified);
-
-    if (!gcrt_cycle_request(heap, CYCLE_VERIFY))
-        return GC_ERR_THREAD;
-    while (ahalf_load_acquire(&c->verified) == before) /* pairs: verify.done */
-        gcrt_os_wait(&c->verified, before, UINT64_MAX);
-    return c->verify_status;
 }

@@ -11,7 +11,7 @@
 enum {
     CYCLE_BY_PACER = 1, /* the heap has reached its trigger */
     CYCLE_FORCED = 2,   /* somebody waits for it */
-    CYCLE_VERIFY = 4,   /* run the verifier between cycles */
+    CYCLE_LOOK = 4,     /* somebody wants to look at the heap between cycles (look.h) */
     CYCLE_SHUT_DOWN = 8,
     CYCLE_STRESS = 16, /* stress=N counted down */
     CYCLE_INTERN_GROW = 32 /* the table of interned bytes is short of buckets */
@@ -37,7 +37,7 @@ void gcrt_cycle_stress(struct gc_heap *heap);
 void gcrt_cycle_collect(struct gc_heap *heap);
 /* And gives all free memory back to the OS; returns the bytes. */
 size_t gcrt_cycle_collect_and_free(struct gc_heap *heap);
-/* Has the coordinator verify the heap; the result, or GC_ERR_THREAD without a coordinator. */
-gc_status gcrt_cycle_verify(struct gc_heap *heap);
+/* Is there a coordinator?  One is made if there is none; false if the OS refuses. */
+bool gcrt_cycle_can_run(struct gc_heap *heap);
 
 #endif

@@ -76,6 +76,7 @@
 #include "gc/barrier.h"
 #include "gc/crew.h"
 #include "gc/cycle.h"
+#include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/roots.h"
@@ -295,6 +296,7 @@ static const struct {
     { offsetof(struct gc_heap, runner.lock), 1, 0 },
     { offsetof(struct gc_heap, kinds.lock), 1, 0 },
     { offsetof(struct gc_heap, ps.lock), 1, 0 },
+    { offsetof(struct gc_heap, profile.lock), 1, 0 },
     { offsetof(struct gc_heap, mheap.scavenging), 1, 0 },
     { offsetof(struct gc_heap, mheap.lock), 1, 0 },
     { offsetof(struct gc_heap, persist.lock), 1, 0 },
@@ -361,6 +363,7 @@ forget_collector(struct gc_heap *heap)
     gcrt_weak_end(heap);
     gcrt_crew_forget(heap, self_in(heap));
     heap->specials.watched = NULL;
+    gcrt_look_forget(heap);
 }
 
 /* The buffers are of no use: there is no cycle. */

@@ -191,9 +191,8 @@ struct cycles {
     aword heap_min;         /* atomic: bytes */
     struct pacer pacer;     /* lock */
     uint64_t scan_bytes_last; /* lock: sum of the Ps' scan_bytes at the last cycle's start */
-    ahalf verified;         /* futex: verifications done; pairs: verify.done */
-    gc_status verify_status; /* of the last one */
-    char verify_text[256];
+    aword looks;            /* atomic: struct look, newest first; pairs: look.push */
+    ahalf looked;           /* futex: looks done */
     ahalf stress;           /* atomic: slow paths until the next forced cycle */
 };
 
@@ -201,8 +200,7 @@ struct cycles {
 struct limit {
     aword soft;      /* atomic: bytes; UINT64_MAX: off */
     aword hard;      /* const: bytes; UINT64_MAX: off */
-    aword external;  /* atomic: bytes that the host has reported; part of mheap.live, too */
-    aword external_marked; /* lock: RANK_CYCLE; of them, those that the pacer takes for marked */
+    aword external_marked; /* lock: RANK_CYCLE; what the pacer takes for marked of mheap.external */
     unsigned trust;  /* lock: RANK_CYCLE; share of empty slots that are usable (limit.c) */
     uint64_t peak;   /* lock: RANK_CYCLE; bytes in spans when marking was last complete */
     ahalf binding;   /* atomic: the limit sets the goal, not GOGC */
@@ -226,6 +224,17 @@ struct scavenger {
     uint64_t peak_live;   /* coordinator: and bytes of objects */
     aword retain;         /* atomic: bytes of pages to keep backed, in spans or free */
     aword said_background, said_assist; /* atomic: bytes that scavtrace lines have told */
+};
+
+/* The heap profile (profile.h). */
+struct profile {
+    struct lock lock;             /* RANK_PROFILE */
+    struct site **buckets;        /* lock: by stack and size; never removed */
+    size_t nsites;                /* lock */
+    struct record_chunk *chunk;   /* lock: newest first; all but the newest are full */
+    struct record_chunk *spare;   /* lock: empty ones */
+    size_t nrecords;              /* lock: sampled objects that are not known to be dead */
+    aword samples, lost;          /* atomic: taken; not, for lack of memory */
 };
 
 /* Everything cumulative that only statistics read.  Atomic sums. */
@@ -286,6 +295,7 @@ struct gc_heap {
     struct cycles cycles;
     struct limit limit;
     struct scavenger scavenger;
+    struct profile profile;
     aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */

@@ -16,11 +16,12 @@
  *   4. the hard limit is reached: clean pages are refused, which is out of memory (malloc.c).
  *
  * Invariants: external bytes are never negative, and are part of mheap.live.  mheap's bounds
- * are recomputed whenever one of limit, external bytes and limiting changes; metadata, the
- * fourth thing that they depend on, is looked at each time the pacer is.
- * Concurrency: limits and sums are atomic words; a sum of several is a racy snapshot.  The
- * limiter is the coordinator's.  Who changes external bytes looks at them again after it has
- * set the bounds, so the last one to change them sets the bounds that stay.
+ * are recomputed whenever limit or limiting changes; metadata, the third thing that they depend
+ * on, is looked at each time the pacer is.  External bytes are no part of the bounds but of
+ * what is held against them: they count from the moment they are reported.
+ * Concurrency: limits and sums are atomic words; a sum of several is a racy snapshot.  Bounds
+ * are set under RANK_CYCLE, so that none comes of a limit that is no more.  The limiter is the
+ * coordinator's.
  * Cost: some dozen loads, and 68 per P for the pacer while a limit is set.
  */
 #include "gc/limit.h"
@@ -143,7 +144,7 @@ read_for_pacer(const struct gc_heap *heap, struct pacer_memory *m)
     objects = min_size(object_bytes(heap), in.in_use);
     *m = (struct pacer_memory){ .limit = limit_of(heap),
         .mapped = mapped(&in),
-        .external = aword_load_relaxed(&heap->limit.external),
+        .external = aword_load_relaxed(&heap->mheap.external),
         .free = minus(minus(in.grown, in.released), in.in_use),
         .objects = objects,
         .usable = (in.in_use - objects) / TRUST_FULL * heap->limit.trust };
@@ -158,21 +159,16 @@ bound(uint64_t limit, uint64_t others)
 }
 
 static void
-set_bounds(struct gc_heap *heap)
+set_bounds_locked(struct gc_heap *heap)
 {
+    uint64_t hard = aword_load_relaxed(&heap->limit.hard), others;
     struct memory_inputs in;
-    uint64_t external, others;
 
-    do {
-        external = aword_load_acquire(&heap->limit.external);
-        gcrt_limit_read_memory(heap, &in);
-        others = metadata(&in) + external;
-        aword_store_relaxed(&heap->mheap.backed_hard,
-                bound(aword_load_relaxed(&heap->limit.hard), others + HARD_SLACK));
-        aword_store_relaxed(&heap->mheap.backed_soft,
-                bound(limit_is_given_up(heap) ? aword_load_relaxed(&heap->limit.hard)
-                                              : limit_of(heap), others + HARD_SLACK));
-    } while (aword_add_full(&heap->limit.external, 0) != external); /* full: after the stores */
+    gcrt_limit_read_memory(heap, &in);
+    others = metadata(&in) + HARD_SLACK;
+    aword_store_relaxed(&heap->mheap.backed_hard, bound(hard, others));
+    aword_store_relaxed(&heap->mheap.backed_soft,
+            bound(limit_is_given_up(heap) ? hard : limit_of(heap), others));
 }
 
 static bool
@@ -185,7 +181,7 @@ is_off(const struct gc_heap *heap)
 static void
 forget_external_locked(struct gc_heap *heap)
 {
-    uint64_t now = aword_load_relaxed(&heap->limit.external);
+    uint64_t now = aword_load_relaxed(&heap->mheap.external);
     uint64_t marked = aword_load_relaxed(&heap->limit.external_marked);
 
     if (now >= marked)
@@ -198,7 +194,7 @@ void
 gcrt_limit_peak_locked(struct gc_heap *heap)
 {
     struct limit *l = &heap->limit;
-    uint64_t sum = gcrt_limit_mapped(heap) + aword_load_relaxed(&l->external);
+    uint64_t sum = gcrt_limit_mapped(heap) + aword_load_relaxed(&heap->mheap.external);
     uint64_t limit = limit_of(heap), in_use = aword_load_relaxed(&heap->mheap.in_use);
 
     if (sum > pacer_near(limit) && in_use > l->peak)
@@ -221,7 +217,7 @@ gcrt_limit_to_pacer_locked(struct gc_heap *heap)
         read_for_pacer(heap, &m);
         p->limit_goal = gcrt_pacer_goal_by_limit(p, &m);
     }
-    set_bounds(heap);
+    set_bounds_locked(heap);
 }
 
 /* ---- settings ---- */
@@ -269,7 +265,7 @@ void
 gcrt_limit_complain(struct gc_heap *heap)
 {
     uint64_t limit = limit_of(heap), is = gcrt_limit_mapped(heap);
-    uint64_t external = aword_load_relaxed(&heap->limit.external);
+    uint64_t external = aword_load_relaxed(&heap->mheap.external);
     char line[200];
     int len;
 
@@ -307,13 +303,11 @@ gc_status
 gcrt_limit_external(struct gc_heap *heap, int64_t delta)
 {
     uint64_t now = 0;
-    gc_status status = add_external(&heap->limit.external, delta, &now);
+    gc_status status = add_external(&heap->mheap.external, delta, &now);
 
     if (status != GC_OK)
         return status;
     aword_add_relaxed(&heap->mheap.live, (uint64_t)delta);
-    if (!is_off(heap))
-        set_bounds(heap);
     if (minus(aword_load_relaxed(&heap->limit.external_marked), now)
             > aword_load_relaxed(&heap->cycles.goal) / GOAL_PARTS)
         gcrt_pace_limit_changed(heap);
@@ -358,7 +352,9 @@ limiting_changed(struct gc_heap *heap, bool limiting)
     if (limiting && ahalf_load_relaxed(&heap->limit.binding))
         aword_store_relaxed(&heap->limit.limited_cycle,
                 aword_load_relaxed(&heap->cycles.started));
-    set_bounds(heap);
+    gcrt_lock_acquire(&heap->cycles.lock);
+    set_bounds_locked(heap);
+    gcrt_lock_release(&heap->cycles.lock);
 }
 
 /* In a forked child clocks begin anew, below what was seen. */
@@ -443,7 +439,7 @@ gcrt_limit_is_reached(const struct gc_heap *heap, size_t bytes)
 
     if (hard == UINT64_MAX)
         return false;
-    sum = gcrt_limit_mapped(heap) + HARD_SLACK + aword_load_relaxed(&heap->limit.external);
+    sum = gcrt_limit_mapped(heap) + HARD_SLACK + aword_load_relaxed(&heap->mheap.external);
     return __builtin_add_overflow(sum, bytes, &sum) || sum > hard;
 }
 
@@ -469,6 +465,6 @@ gcrt_limit_why(const struct gc_heap *heap, size_t bytes, char text[LIMIT_TEXT_MA
                 "; the hard memory limit of %llu bytes is reached: %llu mapped, %llu external",
                 (unsigned long long)aword_load_relaxed(&heap->limit.hard),
                 (unsigned long long)gcrt_limit_mapped(heap),
-                (unsigned long long)aword_load_relaxed(&heap->limit.external));
+                (unsigned long long)aword_load_relaxed(&heap->mheap.external));
     return text;
 }

@@ -20,6 +20,7 @@
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/limit.h"
+#include "gc/profile.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
@@ -164,10 +165,12 @@ take_large(struct gcrt_mutator *m, const struct request *req)
     if (kind == NULL)
         return NULL;
     gcrt_assist_if_owed(m);
+    gcrt_mcache_follow_rate(mc);
     s = gcrt_mheap_alloc_large(h, &kind->central, req->bytes, sweepgen);
     if (s == NULL)
         return NULL;
     bytes = s->alloc.large.npages << PAGE_SHIFT;
+    (void)gcrt_sampler_take(&mc->sampler, span_elem_bytes(s), 1);
     if (mc->black && sweepgen + 3 == mc->black_gen) { /* I-no-late-mark */
         aword_or_relaxed(&s->mark.bits[0], 1);
         aword_add_owner(&mc->black_bytes, bytes);
@@ -283,6 +286,8 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL
             && !gcrt_wbcheck_born(m, p, req->site))
         p = NULL;
+    if (UNLIKELY(m->p->cache.sampler.due != 0) && p != NULL)
+        gcrt_profile_sample(m, p, req->type, req->site);
     m->own.result = NULL;
     return p;
 }

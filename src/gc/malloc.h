@@ -13,7 +13,7 @@ struct request {
     bool single;         /* one element of a type that is not flexible */
     bool zero;           /* memory without pointers must be zeroed, too */
     bool may_fail;       /* the host asked with a gc_try_ form */
-    const void *site;    /* return address of the host's call, for wbcheck */
+    const void *site;    /* return address of the host's call, for wbcheck and profiles */
 };
 
 /* NULL without memory, after a collection and the host's oom handler did not help. */

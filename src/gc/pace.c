@@ -197,7 +197,7 @@ void
 gcrt_pace_settle(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    uint64_t live = gcrt_pace_live(heap), external = aword_load_relaxed(&heap->limit.external);
+    uint64_t live = gcrt_pace_live(heap), external = aword_load_relaxed(&heap->mheap.external);
     uint64_t marked = external + aword_load_relaxed(&heap->marking.marked_bytes)
         + black_bytes(heap) - cy->black_start;
 

@@ -100,7 +100,7 @@ above_goals(const struct gc_heap *heap)
 
     if (soft == UINT64_MAX)
         return above;
-    mapped = gcrt_limit_mapped(heap) + aword_load_relaxed(&heap->limit.external);
+    mapped = gcrt_limit_mapped(heap) + aword_load_relaxed(&heap->mheap.external);
     return max_size(above, minus(mapped, LIMIT_SHARE(soft)));
 }
 
@@ -343,7 +343,7 @@ gcrt_scavenger_marked(struct gc_heap *heap)
 {
     heap->scavenger.peak_in_use = aword_load_relaxed(&heap->mheap.in_use);
     heap->scavenger.peak_live
-            = minus(gcrt_pace_live(heap), aword_load_relaxed(&heap->limit.external));
+            = minus(gcrt_pace_live(heap), aword_load_relaxed(&heap->mheap.external));
 }
 
 static bool
@@ -359,7 +359,7 @@ gcrt_scavenger_swept(struct gc_heap *heap)
     uint64_t goal = aword_load_relaxed(&heap->cycles.goal);
 
     if (goal != PACER_NONE)
-        goal = minus(goal, aword_load_relaxed(&heap->limit.external));
+        goal = minus(goal, aword_load_relaxed(&heap->mheap.external));
     aword_store_relaxed(&s->retain, gcrt_scavenger_retain(goal, s->peak_in_use, s->peak_live,
             aword_load_relaxed(&heap->mheap.described)));
     tell_host(heap);

@@ -23,6 +23,7 @@
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
+#include "gc/look.h"
 #include "gc/roots.h"
 #include "gc/search.h"
 
@@ -371,6 +372,29 @@ gcrt_verify_now(struct gc_heap *heap, enum verify_edge edge, char text[VERIFY_TE
         return GC_ERR_NOMEM;
     }
     return v.broken ? GC_ERR_CORRUPT : GC_OK;
+}
+
+struct verify_look {
+    struct look look; /* first */
+    gc_status status;
+    char *text;
+};
+
+static void
+verify_idle(struct gc_heap *heap, struct look *l)
+{
+    struct verify_look *v = container_of_(l, struct verify_look, look);
+
+    v->status = gcrt_verify_now(heap, VERIFY_IDLE, v->text, NULL);
+}
+
+gc_status
+gcrt_verify_ask(struct gc_heap *heap, char text[VERIFY_TEXT])
+{
+    struct verify_look v = { .look.fn = verify_idle, .text = text };
+
+    text[0] = '\0';
+    return gcrt_look(heap, &v.look) ? v.status : GC_ERR_THREAD;
 }
 
 void

@@ -2,7 +2,7 @@
 #ifndef GCRT_GC_VERIFY_H
 #define GCRT_GC_VERIFY_H
 
-/* The heap verifier.  Coordinator only: it holds every mutator meanwhile. */
+/* The heap verifier.  Coordinator only, but for one: it holds every mutator meanwhile. */
 
 #include "gc/heap.h"
 
@@ -26,6 +26,12 @@ enum verify_edge {
  */
 gc_status gcrt_verify_now(struct gc_heap *heap, enum verify_edge edge, char text[VERIFY_TEXT],
         char path[VERIFY_PATH]);
+
+/*
+ * Has the coordinator check what holds at VERIFY_IDLE.  The caller is outside or not attached.
+ * GC_ERR_THREAD without a coordinator.
+ */
+gc_status gcrt_verify_ask(struct gc_heap *heap, char text[VERIFY_TEXT]);
 
 /* With verify=1 or 2: the same; a complaint is fatal. */
 void gcrt_verify_at(struct gc_heap *heap, enum verify_edge edge);

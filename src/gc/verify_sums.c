@@ -142,7 +142,7 @@ live_balance(const struct gc_heap *heap)
 {
     uint64_t x = aword_load_relaxed(&heap->mheap.live)
         - aword_load_relaxed(&heap->mheap.large_alloc_bytes)
-        - aword_load_relaxed(&heap->limit.external);
+        - aword_load_relaxed(&heap->mheap.external);
 
     for (unsigned class = 1; class < NUM_CLASSES; class++)
         x -= taken_of_class(heap, class) * gcrt_class_bytes[class];

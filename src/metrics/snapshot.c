@@ -178,6 +178,8 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->last_gc_epoch_ns = aword_load_relaxed(&c->last_gc_epoch_ns);
     s->mark_rounds = aword_load_relaxed(&c->terminations_retried);
     s->mark_wall_ns = aword_load_relaxed(&c->mark_wall_ns);
+    s->profile_samples = aword_load_relaxed(&heap->profile.samples);
+    s->profile_lost = aword_load_relaxed(&heap->profile.lost);
 }
 
 static void
@@ -201,7 +203,7 @@ read_limit(struct gc_heap *heap, struct snapshot *s)
     s->limit_soft = aword_load_relaxed(&l->soft);
     s->limit_hard = aword_load_relaxed(&l->hard);
     s->limit_missed = aword_load_relaxed(&l->missed);
-    s->external = aword_load_relaxed(&l->external);
+    s->external = aword_load_relaxed(&heap->mheap.external);
     s->limited_cycle = aword_load_relaxed(&l->limited_cycle);
     s->limited_ns = aword_load_relaxed(&l->limited_ns);
     s->throttle_ns = aword_load_relaxed(&heap->counters.throttle.total_ns);

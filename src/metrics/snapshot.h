@@ -60,6 +60,7 @@ struct snapshot {
     uint64_t address_space;
 
     /* CPU time */
+    uint64_t profile_samples, profile_lost;
     uint64_t limited_ns, throttle_ns; /* the latter: waits, by the clock */
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
     uint64_t scavenge_assist_ns, scavenge_background_ns;

@@ -97,7 +97,9 @@ language_stores(void)
     gc_write(&a->leaves[1], (struct language_leaf *)gc_alloc(&leaf_type));
     gc_write_release(&a->right, c);
     gc_write(&language_global, a);
-    EXPECT(gc_exchange(&a->left, (struct language_node *)NULL) == b);
+    EXPECT(gc_read_acquire(&a->right) == c);
+    b = gc_exchange(&a->left, (struct language_node *)NULL);
+    EXPECT(b != NULL && a->left == NULL);
     EXPECT(gc_cas(&a->right, c, b) == 1 && a->right == b);
     EXPECT(gc_cas(&a->right, c, a) == 0 && a->right == b);
     gc_copy(&node_type, c, a, 1);

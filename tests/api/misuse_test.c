@@ -246,6 +246,63 @@ FATAL(alloc_flex_whose_header_makes_it_overflow, "gc_alloc_flex|overflow|memory|
     GC_KEEP_ALIVE(gc_alloc_flex(&line_type, SIZE_MAX));
 }
 
+FATAL(copy_on_a_detached_thread, "gc_copy|attach")
+{
+    void *a = NULL, *b = NULL;
+
+    gc_copy(&gc_pointer_type, &a, &b, 1);
+}
+
+FATAL(release_store_on_a_detached_thread, "gc_write_release|attach")
+{
+    void *a = NULL;
+
+    gc_write_release(&a, NULL);
+}
+
+FATAL(exchange_on_a_detached_thread, "gc_exchange|attach")
+{
+    void *a = NULL;
+
+    (void)gc_exchange(&a, NULL);
+}
+
+FATAL(cas_in_a_blocking_region, "gc_cas|block")
+{
+    struct pair *p;
+
+    start();
+    p = gc_alloc(&pair_type);
+    GC_BLOCKING { (void)gc_cas(&p->left, NULL, p); }
+}
+
+FATAL(clear_in_a_blocking_region, "gc_clear|block")
+{
+    struct pair *p;
+
+    start();
+    p = gc_alloc(&pair_type);
+    GC_BLOCKING { gc_clear(&pair_type, p, 1); }
+}
+
+FATAL(copy_of_several_flexible_objects, "gc_copy|flexible")
+{
+    struct bag *bag;
+
+    start();
+    bag = gc_alloc_flex(&bag_type, 10);
+    gc_copy(&bag_type, bag, bag, 2);
+}
+
+FATAL(move_from_a_misaligned_address, "gc_move|misaligned")
+{
+    struct pair *p;
+
+    start();
+    p = gc_alloc_array(&pair_type, 2);
+    gc_move(&pair_type, p, (char *)p + 4, 1);
+}
+
 FATAL(copy_of_an_overflowing_size, "gc_copy|overflow")
 {
     struct pair *pair;

@@ -229,6 +229,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->mode = n != 0 ? GC_MODE_STW : GC_MODE_CONCURRENT;
     else if (knob(item, len, "scavtrace", 1, &n))
         opt->debug_scavtrace = (int)n;
+    else if (knob(item, len, "profilerate", SIZE_MAX, &n))
+        opt->profile_rate = (size_t)n;
     else
         return false;
     return true;

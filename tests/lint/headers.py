@@ -43,6 +43,9 @@ def main():
             compiles(report, path, [args.cc], "c", ["-std=" + std] + C_WARNINGS)
         for std in ["c++11", "c++17"]:
             compiles(report, path, [args.cxx], "c++", ["-std=" + std])
+    for path in walk(["include"], [".hpp"]):
+        for std in ["c++11", "c++17", "c++20"]:
+            compiles(report, path, [args.cxx], "c++", ["-std=" + std, "-Wpedantic"])
     report.end()
 
 

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "os": {"os", "base"},
     "alloc": {"alloc", "os", "base"},
     "gc": {"gc", "alloc", "os", "base"},
-    "metrics": {"metrics", "gc", "alloc", "base"},
+    "metrics": {"metrics", "gc", "alloc", "os", "base"},
     "api": {"api", "metrics", "gc", "alloc", "os", "base"},
     "public": set(),
 }
@@ -39,7 +39,7 @@ PUBLIC_LIBC = {"pthread.h", "stddef.h", "stdint.h"}
 # System headers that only the os layer includes: mappings, signals, futexes, clocks.
 OS_ONLY = re.compile(
     r"sys/(mman|syscall|resource|prctl|auxv|sysinfo|time)\.h|linux/.*|asm/.*"
-    r"|signal\.h|ucontext\.h|link\.h|dlfcn\.h|fcntl\.h|sys/stat\.h"
+    r"|signal\.h|ucontext\.h|link\.h|elf\.h|execinfo\.h|dlfcn\.h|fcntl\.h|sys/stat\.h"
 )
 
 
@@ -65,6 +65,9 @@ def check_system(report, path, line, layer, name):
     elif name.startswith(("sanitizer/", "valgrind/")):
         if path != "src/alloc/base/tools.h":
             report.add(path, line, "only base/tools.h includes the tools' headers")
+    elif name == "zlib.h":
+        if path != "src/metrics/gzip.h":
+            report.add(path, line, "only metrics/gzip.h includes zlib")
     elif layer == "public":
         if name not in PUBLIC_LIBC:
             report.add(path, line, f"public header includes <{name}>")

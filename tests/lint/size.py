@@ -36,7 +36,8 @@ def check_functions(report, path, lines):
 
 def main():
     report = Report("size")
-    for path in walk(["src", "include", "tests", "examples"], [".c", ".h", ".cc", ".py", ".sh"]):
+    suffixes = [".c", ".h", ".hpp", ".cc", ".py", ".sh"]
+    for path in walk(["src", "include", "tests", "examples"], suffixes):
         lines = read(path).splitlines()
         report.saw()
         limit = TOUR_LINES if "examples/tour/" in path else FILE_LINES
@@ -45,7 +46,7 @@ def main():
         for i, line in enumerate(lines, 1):
             if len(line) > COLUMNS:
                 report.add(path, i, f"{len(line)} columns, limit {COLUMNS}")
-        if path.endswith((".c", ".h", ".cc")):
+        if path.endswith((".c", ".h", ".hpp", ".cc")):
             check_functions(report, path, lines)
     report.end()
 

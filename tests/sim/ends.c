@@ -427,17 +427,23 @@ settle(struct world *w, bool all)
 }
 
 void
-ends_finish(struct world *w)
+ends_settle(struct world *w)
 {
     unsigned before, now = ends_how_many_set();
 
-    ends.last = true;
     do {
         before = now;
         gc_collect(w->heap);
         settle(w, false);
         now = ends_how_many_set();
     } while (now != before);
+}
+
+void
+ends_finish(struct world *w)
+{
+    ends.last = true;
+    ends_settle(w);
     sched_freeze();
     (void)oracle_walk(w);
     for (unsigned i = 0; i < ends.n; i++) {

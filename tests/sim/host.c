@@ -591,6 +591,7 @@ create_heap(struct world *w)
     opt.cleanup_threads = p->cleanup_threads;
     opt.cleanup_slow_ms = 0;
     opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
+    opt.profile_rate = (size_t)1 << p->stress % 15;
     opt.debug_tiny = 1;
     opt.debug_stress = p->stress;
     opt.debug_clobberfree = 1;
@@ -635,6 +636,7 @@ count(struct world *w)
 static void
 check_garbage(struct world *w)
 {
+    ends_settle(w); /* a callback's thread may hold its object */
     gc_collect(w->heap);
     gc_collect(w->heap);
     oracle_check_all_weak(w);

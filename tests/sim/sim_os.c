@@ -15,6 +15,7 @@
 #include "sim_os.h"
 
 #include "alloc/base/lock.h"
+#include "alloc/os/unwind.h"
 #include "fibers.h"
 
 #include <errno.h>
@@ -100,6 +101,28 @@ gcrt_os_chaos(struct os *os, enum chaos_place place)
         (void)sched_wait(WAIT_TIME, os, sched_now() + sched_dice(1000) * sched_dice(1000));
     else if (dice < 32)
         sched_yield_now();
+}
+
+/* ---- stacks ---- */
+
+/* Any will do, as long as a run's are those of the run before. */
+unsigned
+gcrt_os_backtrace(uintptr_t *pcs, unsigned n)
+{
+    pcs[0] = (uintptr_t)&gcrt_os_backtrace + sched_dice(5);
+    return n < 1 ? n : 1;
+}
+
+void
+gcrt_os_backtrace_warm_up(void)
+{
+}
+
+void
+gcrt_os_each_module(void (*fn)(void *arg, const struct os_module *module), void *arg)
+{
+    (void)fn;
+    (void)arg;
 }
 
 /* ---- memory ---- */

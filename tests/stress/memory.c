@@ -12,12 +12,6 @@
  * Arguments: threads=N kinds=N reads=N.
  */
 
-#if defined(__SANITIZE_ADDRESS__)
-# define RSS_HAS_SHADOW 1
-#else
-# define RSS_HAS_SHADOW 0
-#endif
-
 #define _GNU_SOURCE
 
 #include "gc/heap.h"
@@ -228,7 +222,7 @@ main(int argc, char **argv)
     t_verify(NULL);
     gc_free_os_memory(NULL);
     compare_with_os(gc_thread_heap());
-    T_CHECK(RSS_HAS_SHADOW
+    T_CHECK(T_RSS_HAS_SHADOW
                     || rss_bytes() <= before + read_total(NULL)
                             - samples[released_at].value.u64 + 8 * MIB,
             "%zu bytes are resident", rss_bytes());

@@ -17,7 +17,7 @@
 # shellcheck disable=SC2086
 set -u
 
-MAIN='gcc libc6-dev meson ninja-build pkg-config libatomic-ops-dev liburcu-dev
+MAIN='gcc libc6-dev meson ninja-build pkg-config libatomic-ops-dev liburcu-dev zlib1g-dev
     libuv1-dev libhttp-parser-dev'
 TEST="$MAIN g++ binutils python3 libcriterion-dev spin"
 CI="$TEST clang libclang-rt-dev"

@@ -16,6 +16,13 @@
 
 #define T_SKIP 77
 
+/* AddressSanitizer's shadow is resident too, and is not given back with what it is of. */
+#if defined(__SANITIZE_ADDRESS__)
+# define T_RSS_HAS_SHADOW 1
+#else
+# define T_RSS_HAS_SHADOW 0
+#endif
+
 /*
  * T_CHECK(cond, "format", ...): on failure prints the program, the seed, the place, the
  * condition and the message, then aborts, so that a core or a debugger sees the spot.

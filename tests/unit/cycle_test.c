@@ -253,7 +253,7 @@ scripted_request(const ahalf *word)
     if (!asks || word != &the_heap->cycles.wanted)
         return;
     asks = false;
-    gcrt_cycle_request(the_heap, CYCLE_VERIFY);
+    gcrt_cycle_request(the_heap, CYCLE_LOOK);
 }
 
 Test(cycle, no_request_is_lost_while_others_are_taken)
@@ -266,6 +266,6 @@ Test(cycle, no_request_is_lost_while_others_are_taken)
     taken = take_requests(&the_heap->cycles);
     cr_expect_not(asks, "somebody asked meanwhile");
     taken |= ahalf_load_relaxed(&the_heap->cycles.wanted);
-    cr_expect_eq(taken, CYCLE_FORCED | CYCLE_VERIFY);
+    cr_expect_eq(taken, CYCLE_FORCED | CYCLE_LOOK);
     end_by_hand();
 }

@@ -158,6 +158,19 @@ Test(limit, the_hard_bound_refuses_and_loses_nothing)
     bare_finish(&b);
 }
 
+/* Nobody has to set the bounds anew when the host reports bytes. */
+Test(limit, external_bytes_count_at_once)
+{
+    start_with_free_pages();
+    aword_store_relaxed(&b.heap.backed_hard, 28 * MIB);
+    aword_store_relaxed(&b.heap.external, 8 * MIB);
+    cr_expect_null(gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 26 * MIB, bare_sweepgen(&b)));
+    aword_store_relaxed(&b.heap.external, 0);
+    cr_expect_not_null(
+            gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], 26 * MIB, bare_sweepgen(&b)));
+    bare_finish(&b);
+}
+
 /* ---- a heap ---- */
 
 static struct {

@@ -66,7 +66,8 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_gcpacertrace == b->debug_gcpacertrace
         && a->debug_scavtrace == b->debug_scavtrace && a->release_ms == b->release_ms
         && a->hugepages == b->hugepages && a->cleanup_threads == b->cleanup_threads
-        && a->cleanup_slow_ms == b->cleanup_slow_ms;
+        && a->cleanup_slow_ms == b->cleanup_slow_ms
+        && a->profile_rate == b->profile_rate;
 }
 
 /* With the variable set so, the options are `want`. */
@@ -132,6 +133,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.hugepages, GC_HUGEPAGES_AUTO);
     cr_expect_eq(opt.cleanup_threads, 1);
     cr_expect_eq(opt.cleanup_slow_ms, 1000);
+    cr_expect_eq(opt.profile_rate, 524288);
     cr_expect_eq(gc_options_from_env(&from_env), GC_OK);
     cr_expect(same(&opt, &from_env), "an empty environment says nothing");
     gc_options_default(NULL);
@@ -411,6 +413,11 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_scavtrace = 1;
     expect_parsed("GCRT_DEBUG", "scavtrace=1", &want);
+    want = defaults();
+    want.profile_rate = 1;
+    expect_parsed("GCRT_DEBUG", "profilerate=1", &want);
+    want.profile_rate = 0;
+    expect_parsed("GCRT_DEBUG", "profilerate=0", &want);
 }
 
 Test(options, hugepages_is_one_of_three_words)

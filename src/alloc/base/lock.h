@@ -24,6 +24,7 @@ enum lock_rank {
     RANK_RUNNER,    /* callbacks that wait, and the threads that call them */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
+    RANK_PROFILE,   /* sampled objects */
     RANK_SCAVENGE,  /* giving memory back to the OS */
     RANK_HEAP,      /* pages */
     RANK_PERSIST,   /* metadata bump allocator */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_OS_UNWIND_H
+#define GCRT_OS_UNWIND_H
+
+/* Stacks of callers, and the files that code lies in. */
+
+#include "alloc/base/base.h"
+
+/*
+ * The calling thread's return addresses, innermost first, at most n; returns how many.
+ * Allocates nothing once gcrt_os_backtrace_warm_up has been called in the process.
+ */
+unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n);
+void gcrt_os_backtrace_warm_up(void);
+
+/* A stretch of code in memory: bytes [start, limit) are those of path from offset on. */
+struct os_module {
+    uint64_t start, limit, offset;
+    const char *path;         /* borrowed for the call; "" if it is not known */
+    const uint8_t *build_id;  /* borrowed; NULL: none */
+    size_t build_id_bytes;
+};
+
+/* Calls fn for each, the program itself first. */
+void gcrt_os_each_module(void (*fn)(void *arg, const struct os_module *module), void *arg);
+
+#endif

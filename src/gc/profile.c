@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The heap profile.
+ *
+ * Purpose: for sampled objects, remember the stack that allocated them until they die.
+ * Place: the P's sampler (alloc/sample.c) says which objects; malloc brings them here; the end
+ * of marking says which of them died; metrics/pprof.c writes it all down.
+ *
+ * Records and sites.  A record is one sampled object that is not known to be dead.  A site is a
+ * stack and a size; it has sums and is never forgotten.  Sums are of weights (sample.c), so they
+ * are estimates of all objects and not of the samples, and a change of rate does no harm.
+ *
+ * What is in use means: after the last complete marking.  An object that was allocated after the
+ * cycle began had no chance to be found dead, and if it were counted, a program that
+ * allocates much and keeps nothing would seem to keep it.  So an allocation is first
+ * pending, and becomes visible together with the first cycle that began after it; the
+ * death of an object never becomes visible before its allocation.  (Go's two-cycle rule, with one
+ * cycle less to wait: here deaths are known when marking ends, not when spans are swept.)
+ *
+ * Invariants: a record's object is allocated: records of white objects go before any span is
+ * swept.  I-no-late-mark: the coordinator looks after the last H4, when nobody can mark what is
+ * not marked; newborns are black then.
+ * Concurrency: RANK_PROFILE for everything.  It is held for a copy of a stack, or while the
+ * coordinator looks at all records; samples that come meanwhile wait for it in a critical
+ * section.  One comes every 512 KiB.
+ * Cost: a sample is a stack walk (1 to 3 us) and a table insert; a cycle, 10 ns a record.
+ *
+ * Source: Go's runtime/mprof.go for what is counted when.
+ */
+#include "gc/profile.h"
+
+#include "alloc/os/unwind.h"
+#include "gc/mutator.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS       4096u
+#define CHUNK_RECORDS 1023
+
+struct site {
+    struct site *next; /* lock: same bucket */
+    uint64_t hash;
+    struct profile_site seen;       /* sums: visible; pcs: behind this struct */
+    struct profile_sums pending[2];  /* by the parity of the cycle that had begun last */
+};
+
+struct record {
+    uintptr_t object;
+    struct site *site;
+    double weight;
+    uint64_t born; /* cycles that had begun */
+};
+
+struct record_chunk {
+    struct record_chunk *prev;
+    struct record records[CHUNK_RECORDS];
+};
+
+bool
+gcrt_profile_init(struct gc_heap *heap)
+{
+    struct profile *pr = &heap->profile;
+
+    gcrt_lock_init(&pr->lock, RANK_PROFILE);
+    pr->buckets = gcrt_persist_alloc(&heap->persist, BUCKETS * sizeof(struct site *));
+    (void)gcrt_profile_set_rate(heap, heap->options.profile_rate);
+    return pr->buckets != NULL;
+}
+
+void
+gcrt_profile_finish(struct gc_heap *heap)
+{
+    gcrt_lock_finish(&heap->profile.lock);
+}
+
+uint64_t
+gcrt_profile_set_rate(struct gc_heap *heap, uint64_t rate)
+{
+    uint64_t old = aword_load_relaxed(&heap->mheap.sample_rate);
+
+    if (rate != 0)
+        gcrt_os_backtrace_warm_up();
+    while (!aword_cas_full(&heap->mheap.sample_rate, old, rate))
+        old = aword_load_relaxed(&heap->mheap.sample_rate);
+    return old;
+}
+
+/* ---- sites ---- */
+
+static uint64_t
+hash_stack(const uintptr_t *pcs, unsigned npcs, uint64_t bytes)
+{
+    uint64_t h = bytes;
+
+    for (unsigned i = 0; i < npcs; i++)
+        h = (h ^ pcs[i]) * 0x9e3779b97f4a7c15u;
+    return h ^ (h >> 32);
+}
+
+static struct site *
+find_site_locked(struct profile *pr, uint64_t hash, const struct profile_site *like)
+{
+    struct site *at = pr->buckets[hash % BUCKETS];
+
+    while (at != NULL
+            && (at->hash != hash || at->seen.bytes != like->bytes || at->seen.npcs != like->npcs
+                    || memcmp(at->seen.pcs, like->pcs, like->npcs * sizeof(*like->pcs)) != 0))
+        at = at->next;
+    return at;
+}
+
+static struct site *
+site_of_locked(struct gc_heap *heap, const struct profile_site *like)
+{
+    struct profile *pr = &heap->profile;
+    uint64_t hash = hash_stack(like->pcs, like->npcs, like->bytes);
+    size_t stack_bytes = like->npcs * sizeof(*like->pcs);
+    struct site *at = find_site_locked(pr, hash, like);
+
+    if (at != NULL)
+        return at;
+    at = gcrt_persist_alloc(&heap->persist, sizeof(*at) + stack_bytes);
+    if (at == NULL)
+        return NULL;
+    at->hash = hash;
+    at->seen = *like;
+    at->seen.pcs = memcpy(at + 1, like->pcs, stack_bytes);
+    at->next = pr->buckets[hash % BUCKETS];
+    pr->buckets[hash % BUCKETS] = at;
+    pr->nsites++;
+    return at;
+}
+
+/* ---- records ---- */
+
+/* The record behind the last one, or NULL without memory. */
+static struct record *
+add_record_locked(struct gc_heap *heap)
+{
+    struct profile *pr = &heap->profile;
+    struct record_chunk *c = pr->spare;
+
+    if (pr->nrecords % CHUNK_RECORDS == 0) {
+        if (c == NULL)
+            c = gcrt_persist_alloc(&heap->persist, sizeof(*c));
+        if (c == NULL)
+            return NULL;
+        pr->spare = pr->spare == c ? c->prev : pr->spare;
+        c->prev = pr->chunk;
+        pr->chunk = c;
+    }
+    return &pr->chunk->records[pr->nrecords++ % CHUNK_RECORDS];
+}
+
+/* The last record takes the place of this one. */
+static void
+drop_record_locked(struct profile *pr, struct record *r)
+{
+    struct record_chunk *c = pr->chunk;
+
+    *r = c->records[--pr->nrecords % CHUNK_RECORDS];
+    if (pr->nrecords % CHUNK_RECORDS == 0) {
+        pr->chunk = c->prev;
+        c->prev = pr->spare;
+        pr->spare = c;
+    }
+}
+
+/* The weight of a sample: one over the chance that an object of its size had. */
+static double
+weight_of(uint64_t bytes, uint64_t rate)
+{
+    return rate <= 1 ? 1 : -1 / expm1(-(double)bytes / (double)rate);
+}
+
+static bool
+record_locked(struct gc_heap *heap, const void *p, const struct profile_site *like, uint64_t rate)
+{
+    struct site *site = site_of_locked(heap, like);
+    struct record *r = site == NULL ? NULL : add_record_locked(heap);
+
+    if (r == NULL)
+        return false;
+    *r = (struct record){ .object = (uintptr_t)p, .site = site,
+        .weight = weight_of(like->bytes, rate),
+        .born = aword_load_relaxed(&heap->cycles.started) };
+    site->pending[r->born & 1].allocs += r->weight;
+    return true;
+}
+
+/* Without the library's own frames, which end where it returns to the host. */
+static void
+trim(struct profile_site *site, const void *from)
+{
+    for (unsigned i = 0; i < site->npcs; i++)
+        if (site->pcs[i] == (uintptr_t)from) {
+            site->pcs += i;
+            site->npcs -= i;
+            return;
+        }
+}
+
+void
+gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, const void *from)
+{
+    struct gc_heap *heap = m->heap;
+    struct profile *pr = &heap->profile;
+    uint64_t rate = m->p->cache.sampler.due;
+    uintptr_t pcs[PROFILE_DEPTH];
+    struct profile_site like = { .type = type, .pcs = pcs,
+        .bytes = span_elem_bytes(mheap_span_of(&heap->mheap, (uintptr_t)p)),
+        .npcs = gcrt_os_backtrace(pcs, PROFILE_DEPTH) };
+    bool ok;
+
+    trim(&like, from);
+    m->p->cache.sampler.due = 0;
+    critical_enter();
+    gcrt_lock_acquire(&pr->lock);
+    ok = record_locked(heap, p, &like, rate);
+    gcrt_lock_release(&pr->lock);
+    critical_clear(); /* no poll: the caller returns the object */
+    aword_add_relaxed(ok ? &pr->samples : &pr->lost, 1);
+}
+
+/* ---- the end of marking ---- */
+
+static void
+add_sums(struct profile_sums *to, const struct profile_sums *from)
+{
+    to->allocs += from->allocs;
+    to->frees += from->frees;
+}
+
+/* What was pending since before the cycle began becomes visible. */
+static void
+publish_locked(struct profile *pr, uint64_t cycle)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (struct site *at = pr->buckets[i]; at != NULL; at = at->next) {
+            struct profile_sums *pending = &at->pending[(cycle - 1) & 1];
+
+            add_sums(&at->seen.sums, pending);
+            *pending = (struct profile_sums){ .allocs = 0 };
+        }
+}
+
+static bool
+is_marked(const struct mheap *h, uintptr_t object)
+{
+    struct mspan *s = mheap_span_of(h, object);
+
+    return span_test(span_marks(s), span_object_index(h, s, object));
+}
+
+/* An object that was born in this very cycle died before its allocation is visible. */
+static void
+count_death(const struct record *r, uint64_t cycle)
+{
+    struct profile_sums *sums
+            = r->born == cycle ? &r->site->pending[cycle & 1] : &r->site->seen.sums;
+
+    sums->frees += r->weight;
+}
+
+static void
+look_at_records_locked(struct gc_heap *heap, uint64_t cycle)
+{
+    struct profile *pr = &heap->profile;
+    struct record_chunk *c = pr->chunk;
+    size_t i = pr->nrecords;
+
+    while (i-- > 0) { /* from the last one, so that what takes a place has been looked at */
+        struct record *r = &c->records[i % CHUNK_RECORDS];
+        struct record_chunk *prev = c->prev;
+
+        if (!is_marked(&heap->mheap, r->object)) {
+            count_death(r, cycle);
+            drop_record_locked(pr, r);
+        }
+        if (i % CHUNK_RECORDS == 0)
+            c = prev;
+    }
+}
+
+void
+gcrt_profile_marked(struct gc_heap *heap)
+{
+    struct profile *pr = &heap->profile;
+    uint64_t cycle = aword_load_relaxed(&heap->cycles.started);
+
+    gcrt_lock_acquire(&pr->lock);
+    look_at_records_locked(heap, cycle);
+    publish_locked(pr, cycle);
+    gcrt_lock_release(&pr->lock);
+}
+
+/* ---- for those who look ---- */
+
+static void
+copy_sites_locked(const struct profile *pr, struct profile_copy *copy, bool all)
+{
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (const struct site *at = pr->buckets[i]; at != NULL; at = at->next) {
+            struct profile_site *to = &copy->sites[copy->n++];
+
+            *to = at->seen;
+            if (all) {
+                add_sums(&to->sums, &at->pending[0]);
+                add_sums(&to->sums, &at->pending[1]);
+            }
+        }
+}
+
+struct profile_copy *
+gcrt_profile_copy(struct gc_heap *heap, bool all)
+{
+    struct profile *pr = &heap->profile;
+    struct profile_copy *copy = NULL;
+    size_t room = 0, n;
+
+    /* malloc, which is the host's own perhaps, is not called with the lock held. */
+    for (;;) {
+        critical_enter();
+        gcrt_lock_acquire(&pr->lock);
+        n = pr->nsites;
+        if (copy != NULL && n <= room)
+            copy_sites_locked(pr, copy, all || aword_load_relaxed(&heap->cycles.started) == 0);
+        gcrt_lock_release(&pr->lock);
+        critical_leave();
+        if (copy != NULL && n <= room)
+            return copy;
+        free(copy);
+        room = n + n / 8 + 8;
+        copy = gcrt_os_fault(&heap->os)
+                ? NULL : calloc(1, sizeof(*copy) + room * sizeof(copy->sites[0]));
+        if (copy == NULL)
+            return NULL;
+    }
+}
