@@ -12,6 +12,7 @@
 #include "gc/pace.h"
 #include "gc/roots.h"
 #include "gc/verify.h"
+#include "gc/weak.h"
 #include "gc/worker.h"
 
 static void scripted_handshake(struct gc_heap *h, enum action action);
@@ -91,6 +92,7 @@ static void
 script_flush(struct gc_heap *h)
 {
     cr_assert_lt(script.rounds, ROUNDS_MAX, "marking does not end");
+    cr_expect_eq(ahalf_load_acquire(&h->weak.word), WEAK_CLOSING, "H4 comes after CLOSING");
     script.rounds++;
     script.looks = 0;
     if (script.rounds == script.flush_in)

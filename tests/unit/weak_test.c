@@ -8,6 +8,28 @@
 #include "gc/special.h"
 #include "gc/weak.h"
 
+/* A look at a weak place, before the second of which it may be emptied. */
+static uintptr_t scripted_look(const void *place);
+
+#define slot_load_acquire scripted_look
+#define is_marked         weak_is_marked
+#include "gc/weak.c"
+#undef slot_load_acquire
+#undef is_marked
+
+static struct {
+    void *place; /* to be emptied; NULL: nothing happens */
+    unsigned looks;
+} script;
+
+static uintptr_t
+scripted_look(const void *place)
+{
+    if (place == script.place && ++script.looks == 2)
+        gcrt_weak_empty(script.place);
+    return slot_load_acquire(place);
+}
+
 struct node {
     struct node *next;
     long number;
@@ -201,6 +223,22 @@ Test(weak, a_place_emptied_between_the_looks_is_empty)
     cr_expect(is_marked(n));
     cr_expect(gcrt_weak_upgrade(self(), (uintptr_t)n), "this is why the place is read again");
     cr_expect_eq(gcrt_weak_load(self(), &place), 0);
+    end_by_hand();
+}
+
+Test(weak, a_finalizers_mark_does_not_count)
+{
+    struct node *n;
+    uintptr_t place;
+
+    begin_by_hand();
+    n = gc_alloc(&node_type);
+    place = (uintptr_t)n;
+    to_decided();
+    gcrt_weak_revive(the_heap, (uintptr_t)n); /* it comes between the getter's two looks */
+    script.place = &place;
+    cr_expect_eq(gcrt_weak_load(self(), &place), 0);
+    cr_expect_eq(script.looks, 2);
     end_by_hand();
 }
 
