@@ -23,6 +23,7 @@
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
+#include "gc/pool.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/weakmap.h"
@@ -157,9 +158,11 @@ init_collector(struct gc_heap *heap)
     gcrt_intern_init(heap);
     gcrt_runner_init(heap);
     gcrt_cleanups_init(heap);
+    gcrt_pools_init(heap);
     status = init_threads(heap);
     if (status == GC_OK)
         return GC_OK;
+    gcrt_pools_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_roots_finish(heap);
@@ -359,6 +362,7 @@ end_heap(struct gc_heap *heap)
     gcrt_wbcheck_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
+    gcrt_pools_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);

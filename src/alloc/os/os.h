@@ -50,7 +50,8 @@
     X(CLEANUP_BEGIN)  /* a callback's job is taken, its record is not yet free */         \
     X(HANDLE_STORE)   /* a detached thread's store, under the registry lock */            \
     X(WEAK_UPGRADE)   /* between the looks at a weak place, a mark and the decision */    \
-    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */
+    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */         \
+    X(POOL_TAKE)      /* a slot of a pool's ring is claimed, not yet read */
 
 #define CHAOS_PLACE_(name) CHAOS_##name,
 enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };
