@@ -149,6 +149,53 @@ Test(poolturn, a_thread_in_a_blocking_region_keeps_its_item_but_may_not_take_it)
     cr_expect_eq(gc_pool_get(public_pool), item);
 }
 
+static bool
+is_shaded(const void *item)
+{
+    for (uint32_t i = 0; i < m->nbarrier; i++)
+        if (m->barrier[i] == (uintptr_t)item)
+            return true;
+    return false;
+}
+
+static void
+set_barrier(uint32_t state)
+{
+    critical_enter();
+    barrier_set(m, state);
+    m->nbarrier = 0;
+    critical_leave();
+}
+
+/* As old values: the collection of roots may come too late for them. */
+Test(poolturn, what_is_taken_while_the_barrier_is_on_is_shaded)
+{
+    begin(GC_MODE_CONCURRENT);
+    put_some(60); /* rack and ring */
+    GC_KEEP_ALIVE(gc_pool_get(public_pool)); /* the thread's own: no barrier */
+    for (int i = 0; i < 60; i++) {
+        void *item;
+
+        set_barrier(BARRIER_DELETION);
+        item = gc_pool_get(public_pool);
+        cr_expect(is_shaded(item), "item %d", i);
+        set_barrier(BARRIER_OFF);
+    }
+}
+
+Test(poolturn, what_is_put_before_the_own_scan_is_shaded)
+{
+    begin(GC_MODE_CONCURRENT);
+    for (int i = 0; i < 20; i++) {
+        void *item = gc_alloc(&item_type);
+
+        set_barrier(BARRIER_HYBRID);
+        gc_pool_put(public_pool, item);
+        cr_expect(is_shaded(item), "item %d", i);
+        set_barrier(BARRIER_OFF);
+    }
+}
+
 Test(poolturn, a_thread_whose_barrier_is_on_sees_no_racks)
 {
     begin(GC_MODE_CONCURRENT);
