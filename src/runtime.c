@@ -24,6 +24,7 @@
 #include "gc/kind.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
+#include "gc/pool.h"
 #include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
@@ -160,12 +161,14 @@ init_collector(struct gc_heap *heap)
     gcrt_intern_init(heap);
     gcrt_runner_init(heap);
     gcrt_cleanups_init(heap);
+    gcrt_pools_init(heap);
     status = gcrt_profile_init(heap)
         ? init_threads(heap)
         : gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no memory for the heap profile");
     if (status == GC_OK)
         return GC_OK;
     gcrt_profile_finish(heap);
+    gcrt_pools_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
     gcrt_fibers_finish(heap);
@@ -367,6 +370,7 @@ end_heap(struct gc_heap *heap)
     gcrt_profile_finish(heap);
     gcrt_runner_finish(heap);
     finish_weak(heap);
+    gcrt_pools_finish(heap);
     gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
     gcrt_registry_finish(heap);

@@ -16,6 +16,7 @@
 #include <gcrt/intern.h>
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
+#include <gcrt/pool.h>
 #include <gcrt/precise.h>
 #include <gcrt/profile.h>
 #include <gcrt/roots.h>

@@ -91,6 +91,7 @@ GC_API void gc_callback_leave(gc_callback *cb);
 
 struct gc_type;
 struct gc_impl_frame;
+struct gc_impl_rack;
 
 struct gc_impl_run {
     uintptr_t key;  /* the type's address; array classes in the top byte */
@@ -108,6 +109,11 @@ struct gc_impl_thread {
     struct gcrt_mutator *mutator; /* NULL while detached */
     struct gc_impl_frame *frames; /* innermost GC_FRAME; precise.h */
     struct gc_heap *heap_inside; /* NULL while detached or outside */
+    struct gc_impl_rack **racks; /* by pool; pool.h */
+    uint32_t nracks;             /* 0 outside, and while its barrier is on */
+    volatile uint64_t hot_pool;  /* the pool whose item is kept here; 0: none, or outside */
+    void *volatile hot_item;     /* an item of it, or NULL; a root */
+    volatile uint64_t hot_gets;  /* of that item, of whatever pools */
 };
 
 GC_API extern __thread struct gc_impl_thread gc_impl_self

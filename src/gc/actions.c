@@ -17,6 +17,7 @@
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/checkmark.h"
+#include "gc/pool.h"
 #include "gc/stack.h"
 
 /* H1.  Newborns stay white until the own scan. */
@@ -24,6 +25,7 @@ static void
 action_barrier_on(struct gcrt_mutator *m)
 {
     m->credit = 0;
+    gcrt_pools_turn(m);
     barrier_set(m, BARRIER_HYBRID);
 }
 
@@ -31,6 +33,8 @@ action_barrier_on(struct gcrt_mutator *m)
 static void
 action_scan(struct gcrt_mutator *m, uintptr_t sp)
 {
+    if (heap_stops(m->heap))
+        gcrt_pools_turn(m); /* it is the first handshake, too */
     aword_add_relaxed(&m->heap->marking.stack_work, gcrt_stack_collect(m, sp));
     m->cycle = aword_load_relaxed(&m->heap->cycles.started);
     if (UNLIKELY(m->heap->checkmark != NULL))
@@ -66,6 +70,8 @@ action_barrier_off(struct gcrt_mutator *m)
 {
     m->nbarrier = 0; /* marking is complete: whatever is buffered is marked */
     (void)gcrt_marker_flush(&m->marker);
+    if (m->p != NULL)
+        gcrt_pools_open(m->heap, m->p);
     barrier_set(m, BARRIER_OFF);
 }
 

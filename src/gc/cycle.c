@@ -30,6 +30,7 @@
 #include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/pool.h"
 #include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
@@ -95,10 +96,13 @@ start_cycle(struct cycle *cy)
     gcrt_pace_start(cy);
     gcrt_checkmark_begin(heap);
     gcrt_weak_begin(heap);
+    gcrt_pools_turn_begin(heap);
     if (heap_stops(heap)) {
         gcrt_stop_all(heap); /* nothing changes until marking is complete */
+        gcrt_pools_turn_end(heap);
     } else {
         gcrt_handshake_run(heap, ACTION_BARRIER_ON); /* H1 */
+        gcrt_pools_turn_end(heap); /* as if idle Ps' mutators answered last */
         gcrt_handshake_run(heap, ACTION_SETTLE);     /* H2: I-settle */
         gcrt_handshake_run(heap, ACTION_SCAN);       /* H3: I-own-snapshot */
     }

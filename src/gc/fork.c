@@ -79,6 +79,7 @@
 #include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/pool.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/weak.h"
@@ -295,6 +296,7 @@ static const struct {
     { offsetof(struct gc_heap, roots.lock), 1, 0 },
     { offsetof(struct gc_heap, fibers.lock), 1, 0 },
     { offsetof(struct gc_heap, runner.lock), 1, 0 },
+    { offsetof(struct gc_heap, pools.lock), 1, 0 },
     { offsetof(struct gc_heap, kinds.lock), 1, 0 },
     { offsetof(struct gc_heap, ps.lock), 1, 0 },
     { offsetof(struct gc_heap, profile.lock), 1, 0 },
@@ -365,6 +367,7 @@ forget_collector(struct gc_heap *heap)
     gcrt_crew_forget(heap, self_in(heap));
     gcrt_look_forget(heap);
     heap->specials.watched = NULL;
+    gcrt_pools_forget(heap);
 }
 
 /* The buffers are of no use: there is no cycle. */
@@ -394,6 +397,7 @@ renew_self(struct gcrt_mutator *m)
     ahalf_store_relaxed(&m->request, epoch);
     ahalf_store_relaxed(&m->answered, epoch);
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
+    gcrt_pools_open_locked(m->heap, m->p);
     barrier_set(m, BARRIER_OFF);
     drop_work(m);
     m->cycle = 0;

@@ -25,6 +25,7 @@
 #include "gc/handshake.h"
 
 #include "gc/actions.h"
+#include "gc/pool.h"
 #include "gc/stack.h"
 
 #include <errno.h>
@@ -166,6 +167,8 @@ gcrt_handshake_signal(int signal)
     (void)signal;
     if (m == NULL || m->precise || gc_impl_self.critical || m->block_depth != 0
             || __atomic_load_n(&gc_impl_self.poll, __ATOMIC_RELAXED) == 0)
+        return;
+    if (gcrt_pools_busy(m))
         return;
     if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
         return;

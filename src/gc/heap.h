@@ -19,12 +19,14 @@
 #include "gc/work.h"
 
 #include <gcrt/options.h>
+#include <gcrt/pool.h>
 #include <gcrt/type.h>
 
 /* Blocks of 512 buckets: the table of ephemerons has at most 2^22 buckets. */
 #define EPHEMERON_BLOCK  512
 #define EPHEMERON_BLOCKS 8192
 
+#define POOL_NOTES 1024 /* a power of two */
 #define GC_HEAP_MAGIC 0x6763727468656170u /* "gcrtheap" */
 
 /* The handshakes, in the order of a cycle (tests/model/steps.txt). */
@@ -111,6 +113,21 @@ struct roots {
     struct handle_chunk *chunks; /* lock: added; never removed */
     struct gc_handle *free_handles; /* lock */
     aword bytes;               /* atomic: size of all ranges */
+};
+
+/* Pools of reusable objects (pool.h). */
+struct pools {
+    struct lock lock;     /* RANK_POOLS */
+    struct pool *all;     /* lock: added; never removed; pairs: pool.publish */
+    struct pool *free;    /* lock: records of destroyed ones */
+    uint32_t count;       /* lock: of all */
+    uint64_t last_id;     /* lock */
+    uint32_t turn;        /* coordinator, before the handshake: number of the turn */
+    bool all_generations; /* the same: this turn lets go of everything */
+    bool said;            /* coordinator: this turn has work for the runner */
+    ahalf shed;           /* atomic: the next turn shall */
+    struct pool_note *notes[POOL_NOTES]; /* lock: pool=1: what is in pools, by address */
+    struct pool_note *spare_notes;       /* lock */
 };
 
 /* What CPU time the workers may take, in millionths of a CPU; see worker.c. */
@@ -297,6 +314,7 @@ struct gc_heap {
     struct roots roots;
     struct fibers fibers;
     struct runner runner;
+    struct pools pools;
     struct work work;
     struct weak weak;
     struct specials specials;
@@ -347,6 +365,10 @@ struct p {
     struct mcache cache;
     struct p *next_all;  /* const once published */
     struct p *next_idle; /* lock: ps */
+    struct gc_impl_rack **racks; /* owner: by pool; that of a struct pool_part, or no_rack */
+    struct gc_impl_rack no_rack; /* owner: empty for ever */
+    uint32_t nracks;     /* owner */
+    uint32_t pool_turn;  /* owner: the last turn that its parts have made */
     unsigned held;       /* lock: ps; 0: idle, else ps.generation of who took it */
 };
 

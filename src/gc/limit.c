@@ -430,6 +430,16 @@ gcrt_limit_cycle_done(struct gc_heap *heap)
         tell_host(heap, &m);
 }
 
+bool
+gcrt_limit_is_near(const struct gc_heap *heap)
+{
+    uint64_t limit = limit_of(heap);
+
+    return limit != UINT64_MAX && ahalf_load_relaxed(&heap->limit.binding)
+        && gcrt_limit_mapped(heap) + aword_load_relaxed(&heap->mheap.external)
+            > pacer_near(limit);
+}
+
 /* ---- the hard limit ---- */
 
 bool

@@ -69,6 +69,9 @@ void gcrt_limit_cycle_done(struct gc_heap *heap);
 
 /* ---- the hard limit ---- */
 
+/* The limit sets the goal, and what is mapped comes near it. */
+bool gcrt_limit_is_near(const struct gc_heap *heap);
+
 /* Would so many bytes more be beyond it? */
 bool gcrt_limit_is_reached(const struct gc_heap *heap, size_t bytes);
 

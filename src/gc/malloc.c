@@ -20,6 +20,7 @@
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/limit.h"
+#include "gc/pool.h"
 #include "gc/profile.h"
 #include "gc/wbcheck.h"
 
@@ -258,6 +259,7 @@ retry(struct gcrt_mutator *m, const struct request *req)
     for (;;) {
         bool shed = req->may_fail && gcrt_limit_sheds(m->heap, req->bytes);
 
+        gcrt_pools_shed(m->heap);
         if (!shed)
             gcrt_cycle_collect(m->heap);
         p = try_once(m, req);

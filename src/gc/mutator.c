@@ -23,6 +23,7 @@
 #include "gc/error.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
+#include "gc/pool.h"
 
 #include <string.h>
 
@@ -78,12 +79,22 @@ gcrt_p_acquire(struct gc_heap *heap)
 void
 gcrt_p_release(struct gc_heap *heap, struct p *p)
 {
+    gcrt_pools_open(heap, p);
     p->cache.black = false;
     gcrt_lock_acquire(&heap->ps.lock);
     p->held = 0;
     p->next_idle = heap->ps.idle;
     heap->ps.idle = p;
     gcrt_lock_release(&heap->ps.lock);
+}
+
+void
+gcrt_mutator_show_racks(struct gcrt_mutator *m)
+{
+    bool shown = m->self->barrier == 0 && m->block_depth == 0;
+
+    m->self->racks = m->p->racks;
+    m->self->nracks = shown ? m->p->nracks : 0;
 }
 
 void
@@ -94,6 +105,8 @@ gcrt_mutator_show_runs(struct gcrt_mutator *m)
         return; /* every allocation takes the slow path */
     m->self->runs = m->p->cache.table->runs;
     m->self->run_mask = m->p->cache.table->mask;
+    gcrt_mutator_show_racks(m);
+    m->self->hot_pool = m->hot.id;
 }
 
 void
@@ -101,6 +114,8 @@ gcrt_mutator_hide_runs(struct gcrt_mutator *m)
 {
     m->self->heap_inside = NULL;
     m->self->run_mask = 0;
+    m->self->nracks = 0;
+    m->self->hot_pool = 0;
     m->self->runs = (struct gc_impl_run *)(uintptr_t)no_runs;
 }
 
@@ -190,6 +205,7 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     rcu_read_unlock();
     m->heap = heap;
     m->self = &gc_impl_self;
+    m->self->hot_gets = 0;
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
     m->precise = precise;
@@ -309,6 +325,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     gcrt_assist_end_cycle(m);
     pthread_setspecific(heap->registry.exit_key, NULL);
     gcrt_mutator_hide_runs(m);
+    gcrt_pools_leave(m);
     /*
      * While marking, the rest of a run may carry marks, and handing such slots to a mutator
      * that is not black yet would make its objects black too early (I-own-snapshot).  All

@@ -37,6 +37,15 @@ struct thread_account {
     uint64_t pauses, pause_ns, pause_max_ns; /* handshakes answered by itself */
 };
 
+/* The pool of which the thread keeps an item itself (gc_impl_thread.hot_item). */
+struct hot {
+    struct pool *pool;      /* NULL: none */
+    uint64_t id;            /* its id */
+    uint64_t told;          /* hot_gets as far as the pool's part knows */
+    uint64_t gets;          /* hot_gets at the last turn ... */
+    void *item;             /* ... and hot_item; no root, for comparison only */
+};
+
 struct gcrt_mutator {
     struct gc_impl_thread *self; /* const while attached: the thread's hot words */
     struct gc_heap *heap;        /* const */
@@ -65,6 +74,7 @@ struct gcrt_mutator {
     uintptr_t barrier[BARRIER_SLOTS];
     struct marker marker;         /* owner */
     struct own own;               /* owner: roots of its own */
+    struct hot hot;               /* owner: what self->hot_item is */
     bool over_goal;               /* owner: the heap was above its goal at the last run */
     bool never_assists;           /* owner: nor waits above the goal */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
@@ -105,7 +115,9 @@ void gcrt_p_release(struct gc_heap *heap, struct p *p);
 
 /* The thread is inside, or its mcache's table changed: what inline functions see. */
 void gcrt_mutator_show_runs(struct gcrt_mutator *m);
-/* Makes the inline allocator, and gc_weak_get, take the slow path. */
+/* After the P's table of racks changed, or the thread's barrier: what gc_pool_get sees. */
+void gcrt_mutator_show_racks(struct gcrt_mutator *m);
+/* Makes the inline allocator, gc_weak_get and gc_pool_get take the slow path. */
 void gcrt_mutator_hide_runs(struct gcrt_mutator *m);
 
 /* The calling thread's mutator, which must be attached and inside: a fatal line otherwise. */

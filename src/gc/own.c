@@ -94,6 +94,7 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
     n += visit_words((uintptr_t)&own->held, 1, fn, arg);
+    n += visit_words((uintptr_t)&m->self->hot_item, 1, fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);
     return n;

@@ -3,7 +3,7 @@
  * Heap-wide roots: registered ranges and handles.
  *
  * Purpose: keep alive what globals and foreign memory point to.
- * Place: the api adds and removes; the cycle collects.
+ * Place: the api adds and removes; the cycle collects, and the words of pools with them.
  * Invariants: all stores to a root are barriered.  A range or handle that appears while the
  * barrier is on has its words shaded by whoever adds it, one that disappears by whoever
  * removes it, so it does not matter on which side of the collection that falls.
@@ -15,6 +15,7 @@
 
 #include "gc/barrier.h"
 #include "gc/error.h"
+#include "gc/pool.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/roots.h>
@@ -66,11 +67,18 @@ each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), v
         fn(arg, RACY_READ(from));
 }
 
-
 struct visit {
     void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle);
     void *arg;
 };
+
+static void
+visit_exact(void *arg, uintptr_t word, uintptr_t at)
+{
+    const struct visit *v = arg;
+
+    v->fn(v->arg, word, at, true);
+}
 
 static void
 visit_special(void *arg, const struct special *record)
@@ -102,6 +110,7 @@ gcrt_roots_visit(struct gc_heap *heap,
     gcrt_special_visit(heap, SPECIAL_CLEANUP, visit_special, &v);
     gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
     gcrt_runner_visit(heap, fn, arg);
+    gcrt_pools_visit(heap, visit_exact, &v);
 }
 
 void
@@ -142,6 +151,13 @@ check_mapped(const struct root_range *r)
                 (const void *)r->start, (size_t)(r->end - r->start));
 }
 
+static void
+collect_of_pool(void *arg, uintptr_t word, uintptr_t at)
+{
+    (void)at;
+    gcrt_root_collect_word(arg, word);
+}
+
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
@@ -157,6 +173,7 @@ gcrt_roots_collect(struct gc_heap *heap)
         for (size_t i = 0; i < CHUNK_HANDLES; i++)
             gcrt_root_collect_word(&c, slot_load(&h->handles[i].object));
     gcrt_lock_release(&heap->roots.lock);
+    gcrt_pools_visit(heap, collect_of_pool, &c);
     gcrt_root_collect_end(&c);
     return c.bytes;
 }

@@ -30,6 +30,8 @@
  */
 #include "metrics/snapshot.h"
 
+#include "gc/pool.h"
+
 #include <string.h>
 
 #define STABLE_TRIES 8
@@ -241,6 +243,7 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
     s->barrier_flushes = aword_load_relaxed(&c->barrier_flushes);
     s->barrier_words = aword_load_relaxed(&c->barrier_words);
     s->cpus = heap->cpus;
+    gcrt_pools_stats(heap, &s->pools);
 }
 
 static void

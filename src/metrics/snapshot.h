@@ -13,6 +13,8 @@
 #include "gc/limit.h"
 #include "gc/report.h"
 
+#include <gcrt/pool.h>
+
 /* Bytes of memory by what they serve; total is the sum of the others, by construction. */
 struct memory_classes {
     uint64_t heap_free;     /* ready, in no span */
@@ -51,6 +53,7 @@ struct snapshot {
     uint64_t left_to_workers; /* scan bytes */
     uint64_t worker_percent;  /* of all CPUs */
     uint64_t barrier_flushes, barrier_words;
+    gc_pool_stats pools;
     uint64_t attaches, mutators;
     uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
     uint64_t intern_live, intern_dropped, weakmap_rebuilds;

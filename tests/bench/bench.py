@@ -138,6 +138,14 @@ MANNERS_COLUMNS = [
     CYCLES,
 ]
 
+POOL_COLUMNS = [
+    Column("pool_ns", "pool ns", spread=True, ratio=True),
+    Column("list_ns", "list ns"),
+    Column("ratio", "pool / list"),
+    Column("malloc_ns", "malloc ns"),
+    Column("alloc_ns", "gc_alloc ns"),
+]
+
 ALLOC_PEERS = [GCRT, BOEHM, BOEHM_TYPED, MIMALLOC, GLIBC]
 TREES_PEERS = [GCRT, BOEHM, BOEHM_ONE, BOEHM_TYPED, GO, MIMALLOC, GLIBC]
 PAUSE_PEERS = [GCRT, BOEHM, BOEHM_INCREMENTAL, GO, MIMALLOC]
@@ -180,8 +188,13 @@ def manners(**args):
     return Group("manners", args, [GCRT], MANNERS_COLUMNS)
 
 
+def pool(**args):
+    return Group("pool", args, [GCRT, GO], POOL_COLUMNS)
+
+
 COMPARISONS = {
     "assist": [assist(shape=n, live="100m", mutators=2) for n in range(5)],
+    "pool": [pool(batch=b, threads=t) for t in (1, 2) for b in (1, 4, 12, 32)],
     "manners": [manners(busy=n, collect=c) for n in (0, 1, 2) for c in (0, 1)],
     "fork": [fork(live="1g", exec=1), fork(live="1g", exec=0), fork(live="1m", exec=1)],
     "alloc": [alloc(size=24, threads=1, count="50m")],

@@ -231,6 +231,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->debug_scavtrace = (int)n;
     else if (knob(item, len, "profilerate", SIZE_MAX, &n))
         opt->profile_rate = (size_t)n;
+    else if (knob(item, len, "pool", 1, &n))
+        opt->debug_pool = (int)n;
     else
         return false;
     return true;
@@ -294,7 +296,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_scavtrace) + sizeof(opt->debug_scavtrace);
+    from = offsetof(gc_options, debug_pool) + sizeof(opt->debug_pool);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 

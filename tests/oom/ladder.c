@@ -210,6 +210,35 @@ script_roots(void)
         T_CHECK(type == NULL, "a failed gc_type_create has set its result");
 }
 
+static void *
+try_pair(void *arg)
+{
+    (void)arg;
+    return gc_try_alloc(&pair_type);
+}
+
+/* A put that finds no memory lets go of the item, and says nothing. */
+static void
+script_pool(void)
+{
+    gc_pool *pool = got("gc_pool_create", gc_pool_create(NULL,
+            &(gc_pool_options){ .type = &pair_type, .make = try_pair }));
+    gc_buffer_pool *buffers = got("gc_buffer_pool_create", gc_buffer_pool_create(NULL, NULL));
+    struct pair *pair;
+
+    for (int i = 0; pool != NULL && i < 300; i++)
+        if ((pair = got("gc_pool_get", gc_pool_get(pool))) != NULL)
+            pair->value = 7;
+    for (int i = 0; pool != NULL && i < 300; i++) {
+        pair = got("gc_try_alloc for a pool", gc_try_alloc(&pair_type));
+        gc_pool_put(pool, pair);
+    }
+    if (buffers != NULL)
+        gc_pool_put_buffer(buffers, gc_pool_get_buffer(buffers, 1000));
+    gc_buffer_pool_destroy(buffers);
+    gc_pool_destroy(pool);
+}
+
 static void
 script_stacks(void)
 {
@@ -243,6 +272,7 @@ script(const gc_options *opt)
     script_alloc();
     script_roots();
     script_stacks();
+    script_pool();
     script_large();
     script_weak();
     script_thread();

@@ -367,8 +367,8 @@ take_back(const struct op *op)
     if (ends.n == 0)
         return;
     end = &ends.all[(op->a + 256u * op->b) % ends.n];
-    if (!end->named)
-        return;
+    if (!end->named || end->state == END_LEAVING)
+        return; /* two who take it back at once cannot both succeed */
     sched_freeze();
     end->contested = end->state == END_LEAVING;
     if (end->state == END_SET)

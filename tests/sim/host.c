@@ -340,6 +340,43 @@ do_handle(struct player *pl, const struct op *op)
     }
 }
 
+/* Nothing is made: what comes out was put. */
+static void *
+make_nothing(void *arg)
+{
+    (void)arg;
+    return NULL;
+}
+
+/*
+ * What is in the pool counts as dead until it comes back, whole and with all that hangs on it.
+ * Other pointers to it may exist; the collector does not know what a pool is for.
+ */
+static void
+do_pool(struct player *pl, const struct op *op)
+{
+    struct entry *e;
+
+    if (op->code == OP_POOL_PUT) {
+        e = entry_in(pl, op->a);
+        if (e == NULL || e->pooled)
+            return;
+        e->pooled = true;
+        gc_pool_put(pl->world->pool, (void *)e->address);
+        *reg(pl, op->a) = NULL;
+        return;
+    }
+    *reg(pl, op->a) = gc_pool_get(pl->world->pool);
+    e = entry_in(pl, op->a);
+    if (e == NULL)
+        return;
+    if (!e->pooled)
+        sched_fail("the pool gives object %llu, which is not in it", (unsigned long long)e->id);
+    e->pooled = false;
+    (void)oracle_walk(pl->world);
+    stats.pooled++;
+}
+
 /* ---- threads ---- */
 
 static void
@@ -504,6 +541,10 @@ perform_elsewhere(struct player *pl, const struct op *op)
     case OP_HANDLE_GET:
     case OP_HANDLE_FREE:
         do_handle(pl, op);
+        break;
+    case OP_POOL_PUT:
+    case OP_POOL_GET:
+        do_pool(pl, op);
         break;
     case OP_SAFEPOINT:
         gc_safepoint();
@@ -684,6 +725,9 @@ world_main(void *arg)
     if (gc_thread_attach(w->heap) != GC_OK || gc_root_add(w->globals, sizeof w->globals) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     coros_begin(w);
+    w->pool = gc_pool_create(NULL, &(gc_pool_options){ .item_bytes = 8, .make = make_nothing });
+    if (w->pool == NULL)
+        sched_fail("pool: %s", gc_last_error());
     gc_thread_detach();
     for (unsigned i = 0; i < w->program->nplayers; i++)
         (void)gcrt_os_thread_start(&w->heap->os, &threads[i], player_main, &w->players[i]);

@@ -17,8 +17,8 @@ op_name(enum op_code code)
         "weak_new", "weak_get", "pair_new", "pair_set", "pair_get", "cleanup_add", "finalizer_set",
         "cleanup_cancel", "cleanup_run", "global_put", "global_take",
         "handle_new", "handle_set", "handle_get", "handle_free",
-        "safepoint", "block", "silent", "rest", "detach", "collect", "gogc", "run", "yield", "kill",
-        "peek", "poke" };
+        "pool_put", "pool_get", "safepoint", "block", "silent", "rest", "detach", "collect",
+        "gogc", "run", "yield", "kill", "peek", "poke" };
 
     return names[code];
 }
@@ -30,8 +30,8 @@ static const uint8_t weights[OP_CODES] = { [OP_NEW] = 26, [OP_NEW_LARGE] = 1, [O
     [OP_WEAK_NEW] = 6, [OP_WEAK_GET] = 10, [OP_PAIR_NEW] = 8, [OP_PAIR_SET] = 4,
     [OP_PAIR_GET] = 10, [OP_CLEANUP_ADD] = 6, [OP_FINALIZER_SET] = 4, [OP_CLEANUP_CANCEL] = 3,
     [OP_CLEANUP_RUN] = 4, [OP_GLOBAL_PUT] = 8, [OP_GLOBAL_TAKE] = 6, [OP_HANDLE_NEW] = 3,
-    [OP_HANDLE_SET] = 3,
-    [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
+    [OP_HANDLE_SET] = 3, [OP_HANDLE_GET] = 3, [OP_HANDLE_FREE] = 2, [OP_POOL_PUT] = 9,
+    [OP_POOL_GET] = 12, [OP_SAFEPOINT] = 4, [OP_BLOCK] = 3,
     [OP_SILENT] = 2, [OP_REST] = 4, [OP_DETACH] = 2, [OP_COLLECT] = 1, [OP_GOGC] = 1 };
 
 /*

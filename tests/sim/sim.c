@@ -223,7 +223,7 @@ report(uint64_t first, uint64_t runs)
            "weak_gets=%llu weak_nulls=%llu cancelled=%llu "
            "pairs=%llu pair_gets=%llu pair_nulls=%llu filed=%llu fired=%llu "
            "cleanups=%llu finalizers=%llu taken_back=%llu revived=%llu "
-           "signals=%llu handled=%llu "
+           "pooled=%llu signals=%llu handled=%llu "
            "walks=%llu jumps=%llu stack_switches=%llu",
             (unsigned long long)first, (unsigned long long)(first + runs - 1),
             (unsigned long long)s->steps, (unsigned long long)s->switches,
@@ -238,6 +238,7 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->fired,
             (unsigned long long)w->cleanups, (unsigned long long)w->finalizers,
             (unsigned long long)w->taken_back, (unsigned long long)w->revived,
+            (unsigned long long)w->pooled,
             (unsigned long long)s->signals,
             (unsigned long long)s->handled, (unsigned long long)w->walks,
             (unsigned long long)s->jumps, (unsigned long long)coros_switches());

@@ -53,6 +53,8 @@ enum op_code {
     OP_HANDLE_SET,
     OP_HANDLE_GET,
     OP_HANDLE_FREE,
+    OP_POOL_PUT, /* the register is given up */
+    OP_POOL_GET,
     OP_SAFEPOINT,
     OP_BLOCK,
     OP_SILENT, /* computes: points pass, none of them a safepoint */
@@ -110,6 +112,7 @@ struct player {
 struct world {
     const struct program *program;
     gc_heap *heap;
+    gc_pool *pool;
     struct player players[ACTORS_MAX];
     void *globals[GLOBALS]; /* registered as roots */
 };
@@ -117,7 +120,7 @@ struct world {
 struct world_stats {
     uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
         given_back, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls, filed, fired,
-        cleanups, finalizers, taken_back, revived;
+        cleanups, finalizers, taken_back, revived, pooled;
 };
 
 /* Draws a program from the seed. */
@@ -176,6 +179,7 @@ struct entry {
     uintptr_t target; /* SHAPE_WEAK: the object's address; SHAPE_PAIR_WEAK: the key's ... */
     uint64_t target_id; /* ... and number */
     bool emptied; /* SHAPE_WEAK: it has given NULL */
+    bool pooled;  /* it has been put, and not come back */
     bool dead;    /* a walk has not reached it, nor waits it for its finalizer */
     bool reached; /* scratch of a walk */
 };

@@ -9,7 +9,7 @@
  * Place: public interface only.  support/node.c makes objects of every kind, family.c
  * does random operations on small graphs; here is where the graphs' roots live (registered
  * roots, handles, heap objects, the stack, interior pointers on the stack, shared globals,
- * a new thread's argument) and how they move from place to place and thread to thread.
+ * a new thread's argument, a pool) and how they move from place to place and thread to thread.
  *
  * Concurrency: a family belongs to one mutator, or to a global entry and its lock.  At
  * quiesce points all mutators wait (some in a blocking region, some outside of one) and
@@ -23,6 +23,8 @@
 #define _GNU_SOURCE
 
 #include "family.h"
+#include "noise.h"
+#include "pooled.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -50,7 +52,7 @@ struct holding {
 };
 
 struct mutator {
-    struct player player;
+    struct player player; /* the first: noise takes it */
     struct holding held[HELD];
     void *roots[HELD];     /* registered */
     gc_handle *table;      /* an array of HELD pointers in the heap */
@@ -74,13 +76,13 @@ struct parcel {
 
 GC_TYPE(parcel_type, struct parcel, root);
 
+static uint64_t pool_hits; /* atomic: adds */
 static struct mutator mutators[MUTATORS_MAX];
 static size_t nmutators;
 static struct global globals[GLOBALS];
 static void *global_roots[GLOBALS]; /* registered; entry i under globals[i].lock */
 static pthread_barrier_t gate;
 static int pausing, stopping; /* atomic: flags that mutators poll */
-static int gogc_given;        /* const once mutators run */
 static bool is_precise;       /* the same: no stack is scanned */
 static uint64_t child_allocs, child_steps, child_checks; /* atomic: adds */
 
@@ -88,68 +90,6 @@ static int
 flag(const int *word)
 {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
-}
-
-/* ---- noise: what happens while something hangs on the stack alone ---- */
-
-static void
-noise_garbage(struct mutator *m)
-{
-    for (uint64_t i = t_below(&m->player.rng, 30); i > 0; i--) {
-        struct node node;
-
-        GC_KEEP_ALIVE(node_create(&node, &m->player, 0));
-    }
-}
-
-static void
-noise_block(struct mutator *m)
-{
-    GC_BLOCKING {
-        if (t_below(&m->player.rng, 2)) {
-            gc_block_enter();
-            t_sleep_us((unsigned)t_below(&m->player.rng, 300));
-            gc_block_leave();
-        } else {
-            gc_callback cb; /* as foreign code has it that was called in a region */
-
-            T_OK(gc_callback_enter(NULL, &cb));
-            noise_garbage(m);
-            gc_callback_leave(&cb);
-        }
-    }
-}
-
-static void
-noise_gogc(struct mutator *m)
-{
-    static const int64_t values[] = { 1, 10, 50, 100, 200, GC_GOGC_OFF };
-    int64_t old;
-
-    if (gogc_given)
-        return;
-    old = gc_set_gogc(NULL, values[t_below(&m->player.rng, 6)]);
-    T_CHECK(old >= -1 && old <= 200, "gc_set_gogc returned %lld", (long long)old);
-}
-
-static void
-noise(void *arg)
-{
-    struct mutator *m = arg;
-    uint64_t dice = t_below(&m->player.rng, 1000);
-
-    if (dice == 0)
-        gc_collect(NULL);
-    else if (dice == 1)
-        noise_gogc(m);
-    else if (dice < 4)
-        noise_block(m);
-    else if (dice < 6)
-        t_wipe_stack();
-    else if (dice < 60)
-        noise_garbage(m);
-    else if (dice < 100)
-        gc_safepoint();
 }
 
 /* ---- anchors ---- */
@@ -464,9 +404,37 @@ do_borrow(struct mutator *m)
     if (held == NULL)
         return;
     noise(m);
-    noise_garbage(m);
+    noise_garbage(&m->player);
     node_check_data(&node, &m->player, 0);
     GC_KEEP_ALIVE(held);
+}
+
+/* ---- the pool ---- */
+
+/* The pool is the only one that holds the family, and need not; what it gives back is whole. */
+static void
+do_pool(struct mutator *m, size_t i)
+{
+    struct family *family = m->held[i].family;
+    void *root = NULL;
+    GC_FRAME(root);
+
+    if (family != NULL) {
+        root = family_root(family);
+        if (gc_usable_size(root) < 16 || gc_base(root) != root)
+            return; /* a tiny object is no item */
+        anchor_clear(m, i);
+        m->held[i].family = NULL;
+        pooled_put(family, root);
+        return;
+    }
+    family = pooled_get(&root);
+    if (family == NULL)
+        return;
+    noise(m);
+    family_check(family, &m->player, 1);
+    take(m, i, family, root);
+    __atomic_fetch_add(&pool_hits, 1, __ATOMIC_RELAXED);
 }
 
 /* ---- short-lived threads ---- */
@@ -556,13 +524,15 @@ do_something(struct mutator *m)
         do_borrow(m);
     else if (dice < 162)
         do_detach(m);
+    else if (dice < 190)
+        do_pool(m, i);
     else if (!full)
         do_create(m, i);
-    else if (dice < 210)
+    else if (dice < 230)
         do_rehang(m, i);
-    else if (dice < 240)
+    else if (dice < 260)
         do_drop(m, i);
-    else if (dice < 245)
+    else if (dice < 265)
         do_spawn(m, i);
     else
         do_step(m, i);
@@ -734,11 +704,13 @@ report(uint64_t rounds, uint64_t excess_max)
     }
     gc_stats_read(NULL, &stats);
     t_note("seed=%llu objects=%llu MiB=%llu steps=%llu checks=%llu cycles=%llu forced=%llu"
-           " handshakes=%llu quiesces=%llu excess_max=%llu left=%llu cleanups=%llu not_run=%llu",
+           " handshakes=%llu pool_hits=%llu quiesces=%llu excess_max=%llu left=%llu cleanups=%llu"
+           " not_run=%llu",
             (unsigned long long)t_seed(), (unsigned long long)sum.allocs,
             (unsigned long long)(sum.bytes >> 20), (unsigned long long)sum.steps,
             (unsigned long long)sum.checks, (unsigned long long)stats.num_gc,
             (unsigned long long)stats.num_forced_gc, (unsigned long long)handshakes(),
+            (unsigned long long)pool_hits,
             (unsigned long long)rounds,
             (unsigned long long)excess_max, (unsigned long long)stats.heap_objects,
             (unsigned long long)lives_begun(), (unsigned long long)lives_left());
@@ -782,16 +754,18 @@ main(int argc, char **argv)
     nmutators = (size_t)t_arg("mutators", 4);
     T_CHECK(nmutators >= 1 && nmutators <= MUTATORS_MAX, "mutators=1..%d", MUTATORS_MAX);
     t_options(&opt);
-    gogc_given = t_arg("gogc", -2) != -2;
+    noise_start();
     is_precise = t_arg("precise", 0) != 0;
     T_OK(gc_init(&opt));
     node_types_create(NULL);
     T_OK(gc_root_add(global_roots, sizeof global_roots));
+    pooled_start();
     for (size_t j = 0; j < GLOBALS; j++)
         (void)pthread_mutex_init(&globals[j].lock, NULL);
     (void)pthread_barrier_init(&gate, NULL, (unsigned)nmutators + 1);
     start_mutators();
     run(begin + seconds * UINT64_C(1000), (unsigned)t_arg("rounds_ms", 700));
+    pooled_end();
     gc_root_remove(global_roots);
     gc_shutdown();
     return 0;

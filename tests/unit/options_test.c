@@ -64,7 +64,8 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_failat == b->debug_failat && a->debug_failfrom == b->debug_failfrom
         && a->debug_wbcheck == b->debug_wbcheck
         && a->debug_gcpacertrace == b->debug_gcpacertrace
-        && a->debug_scavtrace == b->debug_scavtrace && a->release_ms == b->release_ms
+        && a->debug_scavtrace == b->debug_scavtrace && a->debug_pool == b->debug_pool
+        && a->release_ms == b->release_ms
         && a->hugepages == b->hugepages && a->cleanup_threads == b->cleanup_threads
         && a->cleanup_slow_ms == b->cleanup_slow_ms
         && a->profile_rate == b->profile_rate;
@@ -129,6 +130,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_failfrom, 0);
     cr_expect_eq(opt.debug_gcpacertrace, 0);
     cr_expect_eq(opt.debug_scavtrace, 0);
+    cr_expect_eq(opt.debug_pool, 0);
     cr_expect_eq(opt.release_ms, 5000);
     cr_expect_eq(opt.hugepages, GC_HUGEPAGES_AUTO);
     cr_expect_eq(opt.cleanup_threads, 1);
@@ -418,6 +420,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     expect_parsed("GCRT_DEBUG", "profilerate=1", &want);
     want.profile_rate = 0;
     expect_parsed("GCRT_DEBUG", "profilerate=0", &want);
+    want = defaults();
+    want.debug_pool = 1;
+    expect_parsed("GCRT_DEBUG", "pool=1", &want);
 }
 
 Test(options, hugepages_is_one_of_three_words)
@@ -469,6 +474,7 @@ Test(options, anything_else_is_no_debug_knob)
         "chaos=18446744073709551616", "failat=-1", "gctrace=on", "gctrace=1;tiny=1",
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
         "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2", "scavtrace=2",
+        "pool=2",
         "pacertrace=1", "gctrace:1", "1", "all",
         "schedtrace=1000" };
 

@@ -23,6 +23,7 @@ enum lock_rank {
     RANK_ROOTS,     /* global ranges, handle chunks */
     RANK_STACK,     /* registered stacks */
     RANK_RUNNER,    /* callbacks that wait, and the threads that call them */
+    RANK_POOLS,     /* pools and their parts; a P's turn */
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_PROFILE,   /* sampled objects */

@@ -52,7 +52,8 @@
     X(STACK_PARK)     /* a stack's contents are saved, it is not yet parked */            \
     X(STACK_READ)     /* a parked stack is about to be scanned, and nobody else's */      \
     X(WEAK_UPGRADE)   /* between the looks at a weak place, a mark and the decision */    \
-    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */
+    X(WEAK_DECIDED)   /* what is dead is decided, no weak place is emptied yet */         \
+    X(POOL_TAKE)      /* a slot of a pool's ring is claimed, not yet read */
 
 #define CHAOS_PLACE_(name) CHAOS_##name,
 enum chaos_place { CHAOS_PLACES(CHAOS_PLACE_) CHAOS_PLACE_COUNT };

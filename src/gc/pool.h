@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef GCRT_GC_POOL_H
+#define GCRT_GC_POOL_H
+
+/*
+ * Pools: what the collector, attaching threads and statistics see of them.
+ *
+ * A pool has a part for each P that has used it; a part belongs to whoever owns the P.  It
+ * has the generation that is in use, the victims of the last turn, and, of pools with a drop
+ * function, what the runner shall drop.  Records of pools and parts are never freed; a
+ * pool that is destroyed leaves its record, index and parts to the next one.
+ */
+
+#include "gc/poolrack.h"
+#include "gc/poolring.h"
+#include "gc/runner.h"
+
+#include <gcrt/pool.h>
+
+struct pool_part {
+    struct gc_impl_rack rack;    /* owner; root words */
+    void *victims[RACK_ITEMS]; /* owner; root words */
+    uint32_t nvictims;           /* owner */
+    uint32_t cap;                /* lock: slots of the rack that are used */
+    struct pool_ring *ring;      /* owner writes; a root word; pairs: pool.rings */
+    struct pool_ring *victim_ring; /* the same */
+    struct pool_part *next;      /* const once published: of the pool */
+    /* atomic: owner adds */
+    aword hot_hits, shared_hits, stolen, victim_hits, misses, refused, dropped;
+    struct pool_ring *waiting_ring; /* lock: what waits for drop; a root word */
+};
+
+enum pool_state { POOL_FREE, POOL_LIVE, POOL_ENDING };
+
+struct pool {
+    struct gc_pool pub;          /* const once made: the index */
+    uint32_t cap;                /* const while live: slots of a rack */
+    struct gc_heap *heap;        /* const */
+    struct pool *next;           /* const once published: of the heap */
+    struct pool *next_free;      /* lock */
+    struct pool_part *parts;     /* lock: added; pairs: pool.parts */
+    gc_pool_options options;     /* const while live */
+    aword item_bytes;            /* atomic: what an item takes of the heap */
+    uint64_t max;                /* const while live: items */
+    aword state;                 /* atomic: enum pool_state; lock: writing */
+    aword shared;                /* atomic: items in rings, those of victims included */
+    aword reserved;              /* atomic: items that racks may hold; lock: adding */
+    gc_pool_stats base;          /* lock: sums of the parts when the pool was created */
+    struct runner_job job;       /* runner */
+    bool posted;                 /* lock: the runner has been given the job, or shall be */
+    ahalf dropping;              /* futex: the runner is in a drop function */
+    struct gcrt_mutator *dropper; /* lock: its thread */
+};
+
+void gcrt_pools_init(struct gc_heap *heap);
+void gcrt_pools_finish(struct gc_heap *heap);
+
+/* ---- the turn: generations move on (poolturn.c) ---- */
+
+/* The coordinator, before H1 and after it is complete (or stop-the-world's one handshake). */
+void gcrt_pools_turn_begin(struct gc_heap *heap);
+void gcrt_pools_turn_end(struct gc_heap *heap);
+/* Of the parts of m's P; in its answer to that handshake, its barrier still off. */
+void gcrt_pools_turn(struct gcrt_mutator *m);
+/* m's thread detaches: what it keeps itself goes to its rack. */
+void gcrt_pools_leave(struct gcrt_mutator *m);
+/* The racks of the P, which is m's or idle, may be used inline again. */
+void gcrt_pools_open(struct gc_heap *heap, struct p *p);
+void gcrt_pools_open_locked(struct gc_heap *heap, struct p *p);
+/* In a signal handler: is the thread in the middle of an inline get or put? */
+bool gcrt_pools_busy(const struct gcrt_mutator *m);
+/* Memory is short: the next turn lets go of everything. */
+void gcrt_pools_shed(struct gc_heap *heap);
+
+/* Every root word of every pool; for some it is 0. */
+void gcrt_pools_visit(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
+        void *arg);
+
+/* Sums over all pools, those that were destroyed included; items and bytes: held now. */
+void gcrt_pools_stats(struct gc_heap *heap, gc_pool_stats *ret);
+
+/* In a forked child: the runner's threads are gone. */
+void gcrt_pools_forget(struct gc_heap *heap);
+
+/* Adds up the parts' counters. */
+void gcrt_pool_sum(const struct pool *pool, gc_pool_stats *ret);
+
+/* Does m's thread keep an item of the pool itself, or would it? */
+bool gcrt_pool_is_hot(const struct gcrt_mutator *m, const struct pool *pool);
+/* What the thread got of its own item is told to the part.  The caller owns m. */
+void gcrt_pool_tell_hot(struct gcrt_mutator *m);
+
+/* Sets the rack's limit. */
+void gcrt_pool_open_rack(const struct pool *pool, struct pool_part *part);
+
+/* The P's part of the pool, or NULL.  The caller owns the P. */
+struct pool_part *gcrt_pool_part(const struct p *p, const struct pool *pool);
+
+/* A pool that can be used, or a fatal line that names the caller. */
+struct pool *gcrt_pool_check(gc_pool *pool, const char *caller);
+/* The thread's mutator, attached to the pool's heap and inside, or a fatal line. */
+struct gcrt_mutator *gcrt_pool_self(const struct pool *pool, const char *caller);
+
+#endif
