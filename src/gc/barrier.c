@@ -201,6 +201,16 @@ gcrt_barrier_store_release(struct gcrt_mutator *m, void *slot, uintptr_t value)
     watch_end(slot, WORD);
 }
 
+void
+gcrt_barrier_store_inserting(struct gcrt_mutator *m, void *slot, uintptr_t value)
+{
+    if (barrier_state(&gc_impl_self) == BARRIER_HYBRID)
+        buffer_word(m, value);
+    watch_begin(slot, WORD);
+    slot_store_release(slot, value); /* pairs: ephemeron.value */
+    watch_end(slot, WORD);
+}
+
 static void
 write_release(void *slot, const void *value)
 {

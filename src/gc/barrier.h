@@ -38,6 +38,8 @@ void gcrt_barrier_shade(
 
 /* The calling thread's own store, with its barrier and release, in a critical section. */
 void gcrt_barrier_store_release(struct gcrt_mutator *m, void *slot, uintptr_t value);
+/* The same without the deletion half: for a slot whose every reader shades what it reads. */
+void gcrt_barrier_store_inserting(struct gcrt_mutator *m, void *slot, uintptr_t value);
 
 /* Shades the object that word points into; m's barrier is on. */
 void gcrt_barrier_shade_object(struct gcrt_mutator *m, uintptr_t word);

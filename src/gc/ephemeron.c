@@ -24,7 +24,11 @@
  * key, was born black (then its key was held by whoever made it, and is marked in the end), or
  * is broken.  A thread that reads a key or a value takes it out of a weak place (weak.c): it
  * shades what it takes, and after DECIDED an unmarked key is dead although it is still there.
- * The value needs no barrier of its own kind: a value that is stored is held by who stores it.
+ * A store of a value has the barrier's insertion half alone.  Who reads a value shades it, so
+ * nobody needs the one that is overwritten; and to shade that would be wrong: while the key is not
+ * marked the value need not be either, so a thread that has answered H4 would make grey from
+ * nothing, after DECIDED even, where what it marks has lost its weak places' agreement and
+ * what it points to.
  *
  * Keys with finalizers: broken when the key is found unreachable, before it is revived.
  *
@@ -529,8 +533,11 @@ gc_ephemeron_value(const gc_ephemeron *e)
 void
 gc_ephemeron_set_value(gc_ephemeron *e, void *value)
 {
-    (void)check("gc_ephemeron_set_value", e);
-    gc_impl_write_release(&e->value, value); /* pairs: ephemeron.value */
+    struct gcrt_mutator *m = check("gc_ephemeron_set_value", e);
+
+    critical_enter();
+    gcrt_barrier_store_inserting(m, &e->value, (uintptr_t)value); /* pairs: ephemeron.value */
+    critical_leave();
 }
 
 static struct gc_ephemeron *

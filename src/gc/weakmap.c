@@ -239,7 +239,7 @@ set_locked(struct gcrt_mutator *m, struct gc_weak_map *map, uintptr_t key, uintp
     struct gc_ephemeron *e = find(map, key);
 
     if (e != NULL && !gcrt_ephemeron_is_dead(m, e)) {
-        gcrt_barrier_store_release(m, &e->value, value);
+        gcrt_barrier_store_inserting(m, &e->value, value); /* ephemeron.c says why */
         return DONE;
     }
     *slots = table_needed_locked(m, map);

@@ -689,6 +689,10 @@ static void
 check_garbage(struct world *w)
 {
     ends_settle(w); /* a callback's thread may hold its object */
+    if (gc_thread_attach(w->heap) != GC_OK)
+        sched_fail("attach: %s", gc_last_error());
+    coros_end(w);
+    gc_thread_detach();
     gc_collect(w->heap);
     gc_collect(w->heap);
     oracle_check_all_weak(w);
@@ -703,7 +707,6 @@ check_garbage(struct world *w)
     if (gc_thread_attach(w->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     gc_root_remove(w->globals);
-    coros_end(w);
     gc_thread_detach();
     for (unsigned i = 0; i < GLOBALS; i++)
         w->globals[i] = NULL;

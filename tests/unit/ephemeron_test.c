@@ -124,6 +124,27 @@ Test(ephemeron, one_that_waits_to_the_end_is_broken)
     end();
 }
 
+/*
+ * The value that a store overwrites need not be marked while the key is not: shading it would
+ * make grey from nothing.  Before the own scan the new one is shaded, which nobody else may hold.
+ */
+Test(ephemeron, a_store_shades_the_new_value_and_only_before_the_scan)
+{
+    struct node *key, *value;
+    gc_ephemeron *e = begin(&key, &value);
+
+    cr_assert_eq(barrier_state(self()->self), BARRIER_DELETION);
+    cr_assert_eq(self()->nbarrier, 0);
+    gc_ephemeron_set_value(e, key);
+    cr_expect_eq(self()->nbarrier, 0, "neither");
+    barrier_set(self(), BARRIER_HYBRID);
+    gc_ephemeron_set_value(e, value);
+    cr_expect_eq(self()->nbarrier, 1);
+    cr_expect_eq(self()->barrier[0], (uintptr_t)value);
+    barrier_set(self(), BARRIER_DELETION);
+    end();
+}
+
 /* The chain of a bucket is with another marker: it is asked to look again. */
 Test(ephemeron, a_bucket_in_use_is_told)
 {
