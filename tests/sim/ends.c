@@ -321,7 +321,10 @@ set_finalizer(struct player *pl, struct entry *object, const struct op *op)
     bool clear = op->c >= 200;
     struct entry *note = clear ? NULL : make_note(pl, op);
 
+    if (object->changing)
+        return; /* of two who set it at once the last one in the library counts, not here */
     sched_freeze();
+    object->changing = true;
     forget_finalizer(object);
     if (!clear)
         (void)new_ending(object, note, op, true);
@@ -329,6 +332,7 @@ set_finalizer(struct player *pl, struct entry *object, const struct op *op)
     if (gc_finalizer_set((void *)object->address, clear ? NULL : run_finalizer,
                 clear ? NULL : (void *)note->address) != GC_OK)
         sched_fail("gc_finalizer_set: %s", gc_last_error());
+    object->changing = false;
 }
 
 static void

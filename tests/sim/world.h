@@ -180,6 +180,7 @@ struct entry {
     uint64_t target_id; /* ... and number */
     bool emptied; /* SHAPE_WEAK: it has given NULL */
     bool pooled;  /* it has been put, and not come back */
+    bool changing; /* its finalizer is being set */
     bool dead;    /* a walk has not reached it, nor waits it for its finalizer */
     bool reached; /* scratch of a walk */
 };
