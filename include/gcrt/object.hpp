@@ -164,7 +164,7 @@ struct type_of<T, typename impl::void_of<typename T::gc_impl_owner>::type> : imp
 /* offsetof is conditionally supported beyond standard layout; both compilers support it. */
 #define GC_FIELDS(T, ...)                                                                   \
     typedef T gc_impl_owner;                                                                \
-    static constexpr bool gc_impl_noscan = false;                                           \
+    enum : bool { gc_impl_noscan = false };                                                 \
     static const gc_type *gc_impl_type() noexcept                                           \
     {                                                                                       \
         _Pragma("GCC diagnostic push")                                                      \
@@ -178,7 +178,7 @@ struct type_of<T, typename impl::void_of<typename T::gc_impl_owner>::type> : imp
 
 #define GC_NOSCAN(T)                                                                        \
     typedef T gc_impl_owner;                                                                \
-    static constexpr bool gc_impl_noscan = true;                                            \
+    enum : bool { gc_impl_noscan = true };                                                  \
     static const gc_type *gc_impl_type() noexcept                                           \
     {                                                                                       \
         return ::gc::impl::plain_type<T>::get();                                            \

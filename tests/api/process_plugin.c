@@ -24,7 +24,7 @@ GC_API long plugin_sum(void);
 int
 plugin_start(void)
 {
-    return gc_root_add(&list, sizeof list);
+    return (int)gc_root_add(&list, sizeof list);
 }
 
 void

@@ -175,7 +175,7 @@ Test(profile, weights_make_up_for_what_is_not_sampled)
     got = sums(false);
     cr_expect(fabs(got.allocs - n) <= 6 * sqrt(n * (1 - p) / p), "%g", got.allocs);
     cr_expect_eq(got.frees, 0);
-    cr_expect_lt(aword_load_relaxed(&heap->profile.samples), n / 64);
+    cr_expect_lt((double)aword_load_relaxed(&heap->profile.samples), n / 64);
     gc_shutdown();
 }
 
