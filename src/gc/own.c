@@ -130,24 +130,37 @@ gcrt_own_drop(struct gcrt_mutator *m)
 
 /* ---- scopes ---- */
 
-/* Room for one more cell.  Critical. */
+/*
+ * Room for one more cell.  Not critical: a thread that is held may be inside of malloc, and one
+ * that waits for it in a critical section would never answer.
+ */
 static bool
 have_room(struct gcrt_mutator *m)
 {
     struct own *own = &m->own;
-    struct local_chunk *chunk = own->spare;
 
     if (own->scopes.chunk != NULL && own->scopes.used < LOCAL_CELLS)
         return true;
-    if (chunk == NULL && !gcrt_os_fault(&m->heap->os))
-        chunk = malloc(sizeof(*chunk));
-    if (chunk == NULL)
-        return false;
-    own->spare = NULL;
-    chunk->prev = own->scopes.chunk;
-    own->scopes.used = 0;
-    own->scopes.chunk = chunk;
-    return true;
+    if (own->spare == NULL && !gcrt_os_fault(&m->heap->os))
+        own->spare = malloc(sizeof(*own->spare));
+    return own->spare != NULL;
+}
+
+/* The next cell; there is room.  Critical. */
+static void **
+take_cell(struct own *own)
+{
+    struct scopes *s = &own->scopes;
+
+    if (s->chunk == NULL || s->used == LOCAL_CELLS) {
+        struct local_chunk *chunk = own->spare;
+
+        own->spare = NULL;
+        chunk->prev = s->chunk;
+        s->used = 0;
+        s->chunk = chunk;
+    }
+    return &s->chunk->cells[s->used];
 }
 
 void
@@ -163,51 +176,64 @@ gc_local(void *obj)
 {
     struct gcrt_mutator *m = gcrt_mutator_self("gc_local");
     struct own *own = &m->own;
-    void **cell = NULL;
+    void **cell;
 
     if (UNLIKELY(own->scopes.depth == 0)) {
         (void)gcrt_error(GC_ERR_INVAL, "gc_local: no scope has been entered");
         return NULL;
     }
-    critical_set();
-    if (LIKELY(have_room(m))) {
-        cell = &own->scopes.chunk->cells[own->scopes.used];
-        *cell = obj;
-        own->scopes.used++;
-    }
-    critical_clear();
-    if (UNLIKELY(cell == NULL))
+    if (UNLIKELY(!have_room(m))) {
         (void)gcrt_error(GC_ERR_NOMEM, "gc_local: out of memory");
+        return NULL;
+    }
+    critical_set();
+    cell = take_cell(own);
+    *cell = obj;
+    own->scopes.used++;
+    critical_clear();
     return cell;
 }
 
-/* Chunks above the scope's go; one of them is kept for the next time.  Critical. */
-static void
+/* Chunks above the scope's go; one of them is kept for the next time.  Returns the others. */
+static struct local_chunk *
 shrink(struct own *own, const gc_scope *scope)
 {
+    struct local_chunk *rest = NULL;
+
+    critical_set();
     while (own->scopes.chunk != scope->chunk) {
         struct local_chunk *chunk = own->scopes.chunk;
 
         own->scopes.used = LOCAL_CELLS;
         own->scopes.chunk = chunk->prev;
-        free(own->spare);
+        if (own->spare != NULL) {
+            own->spare->prev = rest;
+            rest = own->spare;
+        }
         own->spare = chunk;
     }
     own->scopes.used = scope->used;
+    own->scopes.depth--;
+    critical_clear();
+    return rest;
 }
 
 void
 gc_scope_leave(gc_scope *scope)
 {
     struct own *own = &gcrt_mutator_self("gc_scope_leave")->own;
+    struct local_chunk *rest;
 
     if (UNLIKELY(scope->depth == 0 || scope->depth != own->scopes.depth))
         gcrt_fatal("gc_scope_leave: scope %u ends while %u are entered", scope->depth,
                 own->scopes.depth);
-    critical_set();
-    shrink(own, scope);
-    own->scopes.depth--;
-    critical_clear();
+    rest = shrink(own, scope);
+    while (UNLIKELY(rest != NULL)) {
+        struct local_chunk *next = rest->prev;
+
+        free(rest); /* not critical, as in have_room */
+        rest = next;
+    }
     scope->depth = 0;
 }
 
@@ -231,16 +257,13 @@ gc_root_callback(gc_root_fn *fn, void *arg)
     if (m == NULL)
         return gcrt_error(GC_ERR_DETACHED, "gc_root_callback: the thread is not attached");
     (void)gcrt_mutator_self("gc_root_callback");
-    critical_set();
-    c = gcrt_os_fault(&m->heap->os) ? NULL : malloc(sizeof(*c));
-    if (c != NULL) {
-        *c = (struct root_callback){ .next = m->own.callbacks, .fn = fn, .arg = arg };
-        __asm__ volatile("" ::: "memory");
-        m->own.callbacks = c;
-    }
-    critical_clear();
+    c = gcrt_os_fault(&m->heap->os) ? NULL : malloc(sizeof(*c)); /* not critical: have_room */
     if (c == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_root_callback: out of memory");
+    critical_set();
+    *c = (struct root_callback){ .next = m->own.callbacks, .fn = fn, .arg = arg };
+    m->own.callbacks = c;
+    critical_clear();
     return GC_OK;
 }
 
@@ -257,6 +280,6 @@ gc_root_callback_remove(gc_root_fn *fn, void *arg)
         gcrt_fatal("gc_root_callback_remove: there is no such callback");
     critical_set();
     *at = c->next;
-    free(c);
     critical_clear();
+    free(c);
 }
