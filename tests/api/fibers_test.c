@@ -136,6 +136,7 @@ Test(fibers, the_threads_own_stack_is_parked_too)
     end();
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /* Saves its caller's registers in a frame that it gives up before the machine switches. */
 static __attribute__((noinline)) void
 tell_in_a_wrapper(struct coro *to)
@@ -165,7 +166,6 @@ hold_in_registers(void *arg)
     GC_KEEP_ALIVE(c);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 Test(fibers, registers_count_when_the_call_is_wrapped)
 {
     begin(CORO_UCONTEXT);
