@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* weakmap: fields for objects that have none; an entry lives as long as its object. */
 #include <gcrt/gcrt.h>
-
 #include <stdio.h>
 
 struct window {
@@ -56,5 +55,6 @@ main(void)
     for (; gc_weak_map_next(app.notes, &cursor, &key, &value); n++)
         wrong += ((struct note *)value)->about != key;
     printf("%ld windows have notes\n", n);
+    gc_shutdown();
     return n == WINDOWS * 9 / 10 && wrong == 0 ? 0 : 1;
 }
