@@ -169,8 +169,8 @@ expect(int ok, const char *what, double have)
 }
 
 /*
- * Where there is room the limit is kept and the program works.  Where there is none the
- * limiter keeps the collector to its cap, and without it nearly all goes to the collector.
+ * Where there is room the limit is kept.  The shares of CPU time are for who reads them: on a
+ * machine with other work a second's share says little (unit/limiter checks the arithmetic).
  */
 static int
 check(const struct run *runs, int n)
@@ -179,15 +179,10 @@ check(const struct run *runs, int n)
 
     for (int i = 0; i < n; i++) {
         const struct run *run = &runs[i];
-        double share = sample_share(settled(run), last(run));
         double over = (double)most(run, offsetof(struct sample, mapped)) / (double)run->limit;
 
         if (run->percent >= 150)
             failures += expect(over <= 1.1, "mapped, of a limit with room", over);
-        if (run->percent <= 101 && run->cap == CAP)
-            failures += expect(share <= CAP / 100.0 + 0.15, "collector's share, limited", share);
-        if (run->percent <= 101 && run->cap == 100)
-            failures += expect(share >= 0.75, "collector's share, not limited", share);
     }
     return failures;
 }
