@@ -336,7 +336,7 @@ TEST(a_region_that_longjmp_left_is_named)
 /* ---- libraries that come and go ---- */
 
 struct plugin {
-    void *library;
+    void *object;
     int (*start)(void);
     void (*stop)(void), (*add)(long);
     long (*sum)(void);
@@ -354,13 +354,13 @@ symbol(void *library, const char *name)
 static struct plugin
 load(const char *path)
 {
-    struct plugin p = { .library = dlopen(path, RTLD_NOW | RTLD_LOCAL) };
+    struct plugin p = { .object = dlopen(path, RTLD_NOW | RTLD_LOCAL) };
 
-    cr_assert_not_null(p.library, "%s", dlerror());
-    *(void **)&p.start = symbol(p.library, "plugin_start");
-    *(void **)&p.stop = symbol(p.library, "plugin_stop");
-    *(void **)&p.add = symbol(p.library, "plugin_add");
-    *(void **)&p.sum = symbol(p.library, "plugin_sum");
+    cr_assert_not_null(p.object, "%s", dlerror());
+    *(void **)&p.start = symbol(p.object, "plugin_start");
+    *(void **)&p.stop = symbol(p.object, "plugin_stop");
+    *(void **)&p.add = symbol(p.object, "plugin_add");
+    *(void **)&p.sum = symbol(p.object, "plugin_sum");
     return p;
 }
 
@@ -379,7 +379,7 @@ TEST(a_library_with_types_and_roots_is_unloaded)
         cr_assert_eq(p.sum(), 1000 * 1001 / 2);
         p.stop();
         stop(); /* the heap ends, and with it the use of the types */
-        cr_assert_eq(dlclose(p.library), 0);
+        cr_assert_eq(dlclose(p.object), 0);
     }
 }
 
@@ -391,7 +391,7 @@ unloads_with_a_root(void *unused)
     (void)unused;
     start();
     p = load(PLUGIN_ONE);
-    if (p.start() != GC_OK || dlclose(p.library) != 0)
+    if (p.start() != GC_OK || dlclose(p.object) != 0)
         _exit(1);
     gc_collect(NULL);
 }
