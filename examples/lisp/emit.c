@@ -27,10 +27,10 @@ typedef size_t label;
 static void
 put(struct emitter *e, value w)
 {
-    value *bigger;
+    value *bigger = NULL;
 
     if (e->n == e->capacity) {
-        GC_FRAME(w);
+        GC_FRAME(w, bigger);
         bigger = gc_alloc_array(word_type, 2 * e->capacity);
         gc_copy(word_type, bigger, e->word, e->n);
         e->word = bigger;
@@ -519,8 +519,8 @@ static value
 emit_lambda(struct compiler *c, struct node *lambda)
 {
     struct emitter e = { c, lambda, NULL, 0, 32, lambda->n + LINK_WORDS, 0 };
-    struct code *code;
-    GC_FRAME(e.word);
+    struct code *code = NULL;
+    GC_FRAME(e.word, code);
 
     e.word = gc_alloc_array(word_type, e.capacity);
     grow(&e, 0);

@@ -17,7 +17,7 @@ GC_IMPL_BEGIN
  * interrupted by a signal, so one that computes for long must call gc_safepoint.
  *
  * The one rule: whatever a precise thread uses after a gcrt call, other than that call's
- * result, is held by one of these across the call.
+ * result, is held by one of these across the call.  The call's own arguments need no holder.
  */
 
 /*

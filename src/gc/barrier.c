@@ -344,22 +344,34 @@ bulk_bytes(const char *caller, const gc_type *type, uintptr_t at, size_t n)
     return bytes;
 }
 
+/* What the call was given need not be held by anything else while handshakes come between. */
 static void
-bulk_move(const gc_type *type, char *dst, const char *src, size_t bytes)
+bulk_steps(const gc_type *type, char *dst, const char *src, size_t bytes)
 {
     bool backwards = (uintptr_t)dst - (uintptr_t)src < bytes;
+    GC_FRAME(dst, src);
 
-    if (type->form == GC_FORM_NOSCAN) {
-        memmove(dst, src, bytes);
-        return;
-    }
     for (size_t done = 0; done < bytes;) {
         size_t part = min_size(bytes - done, BULK_STEP);
         size_t at = backwards ? bytes - done - part : done;
 
-        step(type, dst + at, src + at, part, backwards);
+        step(type, dst + at, src == NULL ? NULL : src + at, part, backwards);
         done += part;
     }
+}
+
+/* src NULL: zeroes. */
+static void
+bulk_store(const gc_type *type, char *dst, const char *src, size_t bytes)
+{
+    if (type->form == GC_FORM_NOSCAN && src == NULL)
+        memset(dst, 0, bytes);
+    else if (type->form == GC_FORM_NOSCAN)
+        memmove(dst, src, bytes);
+    else if (bytes <= BULK_STEP)
+        step(type, dst, src, bytes, (uintptr_t)dst - (uintptr_t)src < bytes);
+    else
+        bulk_steps(type, dst, src, bytes);
 }
 
 void
@@ -367,7 +379,7 @@ gc_copy(const gc_type *type, void *dst, const void *src, size_t n)
 {
     uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
 
-    bulk_move(type, dst, src, bulk_bytes("gc_copy", type, at, n));
+    bulk_store(type, dst, src, bulk_bytes("gc_copy", type, at, n));
 }
 
 void
@@ -375,20 +387,13 @@ gc_move(const gc_type *type, void *dst, const void *src, size_t n)
 {
     uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
 
-    bulk_move(type, dst, src, bulk_bytes("gc_move", type, at, n));
+    bulk_store(type, dst, src, bulk_bytes("gc_move", type, at, n));
 }
 
 void
 gc_clear(const gc_type *type, void *dst, size_t n)
 {
-    size_t bytes = bulk_bytes("gc_clear", type, (uintptr_t)dst, n);
-
-    if (type->form == GC_FORM_NOSCAN) {
-        memset(dst, 0, bytes);
-        return;
-    }
-    for (size_t done = 0; done < bytes; done += min_size(bytes - done, BULK_STEP))
-        step(type, (char *)dst + done, NULL, min_size(bytes - done, BULK_STEP), false);
+    bulk_store(type, dst, NULL, bulk_bytes("gc_clear", type, (uintptr_t)dst, n));
 }
 
 /* ---- roots of threads that may not be attached ---- */

@@ -45,6 +45,7 @@
 #include "gc/error.h"
 #include "gc/kind.h"
 #include "gc/malloc.h"
+#include "gc/wbcheck.h"
 #include "gc/weak.h"
 
 #include <gcrt/gcrt.h>
@@ -331,13 +332,14 @@ trace_ephemeron(const void *obj, size_t bytes, gc_tracer *tracer)
 /* ---- the end of marking ---- */
 
 static size_t
-break_chain(uintptr_t chain)
+break_chain(struct gc_heap *heap, uintptr_t chain)
 {
     uintptr_t next;
     size_t n = 0;
 
     for (uintptr_t e = chain; e != 0; e = next) {
         next = next_of(e);
+        gcrt_wbcheck_forget(heap, e);
         slot_store_release(&at(e)->value, 0);
         gcrt_weak_empty(&at(e)->key);
         aword_store_release(&at(e)->link, 0);
@@ -347,10 +349,11 @@ break_chain(uintptr_t chain)
 }
 
 static size_t
-unlink_chain(uintptr_t chain)
+unlink_chain(struct gc_heap *heap, uintptr_t chain)
 {
     uintptr_t next;
 
+    (void)heap;
     for (uintptr_t e = chain; e != 0; e = next) {
         next = next_of(e);
         aword_store_release(&at(e)->link, 0);
@@ -360,7 +363,7 @@ unlink_chain(uintptr_t chain)
 
 /* Calls fn with each chain and empties the bucket; the sum of what it returns. */
 static size_t
-empty_table(struct gc_heap *heap, size_t (*fn)(uintptr_t chain))
+empty_table(struct gc_heap *heap, size_t (*fn)(struct gc_heap *heap, uintptr_t chain))
 {
     struct ephemerons *ep = &heap->ephemerons;
     aword *table = table_of(heap);
@@ -373,7 +376,7 @@ empty_table(struct gc_heap *heap, size_t (*fn)(uintptr_t chain))
             uintptr_t chain = aword_load_full(&table[i]);
 
             CHECK((chain & BUCKET_FLAGS) == 0); /* nobody marks */
-            sum += fn(chain);
+            sum += fn(heap, chain);
             aword_store_release(&table[i], 0);
         }
     }

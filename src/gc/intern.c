@@ -277,14 +277,12 @@ copy_of(struct gcrt_mutator *m, const struct lookup *l, bool may_fail)
 {
     struct request req = { .type = &gc_byte_type, .bytes = max_size(l->n + 1, COPY_MIN),
         .may_fail = may_fail };
-    void *source = (void *)(uintptr_t)l->bytes;
-    GC_FRAME(source);
     char *copy = gcrt_malloc(m, &req);
 
     if (copy == NULL)
         return NULL;
     if (l->n != 0)
-        memcpy(copy, source, l->n);
+        memcpy(copy, l->bytes, l->n);
     memset(copy + l->n, 0, req.bytes - l->n);
     return copy;
 }
@@ -371,9 +369,11 @@ intern(const char *caller, gc_heap *heap, const void *bytes, size_t n, bool may_
 
     if (!prepare(&l, caller, heap, may_fail))
         return NULL;
+    l.m->own.held = (void *)(uintptr_t)bytes; /* they may be an object's */
     copy = find(l.m, &l);
     if (copy == NULL)
         copy = add(l.m, &l, may_fail);
+    l.m->own.held = NULL;
     if (UNLIKELY(copy == NULL && !may_fail))
         gcrt_fatal("%s: out of memory interning %zu bytes: %s", caller, n, gc_last_error());
     return copy;

@@ -46,6 +46,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of objects that are not traced only the first word of origin is in use. */
+static void
+forget(struct wbcheck *wb, const struct wbview *v)
+{
+    size_t bytes = v->type->form == GC_FORM_TRACED ? v->bytes : WORD;
+
+    memset(wbshadow_origin(wb, v->start), 0, bytes);
+}
+
 /* ---- everything ---- */
 
 /* The object in slot i of the span, if there is one that is tracked. */
@@ -58,8 +67,8 @@ meet_slot(struct wbcheck *wb, struct mspan *s, size_t i, bool marked)
     if (!gcrt_wbshadow_find(wb, start, &v))
         return;
     gcrt_wbshadow_meet(wb, &v);
-    if (marked && !span_test(span_marks(s), i)) /* of others only the first word is in use */
-        memset(wbshadow_origin(wb, start), 0, v.type->form == GC_FORM_TRACED ? v.bytes : WORD);
+    if (marked && !span_test(span_marks(s), i))
+        forget(wb, &v);
 }
 
 static void
@@ -190,6 +199,22 @@ gcrt_wbcheck_end(struct gcrt_mutator *m, const void *slot, size_t bytes)
     gcrt_lock_release(&wb->lock);
 }
 
+/* ---- the collector's own stores ---- */
+
+void
+gcrt_wbcheck_forget(struct gc_heap *heap, uintptr_t object)
+{
+    struct wbcheck *wb = heap->wbcheck;
+    struct wbview v;
+
+    if (LIKELY(wb == NULL))
+        return;
+    gcrt_lock_acquire(&wb->lock);
+    if (gcrt_wbshadow_find(wb, object, &v))
+        forget(wb, &v);
+    gcrt_lock_release(&wb->lock);
+}
+
 /* ---- handles and ranges ---- */
 
 void
@@ -203,7 +228,7 @@ gcrt_wbcheck_publish(struct gc_heap *heap, uintptr_t word)
     gcrt_wbshadow_settle(wb);
     gcrt_wbreport(&wb->found);
     gcrt_lock_release(&wb->lock);
-    critical_leave();
+    critical_clear(); /* no poll: a precise caller holds word by nothing before it is stored */
 }
 
 /* Without memory the range is not compared. */

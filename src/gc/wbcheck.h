@@ -25,6 +25,9 @@ bool gcrt_wbcheck_born(struct gcrt_mutator *m, void *p, const void *site);
 void gcrt_wbcheck_begin(struct gcrt_mutator *m, const void *slot, size_t bytes);
 void gcrt_wbcheck_end(struct gcrt_mutator *m, const void *slot, size_t bytes);
 
+/* The collector is about to empty the object's slots; they are looked at no more.  Coordinator. */
+void gcrt_wbcheck_forget(struct gc_heap *heap, uintptr_t object);
+
 /* word is about to be stored in a handle.  Any thread. */
 void gcrt_wbcheck_publish(struct gc_heap *heap, uintptr_t word);
 /* A range has been registered, or is about to be unregistered.  Attached, inside. */

@@ -102,22 +102,18 @@ enter(struct gcrt_mutator *m, uintptr_t object, gc_weak *fresh)
     return weak;
 }
 
-/* The object stays alive meanwhile even if the caller's stack is not scanned. */
 static gc_weak *
 make(struct gcrt_mutator *m, uintptr_t object, bool may_fail)
 {
     const struct request req = { .type = &weak_type, .bytes = sizeof(gc_weak), .single = true,
         .zero = true, .may_fail = may_fail };
-    gc_weak *fresh, *weak = NULL;
+    gc_weak *fresh = gcrt_malloc(m, &req), *weak;
 
-    m->own.held = (void *)object;
-    fresh = gcrt_malloc(m, &req);
-    if (fresh != NULL) {
-        weak = enter(m, object, fresh);
-        if (weak == NULL)
-            (void)gcrt_error(GC_ERR_NOMEM, "no memory for the record of a weak reference");
-    }
-    m->own.held = NULL;
+    if (fresh == NULL)
+        return NULL;
+    weak = enter(m, object, fresh);
+    if (weak == NULL)
+        (void)gcrt_error(GC_ERR_NOMEM, "no memory for the record of a weak reference");
     return weak;
 }
 
@@ -146,9 +142,11 @@ weak_new(const char *caller, void *obj, bool may_fail)
     object = gcrt_special_object(m->heap, obj);
     if (UNLIKELY(object == 0))
         return refuse(caller, obj, may_fail);
+    m->own.held = obj; /* the caller's stack need not be scanned */
     weak = find(m, object);
     if (weak == NULL)
         weak = make(m, object, may_fail);
+    m->own.held = NULL;
     if (UNLIKELY(weak == NULL && !may_fail))
         gcrt_fatal("%s: out of memory: %s", caller, gc_last_error());
     return weak;

@@ -53,6 +53,20 @@ reg(struct player *pl, uint8_t i)
     return &pl->registers[i % pl->world->program->nregisters];
 }
 
+/*
+ * What a register has, for a call that stores it or ties it to something.  An argument needs no other holder, also of a
+ * precise player, so now and then the register has forgotten it by then.
+ */
+static void *
+argument(struct player *pl, const struct op *op, uint8_t i)
+{
+    void *p = *reg(pl, i);
+
+    if (op->c & 0x20)
+        *reg(pl, i) = NULL;
+    return p;
+}
+
 static struct entry *
 entry_in(struct player *pl, uint8_t i)
 {
@@ -164,7 +178,7 @@ do_write(struct player *pl, const struct op *op, bool clear)
     void *slot = slot_in(pl, op->a, op->c, &e);
 
     if (slot != NULL)
-        store(pl, (void **)slot, clear ? NULL : entry_encode(e, *reg(pl, op->b)));
+        store(pl, (void **)slot, clear ? NULL : entry_encode(e, argument(pl, op, op->b)));
 }
 
 static void
@@ -188,7 +202,7 @@ do_swap(struct player *pl, const struct op *op)
 
     if (slot == NULL || e->shape == SHAPE_TRACED)
         return;
-    *reg(pl, op->c) = gc_exchange((void **)slot, *reg(pl, op->b));
+    *reg(pl, op->c) = gc_exchange((void **)slot, argument(pl, op, op->b));
 }
 
 static void
@@ -311,7 +325,7 @@ do_global(struct player *pl, const struct op *op, bool put)
     void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
     if (put) {
-        store(pl, global, *reg(pl, op->a));
+        store(pl, global, argument(pl, op, op->a));
         return;
     }
     *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
@@ -325,11 +339,11 @@ do_handle(struct player *pl, const struct op *op)
     gc_handle **handle = &pl->handles[op->b % HANDLES];
 
     if (op->code == OP_HANDLE_NEW && *handle == NULL)
-        *handle = gc_handle_new(*reg(pl, op->a));
+        *handle = gc_handle_new(argument(pl, op, op->a));
     if (*handle == NULL)
         return;
     if (op->code == OP_HANDLE_SET)
-        gc_handle_set(*handle, *reg(pl, op->a));
+        gc_handle_set(*handle, argument(pl, op, op->a));
     else if (op->code == OP_HANDLE_GET)
         *reg(pl, op->a) = gc_handle_get(*handle);
     else if (op->code == OP_HANDLE_FREE) {
@@ -649,6 +663,7 @@ create_heap(struct world *w)
     opt.debug_clobberfree = 1;
     opt.debug_chaos = 1;
     opt.precise_stacks = p->precise;
+    opt.debug_wbcheck = p->wbcheck && !p->stw; /* where the host stores plainly */
     if (p->stw)
         opt.mode = GC_MODE_STW;
     if (gc_heap_create(&opt, &w->heap) != GC_OK)

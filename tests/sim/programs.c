@@ -143,4 +143,5 @@ program_draw(struct program *p, uint64_t seed)
     coros_draw(p, seed);
     p->cleanup_threads = (unsigned)rand_below(&rng, 3);
     p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
+    p->wbcheck = rand_below(&rng, 8) == 0;
 }
