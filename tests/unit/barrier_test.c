@@ -177,26 +177,6 @@ Test(barrier, tagged_words_are_shaded_as_what_they_mean)
 
 /* ---- precise threads ---- */
 
-/* Asks the calling thread for an action, as the coordinator would. */
-static void
-ask(enum action action)
-{
-    struct handshake *hs = &the_heap->handshake;
-    unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
-
-    hs->action = action;
-    ahalf_store_relaxed(&hs->epoch, epoch);
-    ahalf_store_relaxed(&hs->pending, 1);
-    ahalf_store_release(&self()->request, epoch);
-    __atomic_store_n(&gc_impl_self.poll, 1, __ATOMIC_RELAXED);
-}
-
-static bool
-has_answered(void)
-{
-    return ahalf_load_acquire(&self()->answered) == ahalf_load_acquire(&self()->request);
-}
-
 Test(barrier, what_an_exchange_returns_is_a_root_while_it_polls)
 {
     struct node *object, *old;

@@ -33,17 +33,23 @@ self(void)
     return gc_impl_self.mutator;
 }
 
+static inline void
+options_by_hand(gc_options *opt)
+{
+    gc_options_default(opt);
+    opt->gogc = GC_GOGC_OFF;
+    opt->periodic_ms = 0;
+    opt->release_ms = 0;
+    opt->threads = 1;
+}
+
 static inline struct gc_heap *
 heap_by_hand(void)
 {
     gc_options opt;
     struct gc_heap *h;
 
-    gc_options_default(&opt);
-    opt.gogc = GC_GOGC_OFF;
-    opt.periodic_ms = 0;
-    opt.release_ms = 0;
-    opt.threads = 1;
+    options_by_hand(&opt);
     cr_assert_eq(gc_heap_create(&opt, &h), GC_OK, "%s", gc_last_error());
     return h;
 }
@@ -75,6 +81,26 @@ handshake(enum action action)
     gcrt_handshake_run(the_heap, action);
     if (inside)
         gc_block_leave();
+}
+
+/* Asks the calling thread for an action, as the coordinator would, and goes on. */
+static inline void
+ask(enum action action)
+{
+    struct handshake *hs = &the_heap->handshake;
+    unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
+
+    hs->action = action;
+    ahalf_store_relaxed(&hs->epoch, epoch);
+    ahalf_store_relaxed(&hs->pending, 1);
+    ahalf_store_release(&self()->request, epoch);
+    __atomic_store_n(&gc_impl_self.poll, 1, __ATOMIC_RELAXED);
+}
+
+static inline bool
+has_answered(void)
+{
+    return ahalf_load_acquire(&self()->answered) == ahalf_load_acquire(&self()->request);
 }
 
 static inline void
