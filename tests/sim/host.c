@@ -54,8 +54,8 @@ reg(struct player *pl, uint8_t i)
 }
 
 /*
- * What a register has, for a call that stores it or ties it to something.  An argument needs no other holder, also of a
- * precise player, so now and then the register has forgotten it by then.
+ * What a register has, for a call that stores it.  An argument needs no other holder, of a
+ * precise player neither, so now and then the register has forgotten it by then.
  */
 static void *
 argument(struct player *pl, const struct op *op, uint8_t i)
