@@ -27,8 +27,8 @@ def main():
         build_file = build_file_of(path)
         stem = os.path.relpath(os.path.splitext(path)[0], os.path.dirname(build_file))
         candidates = {stem, re.sub(r"_test$", "", stem), os.path.basename(path)}
-        text = re.sub(r"#.*", "", read(build_file))
-        words = set(re.findall(r"'([^']*)'", text))
+        listed = re.sub(r"#.*", "", read(build_file))
+        words = set(re.findall(r"'([^']*)'", listed))
         if not candidates & words:
             report.add(path, 1, f"not listed in {build_file}, so never built")
     report.end()
