@@ -26,6 +26,7 @@
 #include "gc/mutator.h"
 #include "gc/pool.h"
 #include "gc/profile.h"
+#include "gc/trace.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
 #include "gc/weakmap.h"
@@ -153,6 +154,7 @@ init_collector(struct gc_heap *heap)
         gcrt_kinds_finish(heap);
         return gcrt_error(GC_ERR_LIMIT, "gc_heap_create: no thread-specific key is left");
     }
+    gcrt_trace_init(heap);
     gcrt_roots_init(heap);
     gcrt_fibers_init(heap);
     gcrt_special_init(heap);
@@ -173,6 +175,7 @@ init_collector(struct gc_heap *heap)
     finish_weak(heap);
     gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
+    gcrt_trace_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
     return status;
@@ -373,6 +376,7 @@ end_heap(struct gc_heap *heap)
     gcrt_pools_finish(heap);
     gcrt_fibers_finish(heap);
     gcrt_roots_finish(heap);
+    gcrt_trace_finish(heap);
     gcrt_registry_finish(heap);
     gcrt_kinds_finish(heap);
     gcrt_work_finish(&heap->work, &heap->os);

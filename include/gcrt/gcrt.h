@@ -14,11 +14,13 @@
 #include <gcrt/debug.h>
 #include <gcrt/ephemeron.h>
 #include <gcrt/intern.h>
+#include <gcrt/listen.h>
 #include <gcrt/metrics.h>
 #include <gcrt/options.h>
 #include <gcrt/pool.h>
 #include <gcrt/precise.h>
 #include <gcrt/profile.h>
+#include <gcrt/recorder.h>
 #include <gcrt/roots.h>
 #include <gcrt/runtime.h>
 #include <gcrt/stack.h>

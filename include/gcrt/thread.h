@@ -114,6 +114,7 @@ struct gc_impl_thread {
     volatile uint64_t hot_pool;  /* the pool whose item is kept here; 0: none, or outside */
     void *volatile hot_item;     /* an item of it, or NULL; a root */
     volatile uint64_t hot_gets;  /* of that item, of whatever pools */
+    void *trace;                 /* the ring of its events; NULL: none, and it gets none */
 };
 
 GC_API extern __thread struct gc_impl_thread gc_impl_self

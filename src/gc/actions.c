@@ -19,13 +19,17 @@
 #include "gc/checkmark.h"
 #include "gc/pool.h"
 #include "gc/stack.h"
+#include "gc/trace.h"
 
 /* H1.  Newborns stay white until the own scan. */
 static void
 action_barrier_on(struct gcrt_mutator *m)
 {
+    uint64_t start = trace_begin(m->heap);
+
     m->credit = 0;
     gcrt_pools_turn(m);
+    TRACE(m->heap, pools, start, 0, 0);
     barrier_set(m, BARRIER_HYBRID);
 }
 

@@ -25,6 +25,8 @@
 
 #include "alloc/sweep.h"
 #include "gc/limit.h"
+#include "gc/listen.h"
+#include "gc/trace.h"
 #include "gc/worker.h"
 
 #include <string.h>
@@ -93,6 +95,7 @@ count_assist(struct gcrt_mutator *m, uint64_t wall_ns, uint64_t cpu_ns)
     a->assist_max_ns = max_size(a->assist_max_ns, cpu_ns);
     aword_add_relaxed(&heap->marking.assist_ns, cpu_ns);
     timehist_add(&heap->counters.assist, wall_ns);
+    listen_note_pause(heap, m->tid, wall_ns);
     timehist_add(&heap->counters.assist_cpu, cpu_ns);
 }
 
@@ -116,6 +119,7 @@ work_off(struct gcrt_mutator *m, int64_t want)
     gcrt_marking_end(heap);
     aword_add_relaxed(&heap->marking.charged, (uint64_t)done);
     count_assist(m, gcrt_os_now_ns() - start, gcrt_os_thread_cpu_ns() - cpu);
+    TRACE(heap, assist, start, (uint64_t)done, 0);
     return done;
 }
 
@@ -232,5 +236,7 @@ gcrt_throttle(struct gcrt_mutator *m)
     m->account.waits++;
     m->account.wait_ns += ns;
     timehist_add(&heap->counters.throttle, ns);
+    listen_note_pause(heap, m->tid, ns);
+    TRACE(heap, wait, start, 0, 0);
     aword_add_relaxed(&heap->counters.throttles, 1);
 }

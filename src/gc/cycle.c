@@ -27,6 +27,7 @@
 #include "gc/handshake.h"
 #include "gc/intern.h"
 #include "gc/limit.h"
+#include "gc/listen.h"
 #include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
@@ -34,6 +35,7 @@
 #include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
+#include "gc/trace.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
 #include "gc/weak.h"
@@ -46,6 +48,7 @@ static void
 set_phase(struct gc_heap *heap, enum phase phase)
 {
     ahalf_store_release(&heap->cycles.phase, phase);
+    TRACE(heap, phase, 0, aword_load_relaxed(&heap->cycles.started), phase);
 }
 
 static void
@@ -119,6 +122,13 @@ start_cycle(struct cycle *cy)
 
 /* ---- marking to its end ---- */
 
+static void
+trace_heap(struct gc_heap *heap)
+{
+    TRACE(heap, heap, 0, aword_load_relaxed(&heap->mheap.live),
+            min_size(aword_load_relaxed(&heap->cycles.goal) >> 10, UINT32_MAX));
+}
+
 /* Without any worker thread the coordinator marks. */
 static void
 mark_alone(struct gc_heap *heap)
@@ -155,6 +165,7 @@ wait_until_quiet(struct cycle *cy)
         gcrt_limit_tick(heap);
         gcrt_workers_revise(heap);
         gcrt_pace_revise(cy);
+        trace_heap(heap);
     }
 }
 
@@ -300,21 +311,29 @@ static void
 run_cycle(struct gc_heap *heap, bool forced)
 {
     struct cycle cy = { .heap = heap, .report.forced = forced };
+    uint64_t start = gcrt_os_now_ns();
 
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_at(heap, VERIFY_IDLE);
     gcrt_wbcheck_cycle(heap, false);
     ahalf_store_relaxed(&heap->marking.awaited, forced);
+    gcrt_listen_tell(heap, GC_EVENT_CYCLE_BEGIN, 0);
+    trace_heap(heap);
     start_cycle(&cy);
     mark_to_the_end(&cy);
     cy.end_mark_ns = gcrt_os_now_ns();
     end_marking(&cy);
     gcrt_pace_end(&cy);
+    gcrt_listen_tell(heap, GC_EVENT_MARKED, gcrt_os_now_ns() - start);
+    trace_heap(heap);
     if (heap->on_cycle != NULL)
         tell_host(heap, &cy.report);
     finish_sweep(heap);
     gcrt_verify_at(heap, VERIFY_IDLE);
+    TRACE(heap, cycle, start, aword_load_relaxed(&heap->cycles.started), forced);
+    trace_heap(heap);
     announce_complete(heap);
+    gcrt_listen_tell(heap, GC_EVENT_CYCLE_END, gcrt_os_now_ns() - start);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
     gcrt_crew_look(heap);
@@ -405,6 +424,8 @@ coordinator_main(void *arg)
     struct cycles *c = &heap->cycles;
 
     gcrt_os_thread_nice(heap->options.nice); /* its children, the workers, inherit it */
+    gcrt_os_thread_name("gcrt-cycle");
+    gcrt_trace_thread_begin();
     inherit(heap);
     for (;;) {
         bool periodic = wait_for_request(heap);

@@ -81,6 +81,7 @@
 #include "gc/pace.h"
 #include "gc/pool.h"
 #include "gc/roots.h"
+#include "gc/trace.h"
 #include "gc/wbcheck.h"
 #include "gc/weak.h"
 #include "gc/worker.h"
@@ -300,6 +301,7 @@ static const struct {
     { offsetof(struct gc_heap, kinds.lock), 1, 0 },
     { offsetof(struct gc_heap, ps.lock), 1, 0 },
     { offsetof(struct gc_heap, profile.lock), 1, 0 },
+    { offsetof(struct gc_heap, tracing.lock), 1, 0 },
     { offsetof(struct gc_heap, mheap.scavenging), 1, 0 },
     { offsetof(struct gc_heap, mheap.lock), 1, 0 },
     { offsetof(struct gc_heap, persist.lock), 1, 0 },
@@ -366,6 +368,7 @@ forget_collector(struct gc_heap *heap)
     gcrt_weak_end(heap);
     gcrt_crew_forget(heap, self_in(heap));
     gcrt_look_forget(heap);
+    gcrt_trace_forget(heap);
     heap->specials.watched = NULL;
     gcrt_pools_forget(heap);
 }

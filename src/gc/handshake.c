@@ -25,8 +25,10 @@
 #include "gc/handshake.h"
 
 #include "gc/actions.h"
+#include "gc/listen.h"
 #include "gc/pool.h"
 #include "gc/stack.h"
+#include "gc/trace.h"
 
 #include <errno.h>
 
@@ -52,6 +54,7 @@ gcrt_handshake_count_pause(struct gcrt_mutator *m, enum action action, uint64_t 
     a->pauses++;
     a->pause_ns += ns;
     a->pause_max_ns = max_size(a->pause_max_ns, ns);
+    listen_note_pause(m->heap, m->tid, ns);
     timehist_add(&c->pause[action], ns);
     timehist_add(&c->pauses, ns);
 }
@@ -72,6 +75,9 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
         aword_add_relaxed(&heap->counters.pause_ns, ns);
         if (!heap->handshake.holding)
             gcrt_handshake_count_pause(m, action, ns);
+        TRACE(heap, answer, start, 0, action);
+    } else {
+        TRACE(heap, proxy, start, (unsigned)m->tid, action);
     }
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
@@ -265,6 +271,7 @@ send_nudge(struct gcrt_mutator *m)
 {
     aword_add_relaxed(&m->heap->counters.signals, 1);
     (void)gcrt_os_signal_send(m->tid, m->heap->handshake.signal);
+    TRACE(m->heap, signal, 0, (unsigned)m->tid, 0);
 }
 
 static void
@@ -361,6 +368,7 @@ handshake(struct gc_heap *heap, enum action action, bool holding)
         }
     }
     timehist_add(&heap->counters.latency[action], gcrt_os_now_ns() - start);
+    TRACE(heap, handshake, start, 0, action);
 }
 
 void

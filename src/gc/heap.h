@@ -18,6 +18,7 @@
 #include "gc/special.h"
 #include "gc/work.h"
 
+#include <gcrt/listen.h>
 #include <gcrt/options.h>
 #include <gcrt/pool.h>
 #include <gcrt/type.h>
@@ -266,6 +267,38 @@ struct profile {
     aword samples, lost;          /* atomic: taken; not, for lack of memory */
 };
 
+/* The flight recorder, and who is told of cycles (trace.h, listen.h). */
+#define TRACE_RINGS 128
+#define LISTENERS   8
+
+struct trace_ring {
+    ahalf owner;     /* atomic: its thread's number; 0: free; pairs: trace.owner */
+    aword n;         /* atomic: events written so far */
+    aword *events;   /* atomic: NULL: none yet; pairs: trace.events */
+};
+
+struct listener {
+    gc_listener_fn *fn;
+    void *arg;       /* the host's */
+};
+
+struct tracing {
+    struct lock lock;    /* RANK_TRACE */
+    ahalf on;            /* atomic: pairs: trace.on */
+    ahalf next;          /* atomic: the ring to try next */
+    aword lost;          /* atomic: events for which there was no ring */
+    size_t ring_bytes;   /* lock: set once */
+    size_t ring_events;  /* the same */
+    char *memory;        /* the same; owned; NULL before the first start */
+    struct trace_ring rings[TRACE_RINGS];
+    struct listener listeners[LISTENERS]; /* lock */
+    ahalf nlisteners;    /* atomic: lock to change it */
+    ahalf telling;       /* atomic: odd while they are called; pairs: listen.telling */
+    aword pause_bound;   /* atomic: pauses as long as this are told; 0: none */
+    aword pause_ns;      /* atomic: the longest pause since listeners were last told ... */
+    ahalf pause_tid;     /* atomic: ... and whose it was; pairs: listen.pause */
+};
+
 /* Everything cumulative that only statistics read.  Atomic sums. */
 struct counters {
     uint64_t start_ns;            /* const: monotonic */
@@ -327,6 +360,7 @@ struct gc_heap {
     struct limit limit;
     struct scavenger scavenger;
     struct profile profile;
+    struct tracing tracing;
     aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */
     struct counters counters;
     struct wbcheck *wbcheck; /* const: NULL without wbcheck=1 */

@@ -22,6 +22,7 @@
 #include "gc/limit.h"
 #include "gc/pool.h"
 #include "gc/profile.h"
+#include "gc/trace.h"
 #include "gc/wbcheck.h"
 
 #include <gcrt/alloc.h>
@@ -79,6 +80,18 @@ entry_of(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsig
     return i;
 }
 
+static size_t
+take_run(struct gcrt_mutator *m, int i)
+{
+    struct mcache *mc = &m->p->cache;
+    uint64_t start = trace_begin(m->heap), refills = mc->refills.raw;
+    size_t bytes = gcrt_mcache_take_run(mc, i);
+
+    if (mc->refills.raw != refills)
+        TRACE(m->heap, refill, start, mc->table->runs[i].size, 0);
+    return bytes;
+}
+
 /* A slot of the kind, or NULL without memory.  Critical. */
 static void *
 take_slot(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsigned sizeclass)
@@ -94,7 +107,7 @@ take_slot(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsi
     if (p != NULL)
         return p;
     gcrt_assist_if_owed(m);
-    bytes = gcrt_mcache_take_run(mc, i);
+    bytes = take_run(m, i);
     if (bytes == 0)
         return NULL;
     account(m, bytes);
@@ -160,6 +173,7 @@ take_large(struct gcrt_mutator *m, const struct request *req)
     struct kind *kind = gcrt_kind_get(m->heap, kind_key(req->type, CLASS_LARGE), req->type,
             CLASS_LARGE, req->single);
     unsigned sweepgen = ahalf_load_acquire(&h->sweepgen); /* pairs: sweepgen.advance */
+    uint64_t start;
     struct mspan *s;
     size_t bytes;
 
@@ -167,6 +181,7 @@ take_large(struct gcrt_mutator *m, const struct request *req)
         return NULL;
     gcrt_assist_if_owed(m);
     gcrt_mcache_follow_rate(mc);
+    start = trace_begin(m->heap);
     s = gcrt_mheap_alloc_large(h, &kind->central, req->bytes, sweepgen);
     if (s == NULL)
         return NULL;
@@ -183,6 +198,7 @@ take_large(struct gcrt_mutator *m, const struct request *req)
     if (!s->noscan)
         aword_add_owner(&mc->scan_bytes, bytes);
     account(m, bytes);
+    TRACE(m->heap, large, start, bytes, 0);
     return s;
 }
 

@@ -24,6 +24,7 @@
 #include "gc/handshake.h"
 #include "gc/kind.h"
 #include "gc/pool.h"
+#include "gc/trace.h"
 
 #include <string.h>
 
@@ -290,6 +291,8 @@ gcrt_mutator_attach(struct gc_heap *heap, bool precise)
     enlist(heap, m);
     gcrt_mutator_show_runs(m);
     gc_impl_self.mutator = m;
+    gcrt_trace_thread_begin();
+    TRACE(heap, attach, 0, 0, 0);
     critical_leave();
     return GC_OK;
 }
@@ -336,6 +339,8 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     chaos_point(&heap->os, CHAOS_DETACH);
     gcrt_fiber_end(m);
     gcrt_own_drop(m);
+    TRACE(heap, detach, 0, 0, 0);
+    gcrt_trace_thread_end();
     delist(m); /* the record may be another thread's from here on */
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;

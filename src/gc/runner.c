@@ -29,6 +29,7 @@
 #include "gc/crew.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
+#include "gc/trace.h"
 
 #include <stdio.h>
 
@@ -193,11 +194,13 @@ gcrt_runner_call(struct gc_heap *heap, struct gcrt_mutator *m, struct runner_job
     const char *what = job->what;
     const void *host = job->host;
     uint32_t scopes = m->own.scopes.depth;
+    uint64_t start = trace_begin(heap);
     char name[RUNNER_NAME_MAX];
 
     m->in_callback = true;
     job->fn(heap, job);
     m->in_callback = false;
+    TRACE(heap, callback, start, 0, 0);
     if (LIKELY(m->block_depth == 0 && m->own.scopes.depth == scopes))
         return;
     gcrt_runner_name(host, name);

@@ -41,6 +41,7 @@
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/trace.h"
 
 /* Of all CPUs' time, one part in so many. */
 #define SHARE       100
@@ -240,7 +241,11 @@ work(struct watch *w)
 
     while ((bytes = wanted(w)) != 0 && cpu - start < BURST_NS
             && !ahalf_load_acquire(&w->heap->scavenger.stop)) {
-        note_done(w, gcrt_scavenge_as(h, min_size(bytes, BURST_BYTES), SCAVENGE_BACKGROUND));
+        uint64_t since = trace_begin(w->heap);
+        uint64_t done = gcrt_scavenge_as(h, min_size(bytes, BURST_BYTES), SCAVENGE_BACKGROUND);
+
+        note_done(w, done);
+        TRACE(w->heap, scavenge, since, done, 0);
         cpu = gcrt_os_thread_cpu_ns();
     }
     w->rest_until = gcrt_os_now_ns() + (cpu - start) * SHARE / w->heap->cpus;
@@ -293,8 +298,11 @@ scavenger_main(void *arg)
         .tick_ns = (uint64_t)heap->options.release_ms * 1000000u / SCAVENGER_TICKS };
 
     critical_set(); /* for good: a fork in the log function is none of ours */
+    gcrt_os_thread_name("gcrt-scavenge");
+    gcrt_trace_thread_begin();
     while (!is_over(&w))
         watch(&w);
+    gcrt_trace_thread_end();
     ahalf_store_release(&heap->scavenger.running, 0); /* pairs: scavenger.end */
     return NULL;
 }

@@ -33,6 +33,7 @@
 #include "alloc/os/os.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
+#include "gc/trace.h"
 
 #define QUANTUM_BYTES ((uint64_t)256 << 10)
 /* In idle time a quantum is between these, so that it takes about IDLE_NS. */
@@ -295,7 +296,7 @@ static uint64_t
 mark_session(struct worker *w, struct session *s)
 {
     struct gc_heap *heap = w->heap;
-    uint64_t pause = 0;
+    uint64_t pause = 0, start = trace_begin(heap), before = w->marker.scanned;
     bool more;
 
     gcrt_marking_begin(heap);
@@ -309,6 +310,7 @@ mark_session(struct worker *w, struct session *s)
         pause = after_quantum(w, s);
     }
     chaos_point(&heap->os, CHAOS_MARK_DRY);
+    TRACE(heap, mark, start, w->marker.scanned - before, 0);
     (void)gcrt_marker_flush(&w->marker);
     gcrt_marking_end(heap);
     return pause;
@@ -347,16 +349,20 @@ worker_main(void *arg)
     struct marking *mk = &w->heap->marking;
 
     critical_set(); /* for good: a fork in a trace function is none of ours */
+    gcrt_os_thread_name("gcrt-mark");
+    gcrt_trace_thread_begin();
     for (;;) {
         unsigned seen = ahalf_load_acquire(&mk->bell); /* before stop: it rings after it */
 
         if (ahalf_load_acquire(&mk->stop))
-            return NULL;
+            break;
         if (ahalf_load_acquire(&mk->open)) /* pairs: mark.open */
             mark_until_closed(w);
         else
             sleep_on_bell(mk, seen, UINT64_MAX);
     }
+    gcrt_trace_thread_end();
+    return NULL;
 }
 
 /* ---- starting and stopping ---- */

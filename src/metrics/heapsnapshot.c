@@ -75,21 +75,6 @@ number_types(struct writer *w)
     return true;
 }
 
-/* As JSON wants it. */
-static void
-put_string(struct out *o, const char *text)
-{
-    out_char(o, '"');
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
-
-        if (c == '"' || c == '\\')
-            out_char(o, '\\');
-        out_char(o, c < 0x20 ? ' ' : (char)c);
-    }
-    out_char(o, '"');
-}
-
 /* In the order of their numbers, which is that of their first objects. */
 static void
 put_strings(struct writer *w)
@@ -99,7 +84,7 @@ put_strings(struct writer *w)
     out_text(&w->out, "\"strings\":[\"\"");
     for (size_t i = 1; i < ARRAY_LEN(fixed); i++) {
         out_char(&w->out, ',');
-        put_string(&w->out, fixed[i]);
+        out_string(&w->out, fixed[i]);
     }
     for (size_t i = 0; i < w->graph->n && next < STRING_TYPES + w->ntypes; i++) {
         const gc_type *type = w->graph->nodes[i].type;
@@ -107,7 +92,7 @@ put_strings(struct writer *w)
         if (w->strings[slot_of(w, type)] != next)
             continue;
         out_text(&w->out, ",\n");
-        put_string(&w->out, type->name);
+        out_string(&w->out, type->name);
         next++;
     }
     out_text(&w->out, "]");

@@ -38,6 +38,21 @@ out_text(struct out *o, const char *text)
         out_char(o, *text);
 }
 
+/* As JSON wants it. */
+static inline void
+out_string(struct out *o, const char *text)
+{
+    out_char(o, '"');
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c == '"' || c == '\\')
+            out_char(o, '\\');
+        out_char(o, c < 0x20 ? ' ' : (char)c);
+    }
+    out_char(o, '"');
+}
+
 static inline void
 out_number(struct out *o, uint64_t x)
 {

@@ -65,6 +65,9 @@ def check_system(report, path, line, layer, name):
     elif name.startswith(("sanitizer/", "valgrind/")):
         if path != "src/alloc/base/tools.h":
             report.add(path, line, "only base/tools.h includes the tools' headers")
+    elif name == "sys/sdt.h":
+        if path != "src/gc/trace.h":
+            report.add(path, line, "only gc/trace.h includes the probes")
     elif name == "zlib.h":
         if path != "src/metrics/gzip.h":
             report.add(path, line, "only metrics/gzip.h includes zlib")

@@ -11,6 +11,7 @@
  * and Yuasa (1990) show to break collectors.
  */
 #include "fibers.h"
+#include "gc/trace.h"
 #include "sim_os.h"
 #include "world.h"
 
@@ -668,6 +669,27 @@ create_heap(struct world *w)
         opt.mode = GC_MODE_STW;
     if (gc_heap_create(&opt, &w->heap) != GC_OK)
         sched_fail("gc_heap_create: %s", gc_last_error());
+    if (p->record && gcrt_trace_start(w->heap, 0) != GC_OK)
+        sched_fail("gcrt_trace_start: %s", gc_last_error());
+}
+
+/* Every ring's newest events must be there, in their order. */
+static void
+check_record(struct world *w)
+{
+    struct trace_event *events;
+    size_t n, cycles = 0;
+
+    if (gcrt_trace_read(w->heap, 0, &events, &n) != GC_OK)
+        sched_fail("gcrt_trace_read: no memory");
+    for (size_t i = 0; i < n; i++) {
+        cycles += events[i].kind == TRACE_cycle;
+        if (events[i].kind >= TRACE_KINDS || events[i].tid == 0)
+            sched_fail("event %zu is of kind %d, thread %d", i, (int)events[i].kind, events[i].tid);
+    }
+    free(events);
+    if (w->program->record != (cycles != 0))
+        sched_fail("%zu cycles are on record", cycles);
 }
 
 static uint64_t
@@ -752,6 +774,7 @@ world_main(void *arg)
     for (unsigned i = 0; i < w->program->nplayers; i++)
         gcrt_os_thread_join(threads[i]);
     check_garbage(w);
+    check_record(w);
     count(w);
     if (gc_heap_destroy(w->heap) != GC_OK)
         sched_fail("destroy: %s", gc_last_error());

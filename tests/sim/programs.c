@@ -144,4 +144,5 @@ program_draw(struct program *p, uint64_t seed)
     p->cleanup_threads = (unsigned)rand_below(&rng, 3);
     p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;
     p->wbcheck = rand_below(&rng, 8) == 0;
+    p->record = rand_below(&rng, 4) == 0;
 }

@@ -336,6 +336,19 @@ gcrt_os_thread_name(const char *name)
     (void)name;
 }
 
+bool
+gcrt_os_thread_name_of(int tid, char name[OS_THREAD_NAME])
+{
+    snprintf(name, OS_THREAD_NAME, "fiber %d", tid);
+    return true;
+}
+
+unsigned
+gcrt_os_process_id(void)
+{
+    return 1;
+}
+
 int
 gcrt_os_nice_refusal(struct os *os, int add)
 {

@@ -85,6 +85,7 @@ struct program {
     unsigned cleanup_threads;
     unsigned exempt; /* bit i: player i never assists */
     bool wbcheck;    /* missed barriers are looked for: there are none */
+    bool record;     /* the flight recorder is on, and is read at the end */
     bool stw;  /* cycles hold the mutators, which store plainly */
     bool precise; /* only registers keep objects alive, whatever is on the stack */
     bool junk; /* a dropped pointer stays on the stack, where nobody means it */

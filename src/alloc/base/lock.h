@@ -27,6 +27,7 @@ enum lock_rank {
     RANK_KIND,      /* kind and type registry */
     RANK_P,         /* idle Ps */
     RANK_PROFILE,   /* sampled objects */
+    RANK_TRACE,     /* tracing on and off, listeners */
     RANK_SCAVENGE,  /* giving memory back to the OS */
     RANK_HEAP,      /* pages */
     RANK_PERSIST,   /* metadata bump allocator */

@@ -145,6 +145,10 @@ bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), v
 void gcrt_os_thread_nice(int add);
 /* What tools show of the calling thread: at most 15 characters. */
 void gcrt_os_thread_name(const char *name);
+/* The same of any thread of the process; false if there is none such. */
+#define OS_THREAD_NAME 16
+bool gcrt_os_thread_name_of(int tid, char name[OS_THREAD_NAME]);
+unsigned gcrt_os_process_id(void);
 /* May threads of this process add so much?  0 or an errno. */
 int gcrt_os_nice_refusal(struct os *os, int add);
 /* Waits for its end. */

@@ -20,6 +20,7 @@
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -325,6 +326,31 @@ void
 gcrt_os_thread_name(const char *name)
 {
     (void)pthread_setname_np(pthread_self(), name);
+}
+
+bool
+gcrt_os_thread_name_of(int tid, char name[OS_THREAD_NAME])
+{
+    char path[48];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    n = read(fd, name, OS_THREAD_NAME);
+    (void)close(fd);
+    if (n <= 0)
+        return false;
+    name[n - 1] = '\0'; /* the line's end */
+    return true;
+}
+
+unsigned
+gcrt_os_process_id(void)
+{
+    return (unsigned)getpid();
 }
 
 /* Tries it on the calling thread; the way back, to a higher level, is open to all. */

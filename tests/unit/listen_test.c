@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is told what, in which order, and when a listener is gone. */
+#include "byhand.h"
+
+#include "gc/listen.h"
+
+#include <pthread.h>
+
+enum { TOLD_MAX = 8 };
+
+struct ear {
+    size_t n;
+    gc_event told[TOLD_MAX];
+};
+
+static void
+hear(gc_heap *heap, const gc_event *event, void *arg)
+{
+    struct ear *ear = arg;
+
+    cr_assert_eq(heap, the_heap);
+    cr_assert_lt(ear->n, (size_t)TOLD_MAX);
+    ear->told[ear->n++] = *event;
+}
+
+Test(listen, those_who_listen_are_told)
+{
+    struct ear one = { .n = 0 }, two = { .n = 0 };
+
+    begin_by_hand();
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 0);
+    cr_assert_eq(gc_listen(the_heap, hear, &one), GC_OK);
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 17);
+    cr_assert_eq(gc_listen(the_heap, hear, &two), GC_OK);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_END, 18);
+    gc_unlisten(the_heap, hear, &one);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 0);
+    cr_assert_eq(one.n, 2);
+    cr_expect_eq(one.told[0].kind, GC_EVENT_MARKED);
+    cr_expect_eq(one.told[0].duration_ns, 17);
+    cr_expect_eq(one.told[1].kind, GC_EVENT_CYCLE_END);
+    cr_assert_eq(two.n, 2);
+    cr_expect_eq(two.told[1].kind, GC_EVENT_CYCLE_BEGIN);
+    gc_unlisten(the_heap, hear, &two);
+    end_by_hand();
+}
+
+Test(listen, the_longest_pause_is_told_first_and_once)
+{
+    gc_recorder_options opt = { .pause_ns = 1000 };
+    struct ear ear = { .n = 0 };
+
+    begin_by_hand();
+    cr_assert_eq(gc_recorder_start(the_heap, &opt), GC_OK);
+    cr_assert_eq(gc_listen(the_heap, hear, &ear), GC_OK);
+    listen_note_pause(the_heap, 1, 999);
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 1);
+    cr_assert_eq(ear.n, 1, "too short");
+    listen_note_pause(the_heap, 2, 1000);
+    listen_note_pause(the_heap, 3, 3000);
+    listen_note_pause(the_heap, 4, 2000);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_END, 1);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 1);
+    cr_assert_eq(ear.n, 4);
+    cr_expect_eq(ear.told[1].kind, GC_EVENT_PAUSE);
+    cr_expect_eq(ear.told[1].duration_ns, 3000);
+    cr_expect_eq(ear.told[1].thread, 3);
+    cr_expect_eq(ear.told[2].kind, GC_EVENT_CYCLE_END);
+    gc_recorder_stop(the_heap);
+    listen_note_pause(the_heap, 5, 5000);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 1);
+    cr_expect_eq(ear.n, 5, "no bound, no pause");
+    gc_unlisten(the_heap, hear, &ear);
+    end_by_hand();
+}
+
+Test(listen, more_than_eight_are_refused)
+{
+    struct ear ears[LISTENERS + 1];
+
+    begin_by_hand();
+    for (size_t i = 0; i < LISTENERS; i++)
+        cr_assert_eq(gc_listen(the_heap, hear, &ears[i]), GC_OK);
+    cr_expect_eq(gc_listen(the_heap, hear, &ears[LISTENERS]), GC_ERR_LIMIT);
+    cr_expect_str_eq(gc_last_error(), "gc_listen: 8 listeners are all there can be");
+    gc_unlisten(the_heap, hear, &ears[3]);
+    cr_expect_eq(gc_listen(the_heap, hear, &ears[LISTENERS]), GC_OK);
+    cr_expect_eq(gc_listen(the_heap, NULL, NULL), GC_ERR_INVAL);
+    end_by_hand();
+}
+
+/* ---- a call under way ---- */
+
+static ahalf entered, leave, over;
+
+static void
+hear_for_long(gc_heap *heap, const gc_event *event, void *arg)
+{
+    (void)heap;
+    (void)event;
+    (void)arg;
+    ahalf_store_release(&entered, 1);
+    while (ahalf_load_acquire(&leave) == 0)
+        gcrt_os_yield();
+    ahalf_store_release(&over, 1);
+}
+
+static void *
+tell(void *arg)
+{
+    gcrt_listen_tell(arg, GC_EVENT_MARKED, 1);
+    return NULL;
+}
+
+static void *
+let_go(void *arg)
+{
+    gcrt_os_sleep_ns(20 * 1000 * 1000);
+    ahalf_store_release(&leave, 1);
+    return arg;
+}
+
+Test(listen, who_is_taken_out_is_not_being_called)
+{
+    pthread_t teller, later;
+
+    begin_by_hand();
+    cr_assert_eq(gc_listen(the_heap, hear_for_long, NULL), GC_OK);
+    cr_assert_eq(pthread_create(&teller, NULL, tell, the_heap), 0);
+    while (ahalf_load_acquire(&entered) == 0)
+        gcrt_os_yield();
+    cr_assert_eq(pthread_create(&later, NULL, let_go, NULL), 0);
+    gc_unlisten(the_heap, hear_for_long, NULL);
+    cr_expect_eq(ahalf_load_acquire(&over), 1);
+    pthread_join(teller, NULL);
+    pthread_join(later, NULL);
+    end_by_hand();
+}
+
+Test(listen, nobody_to_take_out_is_fatal, .signal = SIGABRT)
+{
+    begin_by_hand();
+    gc_unlisten(the_heap, hear, NULL);
+}
