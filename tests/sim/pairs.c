@@ -111,9 +111,12 @@ find_pair(struct player *pl, uint8_t i)
     return e != NULL && e->shape == SHAPE_PAIR_WEAK ? e : NULL;
 }
 
-/* NULL is right if the key is not reached; for a value also if that was stored. */
+/*
+ * NULL is right if the key is not reached; for a value also if that was stored.  What another
+ * player has learnt since the call began says nothing: this one may have looked before.
+ */
 static void
-check_got(struct player *pl, struct entry *e, const void *p, bool is_key)
+check_got(struct player *pl, struct entry *e, const void *p, bool is_key, bool was_emptied)
 {
     (void)oracle_walk(pl->world);
     if (p == NULL) {
@@ -124,7 +127,7 @@ check_got(struct player *pl, struct entry *e, const void *p, bool is_key)
         counts.nulls++;
         return;
     }
-    if (e->emptied)
+    if (was_emptied)
         sched_fail("ephemeron %llu was broken, gives %p", (unsigned long long)e->id, p);
     if (is_key && oracle_find(pl->world, p)->id != e->target_id)
         sched_fail("ephemeron %llu gives the key %p, not object %llu", (unsigned long long)e->id, p,
@@ -135,15 +138,16 @@ static void
 do_get(struct player *pl, const struct op *op)
 {
     struct entry *e = find_pair(pl, op->b);
-    bool is_key = (op->c & 3) == 0;
+    bool is_key = (op->c & 3) == 0, was_emptied;
     void *p;
 
     if (e == NULL)
         return;
+    was_emptied = e->emptied;
     p = is_key ? gc_ephemeron_key((const gc_ephemeron *)e->address)
                : gc_ephemeron_value((const gc_ephemeron *)e->address);
     sched_freeze();
-    check_got(pl, e, p, is_key);
+    check_got(pl, e, p, is_key, was_emptied);
     *reg(pl, op->a) = p;
     (void)oracle_walk(pl->world); /* what was given up may be reached again */
     sched_thaw();
