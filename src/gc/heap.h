@@ -273,7 +273,7 @@ struct profile {
 
 struct trace_ring {
     ahalf owner;     /* atomic: its thread's number; 0: free; pairs: trace.owner */
-    aword n;         /* atomic: events written so far */
+    aword n;         /* atomic: events written so far; pairs: trace.n */
     aword *events;   /* atomic: NULL: none yet; pairs: trace.events */
 };
 

@@ -12,10 +12,11 @@
  *
  * Invariants: a ring has one writer.  Its memory stays mapped while the heap lives, so a thread
  * that has seen `on` just before it was cleared does no harm.
- * Concurrency: an event is five words.  The first one says which event of the ring it is, is 0
- * while the others change, and is stored last (pairs: trace.head).  A reader that finds the same
- * number there before and after reading the others has got them whole; else the event has been
- * overwritten, and is left out.  Nobody waits for anybody.
+ * Concurrency: an event is five words, of which the first one says which event of the ring it is.
+ * It is stored before the others (pairs: trace.head), and the ring's count of events after
+ * them (pairs: trace.n).  So a reader looks only at events that have been whole, and if it finds
+ * the same number before and after reading the others they still were; else the event is being
+ * written over, and is left out.  Nobody waits for anybody.
  *   A handshake's handler must not come in between, or it would write the same event: hence the
  * critical section, which may lie in another one.
  * Cost: off, a load and a branch where there is a slow path anyway, and a nop for the probe;
@@ -144,13 +145,10 @@ put(const struct tracing *t, struct trace_ring *ring, const uint64_t words[EVENT
     uint64_t n = aword_load_relaxed(&ring->n);
     aword *event = ring->events + n % t->ring_events * EVENT_WORDS;
 
-    aword_store_relaxed(&event[WORD_HEAD], 0);
-    publish_barrier();
+    aword_store_relaxed(&event[WORD_HEAD], (n + 1) << 8 | words[WORD_HEAD]);
     for (unsigned i = WORD_HEAD + 1; i < EVENT_WORDS; i++)
-        aword_store_relaxed(&event[i], words[i]);
-    /* pairs: trace.head */
-    aword_store_release(&event[WORD_HEAD], (n + 1) << 8 | words[WORD_HEAD]);
-    aword_store_release(&ring->n, n + 1);
+        aword_store_release(&event[i], words[i]); /* pairs: trace.head */
+    aword_store_release(&ring->n, n + 1); /* pairs: trace.n */
 }
 
 void
@@ -225,18 +223,18 @@ gcrt_trace_forget(struct gc_heap *heap)
 
 /* ---- reading ---- */
 
-/* False if the event is being written, or has been written over. */
+/* False if it is being written over, or has been. */
 static bool
 read_event(const struct tracing *t, const struct trace_ring *ring, uint64_t i,
         struct trace_event *ret)
 {
     const aword *event = ring->events + i % t->ring_events * EVENT_WORDS;
-    uint64_t head = aword_load_acquire(&event[WORD_HEAD]), thread; /* pairs: trace.head */
+    uint64_t head = aword_load_relaxed(&event[WORD_HEAD]), thread;
 
     if (head >> 8 != i + 1)
         return false;
     ret->kind = (enum trace_kind)(head & 255);
-    ret->start_ns = aword_load_acquire(&event[WORD_START]);
+    ret->start_ns = aword_load_acquire(&event[WORD_START]); /* pairs: trace.head */
     ret->duration_ns = aword_load_acquire(&event[WORD_DURATION]);
     ret->a = aword_load_acquire(&event[WORD_A]);
     thread = aword_load_acquire(&event[WORD_THREAD]);
@@ -249,7 +247,7 @@ static size_t
 read_ring(const struct tracing *t, const struct trace_ring *ring, uint64_t from_ns,
         struct trace_event *ret)
 {
-    uint64_t end = aword_load_acquire(&ring->n), i;
+    uint64_t end = aword_load_acquire(&ring->n), i; /* pairs: trace.n */
     size_t n = 0;
 
     if (__atomic_load_n(&ring->events, __ATOMIC_ACQUIRE) == NULL) /* pairs: trace.events */
