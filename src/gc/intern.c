@@ -209,7 +209,8 @@ hash_bytes(const unsigned char *p, size_t n, uint64_t seed)
         h ^= h >> 29;
     }
     w = 0;
-    memcpy(&w, p, n);
+    if (n != 0) /* p may be NULL */
+        memcpy(&w, p, n);
     h = (h ^ w) * 0xbf58476d1ce4e5b9u;
     h ^= h >> 32;
     h *= 0x94d049bb133111ebu;
