@@ -13,6 +13,8 @@
 static struct gcrt_mutator *m;
 static struct pool_ring *ring;
 
+TestSuite(poolring, .fini = gc_shutdown);
+
 static void
 begin(unsigned shift)
 {

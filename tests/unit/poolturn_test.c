@@ -21,6 +21,8 @@ static gc_pool *public_pool;
 static struct pool *pool;
 static struct pool_part *part;
 
+TestSuite(poolturn, .fini = gc_shutdown);
+
 static void
 begin(gc_mode mode)
 {
