@@ -437,6 +437,7 @@ Test(limit, external_bytes_count_towards_the_hard_limit)
     gc_shutdown();
 }
 
+/* Its stack is precise: one that is scanned may keep what the host lets go of. */
 Test(limit, the_host_may_let_go_at_the_hard_limit)
 {
     static char *kept;
@@ -446,6 +447,7 @@ Test(limit, the_host_may_let_go_at_the_hard_limit)
     opt.memory_limit_hard = 32 * (int64_t)MIB;
     opt.oom = let_go;
     opt.oom_arg = &kept;
+    opt.precise_stacks = 1;
     start(&opt);
     cr_assert_eq(gc_root_add(&kept, sizeof(kept)), GC_OK);
     gc_write(&kept, gc_alloc_bytes(24 << 20));

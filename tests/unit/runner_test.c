@@ -462,7 +462,17 @@ fork_and_go_on(struct gc_heap *h)
     cr_assert_eq(waitpid(pid, &fork_status, 0), pid);
 }
 
-Test(runner, a_callback_may_fork, .timeout = 60)
+/*
+ * Meanwhile the crew starts a thread that watches.  Under AddressSanitizer that may hold a lock of
+ * its malloc, which gcc's does not take before a fork, and the child waits for it for ever.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+# define NO_MALLOC_OVER_FORK true
+#else
+# define NO_MALLOC_OVER_FORK false
+#endif
+
+Test(runner, a_callback_may_fork, .timeout = 60, .disabled = NO_MALLOC_OVER_FORK)
 {
     begin(1);
     post(0, NULL, fork_and_go_on);
