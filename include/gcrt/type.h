@@ -132,8 +132,9 @@ GC_API extern const gc_type gc_byte_type;
 
 /*
  * GC_TYPE_FLEX(name, T, tail, elem, field, ...): a header with the given pointer fields,
- * then a flexible array member of elements described by the gc_type elem.  Allocate with
- * gc_alloc_flex(&name, n).  GC_TYPE_FLEX_PLAIN is the same for a header without pointers.
+ * then a flexible array member of elements described by the gc_type elem, behind all of the
+ * fields.  Allocate with gc_alloc_flex(&name, n).  GC_TYPE_FLEX_PLAIN is the same for a header
+ * without pointers.
  */
 #define GC_TYPE_FLEX(name_, T, tail_, elem_, ...)                                           \
     GC_IMPL_MAP(GC_IMPL_CHECK, T, __VA_ARGS__)                                              \
@@ -157,7 +158,7 @@ typedef struct gc_type_spec {
     size_t nfields;
     gc_trace_fn *trace;     /* GC_FORM_TRACED */
     const gc_type *elem;    /* GC_FORM_FLEX */
-    size_t tail;            /* GC_FORM_FLEX: offset of the tail, size at the latest */
+    size_t tail;            /* GC_FORM_FLEX: its offset, behind all fields, size at the latest */
     const gc_decode *decode; /* GC_FORM_FIELDS: NULL, or how to read the fields' words */
 } gc_type_spec;
 

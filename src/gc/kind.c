@@ -151,6 +151,9 @@ flex_complaint(const gc_type *type)
         return "has its tail beyond its size";
     if (elem->form != GC_FORM_NOSCAN && type->tail % WORD != 0)
         return "has a misaligned tail of pointers";
+    for (size_t i = 0; i < type->nfields; i++)
+        if (field_end(&type->fields[i]) > type->tail)
+            return "has a pointer field that reaches into its tail";
     return NULL;
 }
 

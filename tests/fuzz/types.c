@@ -95,6 +95,16 @@ fields_are_good(const gc_type_spec *spec)
     return true;
 }
 
+/* What is both a field and elements has two readings. */
+static bool
+fields_end_before(const gc_type_spec *spec, size_t tail)
+{
+    for (size_t i = 0; i < spec->nfields; i++)
+        if ((uint64_t)spec->fields[i].offset + spec->fields[i].bytes > tail)
+            return false;
+    return true;
+}
+
 static bool
 is_good_element(const gc_type *elem, size_t tail)
 {
@@ -126,7 +136,7 @@ is_good(const gc_type_spec *spec)
         return spec->nfields > 0 && fields_are_good(spec);
     case GC_FORM_FLEX:
         return fields_are_good(spec) && spec->tail <= spec->size
-                && is_good_element(spec->elem, spec->tail);
+                && is_good_element(spec->elem, spec->tail) && fields_end_before(spec, spec->tail);
     default:
         return false;
     }

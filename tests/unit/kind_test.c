@@ -359,6 +359,11 @@ Test(kind, each_malformed_flexible_type_is_told_what_is_wrong)
     t = text_type;
     t.tail = 3;
     cr_expect_null(gcrt_type_complaint(&t), "bytes may begin anywhere");
+    t = owned_text_type;
+    t.tail = 3; /* a part of the field would be scanned, that is, none of it */
+    expect_complaint(&t, "has a pointer field that reaches into its tail");
+    t.tail = 0;
+    expect_complaint(&t, "has a pointer field that reaches into its tail");
     t = flex_type;
     t.size = 8;
     t.tail = 8;
