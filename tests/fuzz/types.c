@@ -224,7 +224,8 @@ allocate(const struct made *m)
     void *object;
 
     count = 1;
-    if (m->spec.size > OBJECT_MAX)
+    if (m->spec.size > OBJECT_MAX
+            || (m->spec.form == GC_FORM_FLEX && m->spec.elem->size > OBJECT_MAX))
         return NULL;
     if (m->spec.form == GC_FORM_FLEX) {
         count = most % (OBJECT_MAX / m->spec.elem->size);
