@@ -225,16 +225,20 @@ init_heap(struct gc_heap *heap)
 
 /*
  * The caller may be attached to another heap, whose handshakes must not run on top of our
- * locks.
+ * locks.  Outside, and not critical: malloc is called and threads are started, and what that
+ * waits for may be in the hands of a thread that the other heap holds until all have answered.
  */
 static gc_status
-init_heap_critical(struct gc_heap *heap)
+init_heap_outside(struct gc_heap *heap)
 {
+    bool attached = gc_impl_self.mutator != NULL;
     gc_status status;
 
-    critical_enter();
+    if (attached)
+        gc_block_enter();
     status = init_heap(heap);
-    critical_leave();
+    if (attached)
+        gc_block_leave();
     return status;
 }
 
@@ -328,7 +332,7 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     if (status == GC_OK)
         status = install_signal(heap);
     if (status == GC_OK)
-        status = init_heap_critical(heap);
+        status = init_heap_outside(heap);
     if (status != GC_OK)
         return discard_heap(heap, status);
     heap->magic = GC_HEAP_MAGIC;

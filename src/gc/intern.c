@@ -64,21 +64,23 @@ has_memory(struct gc_heap *heap, size_t bytes)
     return probe != NULL;
 }
 
-/* Some megabytes of address space may be too much: it comes with the first use. */
+/*
+ * Some megabytes of address space may be too much: it comes with the first use.  Not critical: a
+ * thread that is held may be inside of malloc, and one that waits for it in a critical section
+ * would never answer.  A fork in the middle finds a table or none, and leaks the other.
+ */
 static struct cds_lfht *
 make_table(struct gc_heap *heap)
 {
     struct interning *in = &heap->interning;
     struct cds_lfht *table = NULL;
 
-    critical_enter(); /* no fork in the middle */
     if (has_memory(heap, 4 * BUCKETS_MIN * BUCKET_BYTES))
         table = cds_lfht_new(BUCKETS_MIN, BUCKETS_MIN, 0, 0, NULL);
     if (table != NULL && !aword_cas_full(&in->table, 0, (uintptr_t)table)) { /* intern.table */
         CHECK(cds_lfht_destroy(table, NULL) == 0);
         table = table_of(heap);
     }
-    critical_leave();
     return table;
 }
 
