@@ -4,7 +4,8 @@
  * Shows that nothing reachable is ever lost or altered, by whatever way it is held, and
  * that what is unreachable is gone after two collections.  A quarter of the objects have a
  * cleanup, which must not run while they are reachable, and must run once in the end, and a weak
- * reference, which gives the object until then, and NULL when the cleanup runs.
+ * reference, which gives the object until then, and NULL when the cleanup runs.  Some objects are
+ * ephemerons: they have key and value while the key is reachable, and keep no key.
  *
  * Place: public interface only.  support/node.c makes objects of every kind, family.c
  * does random operations on small graphs; here is where the graphs' roots live (registered
@@ -85,6 +86,7 @@ static pthread_barrier_t gate;
 static int pausing, stopping; /* atomic: flags that mutators poll */
 static bool is_precise;       /* the same: no stack is scanned */
 static uint64_t child_allocs, child_steps, child_checks; /* atomic: adds */
+static uint64_t child_pairs, child_broken;               /* the same */
 
 static int
 flag(const int *word)
@@ -452,6 +454,8 @@ child_leave(struct mutator *m, struct family *family, void *root)
     __atomic_fetch_add(&child_allocs, m->player.allocs, __ATOMIC_RELAXED);
     __atomic_fetch_add(&child_steps, m->player.steps, __ATOMIC_RELAXED);
     __atomic_fetch_add(&child_checks, m->player.checks, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&child_pairs, m->player.pairs, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&child_broken, m->player.broken, __ATOMIC_RELAXED);
 }
 
 static void *
@@ -649,6 +653,8 @@ quiesce(struct player *player, uint64_t *excess_max)
     check_reclaimed(&before, weak, excess_max);
     check_everything(&after, player);
     T_CHECK(before.objects == after.objects, "the shadow changed while all threads wait");
+    T_CHECK(!is_precise || after.loose == 0, "%llu ephemerons have unreachable keys",
+            (unsigned long long)after.loose);
     t_verify(NULL);
     __atomic_store_n(&pausing, 0, __ATOMIC_RELEASE);
     GC_BLOCKING { (void)pthread_barrier_wait(&gate); }
@@ -690,10 +696,10 @@ handshakes(void)
 }
 
 static void
-report(uint64_t rounds, uint64_t excess_max)
+report(const struct player *player, uint64_t rounds, uint64_t excess_max)
 {
     struct player sum = { .allocs = child_allocs, .checks = child_checks,
-        .steps = child_steps };
+        .steps = child_steps, .pairs = child_pairs, .broken = child_broken + player->broken };
     gc_stats stats;
 
     for (size_t k = 0; k < nmutators; k++) {
@@ -701,11 +707,13 @@ report(uint64_t rounds, uint64_t excess_max)
         sum.bytes += mutators[k].player.bytes;
         sum.checks += mutators[k].player.checks;
         sum.steps += mutators[k].player.steps;
+        sum.pairs += mutators[k].player.pairs;
+        sum.broken += mutators[k].player.broken;
     }
     gc_stats_read(NULL, &stats);
     t_note("seed=%llu objects=%llu MiB=%llu steps=%llu checks=%llu cycles=%llu forced=%llu"
            " handshakes=%llu pool_hits=%llu quiesces=%llu excess_max=%llu left=%llu cleanups=%llu"
-           " not_run=%llu",
+           " not_run=%llu ephemerons=%llu broken=%llu",
             (unsigned long long)t_seed(), (unsigned long long)sum.allocs,
             (unsigned long long)(sum.bytes >> 20), (unsigned long long)sum.steps,
             (unsigned long long)sum.checks, (unsigned long long)stats.num_gc,
@@ -713,7 +721,9 @@ report(uint64_t rounds, uint64_t excess_max)
             (unsigned long long)pool_hits,
             (unsigned long long)rounds,
             (unsigned long long)excess_max, (unsigned long long)stats.heap_objects,
-            (unsigned long long)lives_begun(), (unsigned long long)lives_left());
+            (unsigned long long)lives_begun(), (unsigned long long)lives_left(),
+            (unsigned long long)sum.pairs, (unsigned long long)sum.broken);
+    T_CHECK(sum.pairs < 1000 || sum.broken > 0, "no ephemeron was seen without its key");
 }
 
 static void
@@ -732,9 +742,10 @@ run(uint64_t until_ms, unsigned round_ms)
         GC_BLOCKING { (void)pthread_join(mutators[k].thread, NULL); }
     drop_globals();
     t_collect_twice(NULL);
-    t_verify(NULL);
     lives_settle();
-    report(rounds, excess_max);
+    t_collect_twice(NULL); /* the weak references, which were held until the cleanups ran */
+    t_verify(NULL);
+    report(&player, rounds, excess_max);
     T_CHECK(lives_left() <= (is_precise ? 0 : 4 * FAMILY_NODES), "%llu cleanups have not run",
             (unsigned long long)lives_left());
     T_CHECK(t_heap_objects(NULL) <= 4 * FAMILY_NODES, "%llu objects left of an empty graph",

@@ -65,32 +65,78 @@ node_strike(struct node *node)
     memset(node, 0, sizeof *node);
 }
 
-/* Strikes what the root no longer reaches. */
+/* The nodes that are reachable, so far. */
+struct reach {
+    struct family *family;
+    uint32_t queue[FAMILY_NODES], head, tail;
+};
+
 static void
-prune(struct family *family)
+reach_node(struct reach *r, uint32_t at)
 {
-    uint32_t queue[FAMILY_NODES], head = 0, tail = 0;
+    struct node *node = &r->family->nodes[at];
 
-    for (uint32_t i = 0; i < FAMILY_NODES; i++)
-        family->nodes[i].seen = 0;
-    family->nodes[family->root].seen = 1;
-    queue[tail++] = family->root;
-    while (head < tail) {
-        struct node *node = &family->nodes[queue[head++]];
+    if (!node->seen)
+        r->queue[r->tail++] = at;
+    node->seen = 1;
+}
 
-        for (uint32_t i = 0; i < node->nedges; i++) {
-            uint32_t target = node->edges[i].target;
+static void
+reach_edges(struct reach *r)
+{
+    while (r->head < r->tail) {
+        const struct node *node = &r->family->nodes[r->queue[r->head++]];
 
-            if (!family->nodes[target].seen) {
-                family->nodes[target].seen = 1;
-                queue[tail++] = target;
-            }
-        }
+        for (uint32_t i = 0; i < node->nedges; i++)
+            reach_node(r, node->edges[i].target);
+    }
+}
+
+/* Values of reachable ephemerons with reachable keys. */
+static void
+reach_values(struct reach *r)
+{
+    struct node *nodes = r->family->nodes;
+
+    for (uint32_t i = 0; i < r->tail; i++) {
+        const struct pair *pair = &nodes[r->queue[i]].pair;
+
+        if (nodes[r->queue[i]].kind == NODE_EPHEMERON && pair->key != NODE_NONE
+                && pair->value != NODE_NONE && nodes[pair->key].seen)
+            reach_node(r, pair->value);
+    }
+}
+
+static void
+strike_rest(struct family *family)
+{
+    for (uint32_t i = 0; i < FAMILY_NODES; i++) {
+        struct node *node = &family->nodes[i];
+
+        if (node->kind == NODE_EPHEMERON && node->pair.key != NODE_NONE
+                && !family->nodes[node->pair.key].seen)
+            node->pair.key = node->pair.value = NODE_NONE;
     }
     for (uint32_t i = 0; i < FAMILY_NODES; i++)
         if (family->nodes[i].used && !family->nodes[i].seen)
             node_strike(&family->nodes[i]);
-    family->nused = tail;
+}
+
+/* Strikes what the root no longer reaches. */
+static void
+prune(struct family *family)
+{
+    struct reach r = { .family = family };
+
+    for (uint32_t i = 0; i < FAMILY_NODES; i++)
+        family->nodes[i].seen = 0;
+    reach_node(&r, family->root);
+    while (r.head < r.tail) {
+        reach_edges(&r);
+        reach_values(&r);
+    }
+    strike_rest(family);
+    family->nused = r.tail;
 }
 
 void *
@@ -403,6 +449,147 @@ step_bulk(struct family *family, struct player *player)
     prune(family);
 }
 
+/* ---- ephemerons ---- */
+
+static struct node *
+any_pair(struct family *family, struct player *player)
+{
+    uint32_t at = (uint32_t)t_below(&player->rng, FAMILY_NODES);
+
+    for (uint32_t i = 0; i < FAMILY_NODES; i++) {
+        struct node *node = &family->nodes[(at + i) % FAMILY_NODES];
+
+        if (node->used && node->kind == NODE_EPHEMERON)
+            return node;
+    }
+    return NULL;
+}
+
+static void *
+pair_value(const struct family *family, const struct node *node)
+{
+    const struct edge edge = { 0, node->pair.value, node->pair.offset };
+
+    return node->pair.value == NODE_NONE ? NULL : edge_value(family, &edge);
+}
+
+/* A slot of the root, so that what it gets does not depend on other objects; or any slot. */
+static struct node *
+root_slot(struct family *family, struct player *player, size_t *word)
+{
+    struct node *root = &family->nodes[family->root];
+    int64_t at = node_any_slot(root, &player->rng);
+
+    if (at < 0 || root->nedges >= EDGES_MAX || t_below(&player->rng, 4) == 0)
+        return any_slot(family, player, word);
+    *word = (size_t)at;
+    return root;
+}
+
+/* A new ephemeron of any two objects.  A tiny key would live as long as its neighbours. */
+static void
+step_pair(struct family *family, struct player *player, void (*noise)(void *), void *arg)
+{
+    size_t word;
+    uint32_t entry, key = any_node(family, player), value = any_node(family, player);
+    uint32_t in_key = any_offset(&family->nodes[key], player);
+    uint32_t in_value = any_offset(&family->nodes[value], player);
+    struct node *from = root_slot(family, player, &word), *node;
+    const struct edge to_key = { 0, key, in_key }, to_value = { 0, value, in_value };
+    void *p;
+
+    if (from == NULL || family->nodes[key].kind == NODE_TINY || !free_entry(family, &entry))
+        return;
+    node = &family->nodes[entry];
+    p = node_create_ephemeron(
+            node, player, edge_value(family, &to_key), edge_value(family, &to_value));
+    GC_FRAME(p);
+    node->pair.key = key;
+    node->pair.value = value;
+    node->pair.offset = in_value;
+    noise(arg);
+    T_CHECK(p == t_reveal(node->hidden), "a local pointer changed across noise");
+    family->nused++;
+    set_slot(family, player, from, word, entry, any_offset(node, player));
+}
+
+/* Another value.  Of one whose key is unreachable it must not be seen, and keeps nothing. */
+static void
+step_value(struct family *family, struct player *player)
+{
+    struct node *node = any_pair(family, player);
+    uint32_t target = any_node(family, player);
+    struct edge edge = { 0, target, any_offset(&family->nodes[target], player) };
+
+    if (node == NULL)
+        return;
+    gc_ephemeron_set_value(t_reveal(node->hidden), edge_value(family, &edge));
+    if (node->pair.key == NODE_NONE)
+        return;
+    node->pair.value = target;
+    node->pair.offset = edge.offset;
+    prune(family);
+}
+
+static struct edge *
+edge_to(struct node *node, uint32_t target)
+{
+    for (uint32_t i = 0; i < node->nedges; i++)
+        if (node->edges[i].target == target)
+            return &node->edges[i];
+    return NULL;
+}
+
+/* All edges to a key go; then it lives by what an ephemeron with another key holds, or not. */
+static void
+step_lose_key(struct family *family, struct player *player)
+{
+    struct node *pair = any_pair(family, player);
+    struct edge *edge;
+
+    if (pair == NULL || pair->pair.key == NODE_NONE || pair->pair.key == family->root)
+        return;
+    for (uint32_t i = 0; i < FAMILY_NODES; i++) {
+        struct node *from = &family->nodes[i];
+
+        while ((edge = edge_to(from, pair->pair.key)) != NULL) {
+            store(player, node_slot(from, edge->word), edge_value(family, edge), NULL,
+                    family_root(family));
+            edges_remove(from, edge->word, 1);
+        }
+    }
+    prune(family);
+}
+
+/* As step_move: the value is taken out, and is only on the stack until it is stored again. */
+static void
+step_take(struct family *family, struct player *player, void (*noise)(void *), void *arg)
+{
+    struct node *node = any_pair(family, player), *to;
+    struct edge edge;
+    size_t word;
+    void *held;
+
+    if (node == NULL || node->pair.value == NODE_NONE)
+        return;
+    edge = (struct edge){ 0, node->pair.value, node->pair.offset };
+    held = gc_ephemeron_value(t_reveal(node->hidden));
+    GC_FRAME(held);
+    T_CHECK(held == edge_value(family, &edge), "an ephemeron's value is %p, not %p", held,
+            edge_value(family, &edge));
+    gc_ephemeron_set_value(t_reveal(node->hidden), NULL);
+    node->pair.value = NODE_NONE;
+    LAUNDER(held);
+    noise(arg);
+    LAUNDER(held);
+    to = any_slot(family, player, &word);
+    if (to != NULL && edge_at(to, word) == NULL) {
+        t_store(node_slot(to, word), held);
+        edge_add(to, word, edge.target, edge.offset);
+    }
+    prune(family);
+}
+
 /* The root, an array of pointers, is replaced by a longer one with the same contents. */
 static void *
 step_regrow(struct family *family, struct player *player)
@@ -431,7 +618,7 @@ void *
 family_step(struct family *family, struct player *player, void (*noise)(void *), void *arg)
 {
     void *root = NULL;
-    uint64_t dice = t_below(&player->rng, 100);
+    uint64_t dice = t_below(&player->rng, 118);
 
     player->steps++;
     if (dice < 40)
@@ -446,6 +633,14 @@ family_step(struct family *family, struct player *player, void (*noise)(void *),
         step_swap(family, player);
     else if (dice < 98)
         step_bulk(family, player);
+    else if (dice < 106)
+        step_pair(family, player, noise, arg);
+    else if (dice < 110)
+        step_value(family, player);
+    else if (dice < 114)
+        step_take(family, player, noise, arg);
+    else if (dice < 116)
+        step_lose_key(family, player);
     else
         root = step_regrow(family, player);
     return root;
@@ -475,12 +670,14 @@ void
 family_check(struct family *family, struct player *player, int full)
 {
     for (uint32_t i = 0; i < FAMILY_NODES; i++) {
-        const struct node *node = &family->nodes[i];
+        struct node *node = &family->nodes[i];
 
         if (!node->used)
             continue;
         node_check_data(node, player, full);
         check_slots(family, node, full);
+        if (node->kind == NODE_EPHEMERON)
+            node_check_ephemeron(node, player, pair_value(family, node));
     }
 }
 
@@ -498,6 +695,8 @@ family_count(const struct family *family, struct census *census)
         }
         census->objects++;
         census->bytes += node->usable;
+        if (node->kind == NODE_EPHEMERON && node->pair.key == NODE_NONE)
+            census->loose += gc_ephemeron_key(t_reveal(node->hidden)) != NULL;
     }
 }
 

@@ -24,6 +24,7 @@ struct census {
     uint64_t objects;   /* reachable ones that have a block of their own */
     uint64_t tiny;      /* reachable ones that may share a block */
     uint64_t bytes;     /* usable bytes of the former */
+    uint64_t loose;     /* reachable ephemerons whose key is not, and is not NULL yet */
 };
 
 /*

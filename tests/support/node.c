@@ -201,9 +201,11 @@ pick_bytes(uint64_t *rng)
 static enum node_kind
 pick_kind(uint64_t *rng, int slots)
 {
+    enum node_kind kind = (enum node_kind)t_below(rng, NODE_KINDS);
+
     if (slots)
         return (enum node_kind)(NODE_PTRS + t_below(rng, NODE_KINDS - NODE_PTRS));
-    return (enum node_kind)t_below(rng, NODE_KINDS);
+    return kind == NODE_EPHEMERON ? NODE_BYTES : kind;
 }
 
 static size_t
@@ -329,6 +331,50 @@ node_create(struct node *node, struct player *player, int slots)
     return p;
 }
 
+void *
+node_create_ephemeron(struct node *node, struct player *player, void *key, void *value)
+{
+    void *p = gc_ephemeron_new(key, value);
+    GC_FRAME(p);
+
+    memset(node, 0, sizeof *node);
+    node->kind = NODE_EPHEMERON;
+    node->serial = ++player->serial;
+    node->bytes = node->usable = gc_usable_size(p);
+    node->hidden = t_hide(p);
+    node->pair.hidden = t_hide(key);
+    node->used = 1;
+    player->allocs++;
+    player->pairs++;
+    player->bytes += node->bytes;
+    if (t_below(&player->rng, 4) == 0)
+        node->life = life_begin(p);
+    return p;
+}
+
+/* The value first: a key that is there later was there before. */
+void
+node_check_ephemeron(struct node *node, struct player *player, const void *value)
+{
+    const gc_ephemeron *e = t_reveal(node->hidden);
+    const void *seen = gc_ephemeron_value(e), *key = gc_ephemeron_key(e);
+    const void *was = t_reveal(node->pair.hidden);
+    unsigned long long serial = (unsigned long long)node->serial;
+
+    if (node->pair.key != NODE_NONE) {
+        T_CHECK(key == was, "ephemeron %llu: the key is reachable, and %p, not %p", serial, key,
+                was);
+        T_CHECK(seen == value, "ephemeron %llu: the value is %p, not %p", serial, seen, value);
+        return;
+    }
+    T_CHECK(key == NULL || key == was, "ephemeron %llu: its key was %p, and is %p", serial, was,
+            key);
+    T_CHECK(!node->pair.broken || (key == NULL && seen == NULL),
+            "ephemeron %llu was broken, and has key %p and value %p", serial, key, seen);
+    player->broken += key == NULL && !node->pair.broken;
+    node->pair.broken = key == NULL;
+}
+
 /* Whole words; tiny objects may lie at any address and are bytes only. */
 static size_t
 words_of(const struct node *node)
@@ -396,10 +442,12 @@ node_check_data(const struct node *node, struct player *player, int full)
     life_check(node->life);
     check_address(node, 0);
     check_address(node, (size_t)t_below(&player->rng, node->bytes));
+    player->checks++;
+    if (node->kind == NODE_EPHEMERON)
+        return;
     for (size_t i = words * 8; i < node->bytes; i++)
         T_CHECK(p[i] == pattern_byte(node, i), "object %p serial %llu: byte %zu is altered",
                 (const void *)p, (unsigned long long)node->serial, i);
-    player->checks++;
     if (full || words <= 64) {
         for (size_t w = 0; w < words; w++)
             check_word(node, w);

@@ -16,6 +16,7 @@ enum node_kind {
     NODE_BYTES,  /* gc_alloc_bytes */
     NODE_UNINIT, /* gc_alloc_bytes_uninit */
     NODE_NOSCAN, /* an array of structs without pointers */
+    NODE_EPHEMERON, /* a gc_ephemeron: see struct pair */
     NODE_PTRS,   /* an array of pointers */
     NODE_CELL3,  /* structs of 3 words, one a pointer: the pattern drifts across 64 words */
     NODE_CELL5,  /* structs of 5 words, the first and the last a pointer */
@@ -33,6 +34,17 @@ struct edge {
     uint32_t offset; /* bytes into the target */
 };
 
+#define NODE_NONE UINT32_MAX
+
+/* Key and value are no edges: the value is reachable while the ephemeron and the key are. */
+struct pair {
+    uintptr_t hidden; /* t_hide(the key), as it was given */
+    uint32_t key;     /* its index; NODE_NONE: it is unreachable */
+    uint32_t value;   /* NODE_NONE: NULL, or the key is unreachable */
+    uint32_t offset;  /* bytes into the value */
+    uint8_t broken;   /* the key has been seen to be NULL, and must be from then on */
+};
+
 struct node {
     uintptr_t hidden; /* t_hide(address) */
     uint64_t serial;
@@ -46,6 +58,7 @@ struct node {
     uint8_t type; /* NODE_CLASS: which */
     uint8_t used; /* this entry of the family's table is a reachable object */
     uint8_t seen; /* scratch for reachability */
+    struct pair pair; /* NODE_EPHEMERON */
 };
 
 /* A thread's own random stream and counts. */
@@ -56,6 +69,8 @@ struct player {
     uint64_t bytes;
     uint64_t checks; /* objects checked */
     uint64_t steps;
+    uint64_t pairs;  /* ephemerons */
+    uint64_t broken; /* those of them whose key was seen to be gone */
 };
 
 /* Elements of a node that gc_copy and its sisters may work on. */
@@ -74,6 +89,12 @@ void node_types_create(gc_heap *heap);
  * describes it in *node; all slots are NULL.  The object is on the caller's stack only.
  */
 void *node_create(struct node *node, struct player *player, int slots);
+
+/* The same for an ephemeron; the caller says in node->pair which nodes these two are. */
+void *node_create_ephemeron(
+        struct node *node, struct player *player, void *key, void *value);
+/* Its key and value are what the shadow says, of which value is the value's address. */
+void node_check_ephemeron(struct node *node, struct player *player, const void *value);
 
 int node_is_slot(const struct node *node, size_t word);
 /* A random slot's word, or -1 if the node has none. */
