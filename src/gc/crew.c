@@ -12,16 +12,17 @@
  * A thread that begins a callback leaves another one behind that is idle, if the OS has
  * one; it watches: looks every LONG_NS who counts no more, and reports, once, a callback that
  * takes longer than opt.cleanup_slow_ms.  Idle threads end after IDLE_NS.  If the OS refuses a
- * thread, jobs wait for those there are, for the next job posted, or for the end of the next
- * cycle.
+ * thread, jobs wait for those there are, or for the next cycle.
  *
  * Invariants: idle = alive - active > 0 while a callback runs, unless the OS or RUNNER_THREADS
  * forbids.
  * Concurrency: all under the runner's lock; waits are on bell and alive, with values read
- * under it.  A thread is started under it too, so that nobody reads its name before it has
- * one.  Joining: a thread that ends joins those that ended before it, so at most the last is
- * left to join; never in a critical section, for threads that end want liburcu's locks
- * (fork.c).
+ * under it.  A thread gets its place, and counts, under it, and is started when its parent has
+ * neither the lock nor is critical: libc's locks may be in the hands of a thread that is held
+ * until everybody has answered.  So nobody starts one while the coordinator holds all: jobs
+ * that it posts then are looked at when it lets go.  Joining: a thread that ends joins those
+ * that ended before it, so at most the last is left to join; never in a critical section, for
+ * threads that end want liburcu's locks (fork.c).
  * fork: the child has no thread but the one that forks in a callback, if it is one.
  * Cost: a burst of jobs starts two threads; while callbacks run one of them wakes 100 times a
  * second.
@@ -35,6 +36,23 @@
 #define IDLE_NS ((uint64_t)5 * 1000 * 1000 * 1000)
 
 /* ---- threads come and go ---- */
+
+/* Who is attached is critical meanwhile. */
+static void
+lock_runner(struct runner *r)
+{
+    if (gc_impl_self.mutator != NULL)
+        critical_enter();
+    gcrt_lock_acquire(&r->lock);
+}
+
+static void
+unlock_runner(struct runner *r)
+{
+    gcrt_lock_release(&r->lock);
+    if (gc_impl_self.mutator != NULL)
+        critical_leave();
+}
 
 static void *runner_main(void *arg);
 
@@ -54,20 +72,36 @@ is_host(void)
     return gc_impl_self.mutator != NULL && !gc_impl_self.mutator->is_runner;
 }
 
-static void
-start_locked(struct gc_heap *heap)
+/* A place for a thread, which the caller starts; NULL: there is none. */
+static struct runner_thread *
+place_locked(struct gc_heap *heap)
 {
     struct runner *r = &heap->runner;
     struct runner_thread *t = free_place_locked(r);
 
     if (t == NULL)
-        return;
+        return NULL;
     t->add_nice = is_host();
     t->since = 0;
-    if (!gcrt_os_thread_start(&heap->os, &t->thread, runner_main, t))
-        return;
     t->state = RUNNER_ALIVE;
     ahalf_store_relaxed(&r->alive, crew_alive_locked(r) + 1);
+    return t;
+}
+
+/* Not critical. */
+static void
+start(struct gc_heap *heap, struct runner_thread *t)
+{
+    struct runner *r = &heap->runner;
+    pthread_t thread;
+
+    if (t == NULL || gcrt_os_thread_start(&heap->os, &thread, runner_main, t))
+        return;
+    lock_runner(r);
+    t->state = RUNNER_FREE;
+    ahalf_store_full(&r->alive, crew_alive_locked(r) - 1);
+    gcrt_os_wake(&r->alive, INT32_MAX); /* pairs: runner.end */
+    unlock_runner(r);
 }
 
 /* Those that have ended are the caller's to join. */
@@ -103,18 +137,21 @@ join_all(struct runner *r, const bool join[RUNNER_THREADS])
     }
 }
 
-/* There are jobs, and perhaps too few threads. */
+static bool
+may_serve_locked(const struct gc_heap *heap)
+{
+    const struct runner *r = &heap->runner;
+
+    return heap->options.cleanup_threads != 0 && !r->stop && !r->held;
+}
+
 void
 gcrt_crew_rouse_locked(struct gc_heap *heap)
 {
     struct runner *r = &heap->runner;
-    uint32_t serving = heap->options.cleanup_threads;
 
-    if (serving == 0 || r->stop || r->held)
-        return;
-    if (crew_alive_locked(r) == r->active)
-        start_locked(heap);
-    else if (r->active < serving)
+    if (may_serve_locked(heap) && crew_alive_locked(r) > r->active
+            && r->active < heap->options.cleanup_threads)
         crew_ring_locked(r, 1);
 }
 
@@ -122,12 +159,16 @@ void
 gcrt_crew_look(struct gc_heap *heap)
 {
     struct runner *r = &heap->runner;
+    struct runner_thread *t = NULL;
 
     if (aword_load_relaxed(&r->waiting) == 0)
         return;
-    gcrt_lock_acquire(&r->lock);
+    lock_runner(r);
+    if (may_serve_locked(heap) && crew_alive_locked(r) == r->active)
+        t = place_locked(heap);
     gcrt_crew_rouse_locked(heap);
-    gcrt_lock_release(&r->lock);
+    unlock_runner(r);
+    start(heap, t);
 }
 
 /* ---- a thread ---- */
@@ -135,6 +176,7 @@ gcrt_crew_look(struct gc_heap *heap)
 /* What a thread does next. */
 struct next {
     struct runner_job *job; /* call it; or */
+    struct runner_thread *start; /* start this one before; or NULL */
     struct runner_late late;       /* say so; or */
     bool end;               /* end; or */
     uint64_t wait_ns;       /* wait */
@@ -164,7 +206,8 @@ may_begin_locked(const struct gc_heap *heap, uint64_t now)
         && (r->active < serving || brisk_locked(r, now) < serving);
 }
 
-static void
+/* Returns the place of another one that is to be started, or NULL. */
+static struct runner_thread *
 begin_locked(struct gc_heap *heap, struct runner_thread *t, const struct runner_job *job,
         uint64_t now)
 {
@@ -178,9 +221,10 @@ begin_locked(struct gc_heap *heap, struct runner_thread *t, const struct runner_
     r->active++;
     idle = crew_alive_locked(r) - r->active;
     if (idle == 0)
-        start_locked(heap);
-    else if (r->dozing == idle)
+        return place_locked(heap);
+    if (r->dozing == idle)
         crew_ring_locked(r, 1);
+    return NULL;
 }
 
 static bool
@@ -234,7 +278,7 @@ choose_locked(struct gc_heap *heap, struct runner_thread *t, uint64_t idle_until
     n->end = r->stop;
     if (!n->end && may_begin_locked(heap, now)) {
         n->job = gcrt_runner_take_locked(r, words);
-        begin_locked(heap, t, n->job, now);
+        n->start = begin_locked(heap, t, n->job, now);
         return;
     }
     if (find_late_locked(heap, now, &n->late))
@@ -264,6 +308,7 @@ choose(struct gc_heap *heap, struct runner_thread *t, uint64_t idle_until,
     if (n->job != NULL)
         gcrt_runner_shade(gc_impl_self.mutator, words);
     critical_leave();
+    start(heap, n->start);
 }
 
 /* Outside, so a cycle need not ask a thread that sleeps. */
@@ -329,6 +374,7 @@ runner_main(void *arg)
     struct gc_heap *heap = t->heap;
     struct next n;
 
+    t->thread = gcrt_os_thread_self();
     gcrt_os_thread_name("gcrt-cleanup");
     if (t->add_nice)
         gcrt_os_thread_nice(heap->options.nice);
@@ -362,13 +408,11 @@ set_held(struct gc_heap *heap, bool held)
 {
     struct runner *r = &heap->runner;
 
-    critical_enter();
-    gcrt_lock_acquire(&r->lock);
+    lock_runner(r);
     r->held = held;
-    if (!held && aword_load_relaxed(&r->waiting) != 0)
-        gcrt_crew_rouse_locked(heap);
-    gcrt_lock_release(&r->lock);
-    critical_leave();
+    unlock_runner(r);
+    if (!held)
+        gcrt_crew_look(heap);
 }
 
 void

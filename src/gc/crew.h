@@ -20,9 +20,12 @@ crew_ring_locked(struct runner *r, int nthreads)
     gcrt_os_wake(&r->bell, nthreads);
 }
 
-/* There are jobs, and perhaps too few threads.  Whoever may take the runner's lock. */
+/* There are jobs: wakes an idle thread, if there is one.  Whoever may take the runner's lock. */
 void gcrt_crew_rouse_locked(struct gc_heap *heap);
-/* The coordinator: the same, if jobs wait; the OS may have refused a thread before. */
+/*
+ * If jobs wait, the same, or starts a thread.  The coordinator while it holds nobody, or a thread
+ * that is not critical; has no lock.
+ */
 void gcrt_crew_look(struct gc_heap *heap);
 
 /*

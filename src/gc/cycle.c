@@ -97,6 +97,7 @@ start_cycle(struct cycle *cy)
     set_marks(heap, MARKS_PARTIAL);
     reset_marking(&heap->marking);
     gcrt_pace_start(cy);
+    gcrt_workers_make(heap); /* while nobody is held who may have a lock of libc's */
     gcrt_checkmark_begin(heap);
     gcrt_weak_begin(heap);
     gcrt_pools_turn_begin(heap);
@@ -248,6 +249,7 @@ end_marking(struct cycle *cy)
         gcrt_resume_all(heap);
     else
         gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
+    gcrt_crew_look(heap); /* for what has become due, and what was left */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
@@ -336,7 +338,6 @@ run_cycle(struct gc_heap *heap, bool forced)
     gcrt_listen_tell(heap, GC_EVENT_CYCLE_END, gcrt_os_now_ns() - start);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
-    gcrt_crew_look(heap);
 }
 
 /* ---- the coordinator ---- */

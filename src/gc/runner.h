@@ -46,7 +46,7 @@ enum runner_state {
 struct runner_thread {
     struct gc_heap *heap;    /* const */
     enum runner_state state; /* lock */
-    pthread_t thread;        /* lock */
+    pthread_t thread;        /* the thread's own; read when it is over */
     bool add_nice;           /* const: its parent is no thread of the collector's */
     bool reported;           /* lock: its callback has been called slow */
     uint64_t since;          /* lock: when its callback began; 0: it is idle */
@@ -72,8 +72,9 @@ struct runner {
 void gcrt_runner_init(struct gc_heap *heap);
 
 /*
- * The job runs once, soon: on a thread of the runner's, or in gc_run_cleanups.  The caller is
- * a thread of the collector's, or attached and critical.  It may hold locks up to
+ * The job runs once, soon: on a thread of the runner's, or in gc_run_cleanups.  If there is no
+ * such thread, gcrt_crew_look starts one, as the coordinator does when it holds nobody.  The caller
+ * is a thread of the collector's, or attached and critical.  It may hold locks up to
  * RANK_RUNNER.
  */
 void gcrt_runner_post(struct gc_heap *heap, struct runner_job *job);

@@ -514,10 +514,17 @@ gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares)
 
     set_base(heap, shares);
     mk->share.revised_ns = gcrt_os_now_ns();
+    ahalf_add_full(&mk->bell, 1); /* pairs: marking.bell */
+    gcrt_os_wake(&mk->bell, INT32_MAX);
+}
+
+void
+gcrt_workers_make(struct gc_heap *heap)
+{
+    struct marking *mk = &heap->marking;
+
     while (mk->nstarted < mk->nworkers
             && gcrt_os_thread_start(&heap->os, &mk->threads[mk->nstarted], worker_main,
                     &mk->workers[mk->nstarted]))
         mk->nstarted++;
-    ahalf_add_full(&mk->bell, 1); /* pairs: marking.bell */
-    gcrt_os_wake(&mk->bell, INT32_MAX);
 }

@@ -27,7 +27,9 @@ bool gcrt_workers_init(struct gc_heap *heap);
 /* Stops and joins the threads. */
 void gcrt_workers_finish(struct gc_heap *heap);
 
-/* Marking opens: starts missing threads, hands out shares and wakes everybody. */
+/* Starts missing threads.  Coordinator, which holds nobody. */
+void gcrt_workers_make(struct gc_heap *heap);
+/* Marking opens: hands out shares and wakes everybody. */
 void gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares);
 /* While marking: the workers' share follows what mutators pay.  Coordinator. */
 void gcrt_workers_revise(struct gc_heap *heap);

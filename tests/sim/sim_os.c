@@ -368,6 +368,12 @@ gcrt_os_key_set(struct os *os, pthread_key_t key, const void *value)
     return !gcrt_os_fault(os) && pthread_setspecific(key, value) == 0;
 }
 
+pthread_t
+gcrt_os_thread_self(void)
+{
+    return (pthread_t)sched_id(sched_self());
+}
+
 void
 gcrt_os_thread_join(pthread_t thread)
 {

@@ -64,6 +64,7 @@ post(unsigned i, void *word, void (*also)(struct gc_heap *))
     critical_enter();
     gcrt_runner_post(heap, &n->job);
     critical_leave();
+    gcrt_crew_look(heap); /* as the coordinator does */
 }
 
 static void

@@ -151,6 +151,8 @@ bool gcrt_os_thread_name_of(int tid, char name[OS_THREAD_NAME]);
 unsigned gcrt_os_process_id(void);
 /* May threads of this process add so much?  0 or an errno. */
 int gcrt_os_nice_refusal(struct os *os, int add);
+/* The calling thread, as it was called by who started it. */
+pthread_t gcrt_os_thread_self(void);
 /* Waits for its end. */
 void gcrt_os_thread_join(pthread_t thread);
 int gcrt_os_thread_id(void);

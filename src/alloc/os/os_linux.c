@@ -367,6 +367,12 @@ gcrt_os_nice_refusal(struct os *os, int add)
     return error;
 }
 
+pthread_t
+gcrt_os_thread_self(void)
+{
+    return pthread_self();
+}
+
 void
 gcrt_os_thread_join(pthread_t thread)
 {
