@@ -11,12 +11,7 @@
  * finds the rack full moves half of it to the ring.  That is sync.Pool's order (sync/pool.go),
  * whose private slot has become a rack: it makes the ring's atomic operations rare.
  *
- * Before all that comes one item that the thread keeps in its hot words, of one pool: processors
- * remember what was just stored at an address that does not depend on a load, and a get that
- * follows a put then costs nothing like a rack's.  It is a root of the thread's own (own.c),
- * scanned with its stack in H3 like a register; no barrier, no critical section: whatever
- * handshake comes between two instructions finds the item there, or in a register, or both.
- * The turn may only let go of it, never move it, because a get may hold it already.
+ * Before all that come the items that a thread keeps itself, of one pool (poolhot.c).
  *
  * Soundness.  Rack slots and the words that point to rings are roots like handles: collected
  * after H3 by the coordinator, changed with the barrier.  A put is a store (shaded as new until
@@ -34,8 +29,8 @@
  * Nobody reads a place of a pool but to take what is there.  So the turn may drop items
  * without a shade (poolturn.c).
  *
- * Bounds.  What racks may hold is reserved when a part is made, rings are counted as they
- * change; the sum of both never exceeds the pool's bound.
+ * Bounds.  What racks, victims and the thread itself may hold is reserved when a part is made,
+ * rings are counted as they change; the sum of both never exceeds the pool's bound.
  *
  * Invariants: I-critical.  No host function runs in a critical section or under a lock.
  * Concurrency: a part belongs to its P's owner but for the rings' tails; parts and P tables are
@@ -109,6 +104,21 @@ grow_table(struct gcrt_mutator *m, uint32_t index)
     return true;
 }
 
+/*
+ * So many items may be where they are not counted.  Who claims adds first and looks then, as we
+ * do, so of two at once at least one sees the other.
+ */
+static bool
+reserve(struct pool *pool, uint64_t n)
+{
+    uint64_t before = aword_add_full(&pool->reserved, n); /* pairs: pool.bound */
+
+    if (before + n + aword_load_full(&pool->shared) <= pool->max)
+        return true;
+    (void)aword_add_full(&pool->reserved, (uint64_t)0 - n);
+    return false;
+}
+
 /* How the part begins for the pool as it is now. */
 static void
 start_part_locked(struct pool *pool, struct pool_part *part)
@@ -117,10 +127,9 @@ start_part_locked(struct pool *pool, struct pool_part *part)
 
     part->cap = part->hot_cap = 0;
     part->shut = false;
-    if (aword_load_relaxed(&pool->reserved) + slots <= pool->max) {
+    if (reserve(pool, slots)) {
         part->cap = pool->cap;
         part->hot_cap = pool->hot_cap;
-        (void)aword_add_relaxed(&pool->reserved, slots);
     }
     gcrt_pool_open_rack(pool, part);
 }
@@ -355,9 +364,9 @@ enum kept { KEPT, NO_RING, REFUSED };
 static bool
 claim(struct pool *pool, uint64_t n)
 {
-    uint64_t before = aword_add_relaxed(&pool->shared, n);
+    uint64_t before = aword_add_full(&pool->shared, n); /* pairs: pool.bound */
 
-    if (LIKELY(before + n + aword_load_relaxed(&pool->reserved) <= pool->max))
+    if (LIKELY(before + n + aword_load_full(&pool->reserved) <= pool->max))
         return true;
     (void)aword_add_relaxed(&pool->shared, (uint64_t)0 - n);
     return false;

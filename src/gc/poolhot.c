@@ -7,11 +7,10 @@
  * and takes over when it is empty or full; the turn (poolturn.c) shuts and clears it; own.c
  * visits it.
  *
- * A stack of up to 64 items in the mutator's record.  Its height lies in the thread's hot words,
- * with the number of gets above it, in one word: processors remember what was just stored at
- * an address that does not depend on a load, and a get that follows a put then waits for
- * nothing.  The slot at the bottom is NULL for ever, so an item that is NULL is the test for an
- * empty stack.
+ * A stack of up to 64 items in the thread's hot words.  Its height lies there too, with the
+ * number of gets above it, in one word: processors remember what was just stored at an address
+ * that does not depend on a load, and a get that follows a put then waits for less.  The slot
+ * at the bottom is NULL for ever, so an item that is NULL is the test for an empty stack.
  *
  * Its items are roots of the thread's own (I-own-snapshot), as if they lay on the thread's stack:
  * no barrier, no critical section, open while marking.  A handshake may come between any two
@@ -32,6 +31,8 @@
  *
  * A pool's record is not used for another pool while it is the one of some thread (keepers),
  * so the address says enough.
+ *
+ * tests/model/pool.pml has all this, with thieves and a P that changes hands.
  *
  * Invariants: I-critical, I-own-snapshot.
  * Concurrency: the owner's; statistics read racily.  keepers: pools.lock.
@@ -289,8 +290,9 @@ gcrt_pool_leave_locked(struct gcrt_mutator *m)
         return;
     gcrt_pool_tell_hot(m);
     part = gcrt_pool_part(m->p, pool);
-    while ((item = take_back(m, 0)) != 0)
+    while (m->hot.open && (item = take_back(m, 0)) != 0)
         gcrt_pool_hand_over(m, pool, part, item);
+    put_aside(m, part); /* what was shut; with the rest it would stay a cycle longer */
     unkeep_locked(m, part);
 }
 

@@ -29,6 +29,8 @@
  * becomes idle.  In between the slow halves use them, with the barrier.  A stop-the-world
  * heap has no barrier, and closes none.
  *
+ * What a thread keeps itself the turn only shuts or clears (poolhot.c).
+ *
  * Stop-the-world heaps: the same in their one handshake.  A part is turned at most once a
  * cycle; p->pool_turn says so.
  *
@@ -581,7 +583,7 @@ subtract(gc_pool_stats *from, const gc_pool_stats *base)
     from->dropped -= base->dropped;
 }
 
-/* Threads' own items.  Their hot words are racing with us. */
+/* What threads keep themselves.  Their hot words are racing with us. */
 RACY_READER static void
 add_hot(struct gc_heap *heap, const struct pool *pool, gc_pool_stats *ret)
 {

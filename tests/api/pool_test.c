@@ -438,6 +438,37 @@ Test(pool, near_the_memory_limit_one_cycle_is_enough)
     gc_shutdown();
 }
 
+static void *
+fill_all(void *arg)
+{
+    fill(arg, 200);
+    return NULL;
+}
+
+/* All places of all threads together, and what cycles put aside. */
+Test(pool, all_threads_together_hold_no_more_than_the_bound)
+{
+    enum { THREADS = 5, MAX = 300 };
+    gc_pool *pool;
+    pthread_t thread;
+
+    start();
+    gc_set_gogc(NULL, GC_GOGC_OFF);
+    pool = create(&(gc_pool_options){ .type = &item_type, .max_items = MAX });
+    for (int i = 0; i < THREADS; i++) {
+        fill(pool, 200);
+        cr_expect_leq(stats_of(pool).items, MAX);
+        T_OK(gc_pthread_create(&thread, NULL, fill_all, pool));
+        GC_BLOCKING { pthread_join(thread, NULL); }
+        cr_expect_leq(stats_of(pool).items, MAX);
+        if (i == 2)
+            gc_collect(NULL);
+    }
+    cr_expect_geq(stats_of(pool).items, MAX / 4);
+    gc_pool_destroy(pool);
+    gc_shutdown();
+}
+
 /* ---- statistics ---- */
 
 static uint64_t

@@ -288,6 +288,35 @@ Test(poolturn, a_thread_in_a_blocking_region_keeps_its_items_but_may_not_take_th
     cr_expect_eq(gc_pool_get(public_pool), item);
 }
 
+/* Else they would be in use again, and stay for a third cycle. */
+Test(poolturn, what_was_shut_is_a_victim_when_the_thread_leaves)
+{
+    begin(GC_MODE_CONCURRENT);
+    put_some(GC_IMPL_HOT_ITEMS - 1);
+    turn();
+    critical_enter();
+    gcrt_pools_leave(m);
+    critical_leave();
+    cr_expect_eq(part->nvictims, GC_IMPL_HOT_ITEMS);
+    cr_expect_eq(rack_count(&part->rack), 0);
+    cr_expect_eq(own_roots(), 0);
+    cr_expect_null(m->hot.pool);
+}
+
+Test(poolturn, what_is_open_joins_the_rest_when_the_thread_leaves)
+{
+    gc_pool_stats s;
+
+    begin(GC_MODE_CONCURRENT);
+    put_some(GC_IMPL_HOT_ITEMS - 1);
+    critical_enter();
+    gcrt_pools_leave(m);
+    critical_leave();
+    cr_expect_eq(rack_count(&part->rack), part->cap);
+    gc_pool_get_stats(public_pool, &s);
+    cr_expect_eq(s.items, GC_IMPL_HOT_ITEMS);
+}
+
 /* What it holds is bounded by the pool's bound, and by bytes. */
 Test(poolturn, a_thread_keeps_no_more_than_its_share)
 {
@@ -365,6 +394,23 @@ set_barrier(uint32_t state)
     barrier_set(m, state);
     m->nbarrier = 0;
     critical_leave();
+}
+
+/* As new values, as every other put. */
+Test(poolturn, what_is_put_aside_before_the_own_scan_is_shaded)
+{
+    void *item;
+
+    begin(GC_MODE_CONCURRENT);
+    item = gc_impl_self.hot_items[height()];
+    turn();
+    set_barrier(BARRIER_HYBRID);
+    gc_pool_put(public_pool, NULL); /* ignored before anything else */
+    cr_expect_not(is_shaded(item));
+    gc_pool_put(public_pool, gc_alloc(&item_type));
+    cr_expect_eq(part->nvictims, 1);
+    cr_expect(is_shaded(item));
+    set_barrier(BARRIER_OFF);
 }
 
 /* As old values: the collection of roots may come too late for them. */
