@@ -208,6 +208,45 @@ Test(poolturn, a_put_that_is_half_done_is_visited)
     gc_impl_self.hot_items[height()] = NULL;
 }
 
+static volatile bool seen, spins, collected;
+
+static void
+note_handler(gc_tracer *tracer, void *arg)
+{
+    (void)tracer, (void)arg;
+    if (m->interrupted)
+        seen = true;
+}
+
+static void *
+collect(void *arg)
+{
+    (void)arg;
+    while (!spins)
+        gc_safepoint();
+    gc_collect(NULL);
+    collected = true;
+    return NULL;
+}
+
+Test(poolturn, an_answer_in_the_handler_says_so, .timeout = 60)
+{
+    pthread_t thread;
+
+    begin(GC_MODE_CONCURRENT);
+    cr_assert_eq(gc_root_callback(note_handler, NULL), GC_OK);
+    cr_assert_eq(gc_pthread_create(&thread, NULL, collect, NULL), GC_OK);
+    spins = true;
+    while (!collected)
+        ; /* polls nowhere */
+    cr_expect(seen);
+    cr_expect_not(m->interrupted);
+    GC_BLOCKING { pthread_join(thread, NULL); }
+    seen = false;
+    gc_collect(NULL);
+    cr_expect_not(seen, "an answer elsewhere finds no put half done");
+}
+
 Test(poolturn, a_turn_clears_what_was_got)
 {
     begin(GC_MODE_CONCURRENT);
