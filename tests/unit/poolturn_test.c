@@ -95,6 +95,63 @@ Test(poolturn, a_stop_the_world_heap_closes_no_rack)
     cr_expect_eq(part->rack.limit, part->cap);
 }
 
+/* A pool that is not the one of which the thread keeps items, with five in its rack. */
+static struct pool_part *
+other_part(void)
+{
+    gc_pool *other = gc_pool_create(NULL, &(gc_pool_options){ .type = &item_type });
+
+    cr_assert_not_null(other);
+    for (int i = 0; i < 5; i++)
+        gc_pool_put(other, gc_alloc(&item_type));
+    return gcrt_pool_part(m->p, container_of_(other, struct pool, pub));
+}
+
+static void
+check_other_rack(gc_mode mode)
+{
+    struct pool_part *other;
+
+    begin(mode);
+    other = other_part();
+    cr_expect_eq(rack_count(&other->rack), 5);
+    cr_expect_eq(other->rack.limit, other->cap);
+    turn();
+    cr_expect_eq(rack_count(&other->rack), 0);
+    cr_expect_eq(other->nvictims, 5);
+    cr_expect_eq(other->rack.limit, mode == GC_MODE_STW ? other->cap : 0);
+}
+
+Test(poolturn, another_pools_rack_is_closed_for_puts_that_have_found_it)
+{
+    check_other_rack(GC_MODE_CONCURRENT);
+}
+
+Test(poolturn, but_not_in_a_stop_the_world_heap)
+{
+    check_other_rack(GC_MODE_STW);
+}
+
+static struct pool_part *visited;
+
+static void
+count_rack(void *arg, uintptr_t word, uintptr_t at)
+{
+    uintptr_t first = (uintptr_t)visited->rack.items;
+
+    *(uint32_t *)arg += word != 0 && at >= first && at < first + sizeof visited->rack.items;
+}
+
+Test(poolturn, what_is_in_racks_is_visited)
+{
+    uint32_t n = 0;
+
+    begin(GC_MODE_CONCURRENT);
+    visited = other_part();
+    gcrt_pools_visit(heap, count_rack, &n);
+    cr_expect_eq(n, 5);
+}
+
 Test(poolturn, a_part_turns_once_in_a_cycle)
 {
     begin(GC_MODE_CONCURRENT);
