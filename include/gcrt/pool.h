@@ -44,7 +44,7 @@ typedef struct gc_pool_stats {
     uint64_t misses;        /* gets that found nothing */
     uint64_t refused;       /* puts that a bound, or memory, did not allow */
     uint64_t dropped;       /* items that cycles, and gc_pool_destroy, let go of */
-    uint64_t items, bytes;  /* held now; metrics leave out the one that each thread keeps itself */
+    uint64_t items, bytes;  /* held now; metrics leave out those that threads keep themselves */
 } gc_pool_stats;
 
 typedef struct gc_pool gc_pool;
@@ -74,7 +74,6 @@ GC_API void gc_impl_pool_put(gc_pool *pool, void *item);
 /* ---- reserved; layout may change in any release ---- */
 
 struct gc_pool {
-    uint64_t gc_impl_id; /* never used twice */
     uint32_t gc_impl_index;
 };
 
@@ -99,24 +98,25 @@ struct gc_impl_rack {
  * An item: one that was put before, as it was put, or a new one.  Without make a new one is
  * zeroed, and out of memory is what gc_alloc makes of it; with make it is what make returns.
  *
- * The fast path takes no lock, no atomic operation and no barrier.  First it looks at the one
- * item that the thread keeps itself, for the pool that it uses most.  That is a root as a local
- * variable is one, and a handshake may come between any two instructions.  Then at the rack,
- * whose slots are roots as handles are: a thread whose barrier is on finds none (nracks is 0),
- * or an empty one, and so does one that is outside.
+ * The fast path takes no lock, no atomic operation and no barrier.  First it looks at the items
+ * that the thread keeps itself, of the pool that it uses most.  They are roots as local
+ * variables are, and a handshake may come between any two instructions; so a put stores the item
+ * before the height, and a get reads it before (src/gc/poolhot.c).  Then at the rack, whose
+ * slots are roots as handles are: a thread whose barrier is on finds none (nracks is 0), or an
+ * empty one, and so does one that is outside.
  */
 GC_INLINE GC_MUST_CHECK void *
 gc_pool_get(gc_pool *pool)
 {
     struct gc_impl_rack *rack;
-    uint64_t head;
+    uint64_t head, n;
     void *item;
 
-    if (GC_LIKELY(pool->gc_impl_id == gc_impl_self.hot_pool)) {
-        item = gc_impl_self.hot_item;
+    if (GC_LIKELY(pool == gc_impl_self.hot_pool)) {
+        n = gc_impl_self.hot_n;
+        item = gc_impl_self.hot_items[n % GC_IMPL_HOT_UNIT];
         if (GC_LIKELY(item != 0)) {
-            gc_impl_self.hot_item = 0;
-            gc_impl_self.hot_gets = gc_impl_self.hot_gets + 1;
+            gc_impl_self.hot_n = n + GC_IMPL_HOT_UNIT - 1;
             return item;
         }
     }
@@ -147,11 +147,15 @@ GC_INLINE void
 gc_pool_put(gc_pool *pool, void *item)
 {
     struct gc_impl_rack *rack;
-    uint64_t tail;
+    uint64_t tail, n;
 
-    if (GC_LIKELY(pool->gc_impl_id == gc_impl_self.hot_pool && gc_impl_self.hot_item == 0)) {
-        gc_impl_self.hot_item = item;
-        return;
+    if (GC_LIKELY(pool == gc_impl_self.hot_pool)) {
+        n = gc_impl_self.hot_n;
+        if (GC_LIKELY(n % GC_IMPL_HOT_UNIT < GC_IMPL_HOT_ITEMS)) {
+            gc_impl_self.hot_items[n % GC_IMPL_HOT_UNIT + 1] = item;
+            gc_impl_self.hot_n = n + 1;
+            return;
+        }
     }
     if (GC_LIKELY(pool->gc_impl_index < gc_impl_self.nracks && item != 0)) {
         rack = gc_impl_self.racks[pool->gc_impl_index];

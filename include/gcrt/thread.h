@@ -92,6 +92,7 @@ GC_API void gc_callback_leave(gc_callback *cb);
 struct gc_type;
 struct gc_impl_frame;
 struct gc_impl_rack;
+struct gc_pool;
 
 struct gc_impl_run {
     uintptr_t key;  /* the type's address; array classes in the top byte */
@@ -99,6 +100,9 @@ struct gc_impl_run {
     char *end;      /* end of the run */
     uintptr_t size; /* slot bytes */
 };
+
+#define GC_IMPL_HOT_ITEMS 64  /* of a pool, kept by a thread itself */
+#define GC_IMPL_HOT_UNIT  256 /* one get in hot_n */
 
 struct gc_impl_thread {
     volatile uint32_t critical; /* owner: non-zero where no handshake may run here */
@@ -111,10 +115,10 @@ struct gc_impl_thread {
     struct gc_heap *heap_inside; /* NULL while detached or outside */
     struct gc_impl_rack **racks; /* by pool; pool.h */
     uint32_t nracks;             /* 0 outside, and while its barrier is on */
-    volatile uint64_t hot_pool;  /* the pool whose item is kept here; 0: none, or outside */
-    void *volatile hot_item;     /* an item of it, or NULL; a root */
-    volatile uint64_t hot_gets;  /* of that item, of whatever pools */
     void *trace;                 /* the ring of its events; NULL: none, and it gets none */
+    const struct gc_pool *volatile hot_pool; /* whose items hot_items are; or one for nobody */
+    volatile uint64_t hot_n;     /* gets << 8 | hot_items' height */
+    void *volatile hot_items[1 + GC_IMPL_HOT_ITEMS]; /* roots of the thread's own; [0]: NULL */
 };
 
 GC_API extern __thread struct gc_impl_thread gc_impl_self

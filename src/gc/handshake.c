@@ -140,7 +140,9 @@ answer_unless_forking(struct gcrt_mutator *m, bool in_handler)
             aword_add_relaxed(&m->heap->counters.signal_answers, 1);
         else
             m->landing = false; /* a call from the stack that it has switched to */
+        m->interrupted = in_handler;
         gcrt_handshake_answer(m);
+        m->interrupted = false;
     }
     critical_clear();
     return open;

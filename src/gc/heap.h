@@ -122,7 +122,6 @@ struct pools {
     struct pool *all;     /* lock: added; never removed; pairs: pool.publish */
     struct pool *free;    /* lock: records of destroyed ones */
     uint32_t count;       /* lock: of all */
-    uint64_t last_id;     /* lock */
     uint32_t turn;        /* coordinator, before the handshake: number of the turn */
     bool all_generations; /* the same: this turn lets go of everything */
     bool said;            /* coordinator: this turn has work for the runner */

@@ -107,7 +107,7 @@ gcrt_mutator_show_runs(struct gcrt_mutator *m)
     m->self->runs = m->p->cache.table->runs;
     m->self->run_mask = m->p->cache.table->mask;
     gcrt_mutator_show_racks(m);
-    m->self->hot_pool = m->hot.id;
+    gcrt_pool_show_hot(m);
 }
 
 void
@@ -116,7 +116,7 @@ gcrt_mutator_hide_runs(struct gcrt_mutator *m)
     m->self->heap_inside = NULL;
     m->self->run_mask = 0;
     m->self->nracks = 0;
-    m->self->hot_pool = 0;
+    m->self->hot_pool = &gcrt_no_pool;
     m->self->runs = (struct gc_impl_run *)(uintptr_t)no_runs;
 }
 
@@ -206,7 +206,7 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     rcu_read_unlock();
     m->heap = heap;
     m->self = &gc_impl_self;
-    m->self->hot_gets = 0;
+    m->self->hot_n = 0;
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
     m->precise = precise;

@@ -37,13 +37,11 @@ struct thread_account {
     uint64_t pauses, pause_ns, pause_max_ns; /* handshakes answered by itself */
 };
 
-/* The pool of which the thread keeps an item itself (gc_impl_thread.hot_item). */
+/* The items that the thread keeps itself (poolhot.c). */
 struct hot {
-    struct pool *pool;      /* NULL: none */
-    uint64_t id;            /* its id */
-    uint64_t told;          /* hot_gets as far as the pool's part knows */
-    uint64_t gets;          /* hot_gets at the last turn ... */
-    void *item;             /* ... and hot_item; no root, for comparison only */
+    struct pool *pool;      /* whose; NULL: nobody's.  A record that this keeps */
+    bool open;              /* inline gets and puts find them */
+    uint64_t told;          /* gets as far as the pool's part knows */
 };
 
 struct gcrt_mutator {
@@ -74,7 +72,8 @@ struct gcrt_mutator {
     uintptr_t barrier[BARRIER_SLOTS];
     struct marker marker;         /* owner */
     struct own own;               /* owner: roots of its own */
-    struct hot hot;               /* owner: what self->hot_item is */
+    struct hot hot;               /* owner: what self->hot_items is */
+    bool interrupted;             /* owner: its signal handler answers */
     bool over_goal;               /* owner: the heap was above its goal at the last run */
     bool never_assists;           /* owner: nor waits above the goal */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */

@@ -85,6 +85,15 @@ gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *sc
     return n;
 }
 
+/* Of the items that the thread keeps itself.  A put that is half done has stored one more. */
+RACY_READER static size_t
+hot_words(const struct gcrt_mutator *m)
+{
+    size_t n = m->self->hot_n % GC_IMPL_HOT_UNIT + m->interrupted;
+
+    return n < GC_IMPL_HOT_ITEMS ? n : GC_IMPL_HOT_ITEMS;
+}
+
 size_t
 gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
         void *arg)
@@ -94,7 +103,7 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
     n += visit_words((uintptr_t)&own->held, 1, fn, arg);
-    n += visit_words((uintptr_t)&m->self->hot_item, 1, fn, arg);
+    n += visit_words((uintptr_t)&m->self->hot_items[1], hot_words(m), fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);
     return n;

@@ -11,12 +11,7 @@
  * finds the rack full moves half of it to the ring.  That is sync.Pool's order (sync/pool.go),
  * whose private slot has become a rack: it makes the ring's atomic operations rare.
  *
- * Before all that comes one item that the thread keeps in its hot words, of one pool: processors
- * remember what was just stored at an address that does not depend on a load, and a get that
- * follows a put then costs nothing like a rack's.  It is a root of the thread's own (own.c),
- * scanned with its stack in H3 like a register; no barrier, no critical section: whatever
- * handshake comes between two instructions finds the item there, or in a register, or both.
- * The turn may only let go of it, never move it, because a get may hold it already.
+ * Before all that come the items that a thread keeps itself, of one pool (poolhot.c).
  *
  * Soundness.  Rack slots and the words that point to rings are roots like handles: collected
  * after H3 by the coordinator, changed with the barrier.  A put is a store (shaded as new until
@@ -34,8 +29,8 @@
  * Nobody reads a place of a pool but to take what is there.  So the turn may drop items
  * without a shade (poolturn.c).
  *
- * Bounds.  What racks may hold is reserved when a part is made, rings are counted as they
- * change; the sum of both never exceeds the pool's bound.
+ * Bounds.  What racks, victims and the thread itself may hold is reserved when a part is made,
+ * rings are counted as they change; the sum of both never exceeds the pool's bound.
  *
  * Invariants: I-critical.  No host function runs in a critical section or under a lock.
  * Concurrency: a part belongs to its P's owner but for the rings' tails; parts and P tables are
@@ -63,6 +58,8 @@
 #define FORK_PAGE       4096 /* or a multiple of it */
 /* A rack holds about so many bytes of items, from 1 to all of its slots. */
 #define RACK_BYTES ((size_t)16 << 10)
+/* The same for what a thread keeps itself. */
+#define HOT_BYTES ((size_t)64 << 10)
 
 struct pool *
 gcrt_pool_check(gc_pool *public_, const char *caller)
@@ -107,16 +104,32 @@ grow_table(struct gcrt_mutator *m, uint32_t index)
     return true;
 }
 
+/*
+ * So many items may be where they are not counted.  Who claims adds first and looks then, as we
+ * do, so of two at once at least one sees the other.
+ */
+static bool
+reserve(struct pool *pool, uint64_t n)
+{
+    uint64_t before = aword_add_full(&pool->reserved, n); /* pairs: pool.bound */
+
+    if (before + n + aword_load_full(&pool->shared) <= pool->max)
+        return true;
+    (void)aword_add_full(&pool->reserved, (uint64_t)0 - n);
+    return false;
+}
+
 /* How the part begins for the pool as it is now. */
 static void
 start_part_locked(struct pool *pool, struct pool_part *part)
 {
-    uint64_t slots = pool->cap == 0 ? 0 : (uint64_t)pool->cap * 2 + 1; /* rack, victims, own */
+    uint64_t slots = ((uint64_t)pool->cap + pool->hot_cap) * 2; /* and as many victims */
 
-    part->cap = 0;
-    if (aword_load_relaxed(&pool->reserved) + slots <= pool->max) {
+    part->cap = part->hot_cap = 0;
+    part->shut = false;
+    if (reserve(pool, slots)) {
         part->cap = pool->cap;
-        (void)aword_add_relaxed(&pool->reserved, slots);
+        part->hot_cap = pool->hot_cap;
     }
     gcrt_pool_open_rack(pool, part);
 }
@@ -285,9 +298,11 @@ take_victim(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part)
 static uintptr_t
 take(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part)
 {
-    uintptr_t item = rack_get(m, &part->rack);
+    uintptr_t item = gcrt_pool_become_hot(m, pool, part) ? gcrt_pool_hot_get(m, part) : 0;
     aword *counter = NULL;
 
+    if (item == 0)
+        item = rack_get(m, &part->rack);
     if (item != 0)
         return item;
     if (aword_load_relaxed(&pool->shared) != 0) {
@@ -304,61 +319,6 @@ take(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part)
     }
     count(item != 0 ? counter : &part->misses, 1);
     return item;
-}
-
-/* ---- the thread's own item ---- */
-
-bool
-gcrt_pool_is_hot(const struct gcrt_mutator *m, const struct pool *pool)
-{
-    return m->hot.pool == pool && pool != NULL && pool->pub.gc_impl_id == m->hot.id;
-}
-
-void
-gcrt_pool_tell_hot(struct gcrt_mutator *m)
-{
-    uint64_t gets = m->self->hot_gets;
-
-    if (gcrt_pool_is_hot(m, m->hot.pool))
-        count(&gcrt_pool_part(m->p, m->hot.pool)->hot_hits, gets - m->hot.told);
-    m->hot.told = gets;
-}
-
-/*
- * The pool becomes the one whose item the thread keeps itself, if there is none, or one that
- * is not in use.  Critical.
- */
-static void
-become_hot(struct gcrt_mutator *m, struct pool *pool, const struct pool_part *part)
-{
-    bool idle = m->self->hot_item == NULL && m->hot.told == m->self->hot_gets;
-
-    gcrt_pool_tell_hot(m);
-    if (m->hot.id == pool->pub.gc_impl_id || (m->hot.pool != NULL && !idle))
-        return;
-    if (part->cap == 0 || pool->options.reset != NULL || m->heap->wbcheck != NULL)
-        return;
-    pool_shade(m, (void *)(uintptr_t)&m->self->hot_item, (uintptr_t)m->self->hot_item, 0);
-    m->self->hot_item = NULL; /* what a put left behind that a turn came in the middle of */
-    m->hot.pool = pool;
-    m->hot.id = m->self->hot_pool = pool->pub.gc_impl_id;
-}
-
-void
-gcrt_pools_leave(struct gcrt_mutator *m)
-{
-    uintptr_t item = (uintptr_t)m->self->hot_item;
-    struct pool_part *part;
-
-    gcrt_pool_tell_hot(m);
-    m->self->hot_item = NULL;
-    if (item == 0 || !gcrt_pool_is_hot(m, m->hot.pool))
-        return;
-    part = gcrt_pool_part(m->p, m->hot.pool);
-    if (rack_count(&part->rack) < part->cap)
-        rack_push(m, &part->rack, item);
-    else
-        count(&part->dropped, 1);
 }
 
 /* ---- new items ---- */
@@ -385,7 +345,6 @@ gc_impl_pool_get(gc_pool *public_)
     part = part_of(m, pool);
     if (LIKELY(part != NULL)) {
         item = (void *)take(m, pool, part);
-        become_hot(m, pool, part);
     }
     m->own.result = item; /* perhaps nothing else holds it while we poll */
     critical_leave();
@@ -405,9 +364,9 @@ enum kept { KEPT, NO_RING, REFUSED };
 static bool
 claim(struct pool *pool, uint64_t n)
 {
-    uint64_t before = aword_add_relaxed(&pool->shared, n);
+    uint64_t before = aword_add_full(&pool->shared, n); /* pairs: pool.bound */
 
-    if (LIKELY(before + n + aword_load_relaxed(&pool->reserved) <= pool->max))
+    if (LIKELY(before + n + aword_load_full(&pool->reserved) <= pool->max))
         return true;
     (void)aword_add_relaxed(&pool->shared, (uint64_t)0 - n);
     return false;
@@ -457,12 +416,39 @@ push_ring(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part, uin
     return NO_RING;
 }
 
+void
+gcrt_pool_add_victim(struct gcrt_mutator *m, struct pool_part *part, uintptr_t item)
+{
+    uint32_t n = part->nvictims;
+    void **slot = &part->victims[n];
+
+    if (n == part->cap + part->hot_cap) {
+        count(&part->dropped, 1);
+        return;
+    }
+    pool_shade(m, slot, 0, item);
+    slot_store_relaxed(slot, item);
+    __atomic_store_n(&part->nvictims, n + 1, __ATOMIC_RELEASE); /* pairs: pool.rack */
+}
+
+void
+gcrt_pool_hand_over(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part,
+        uintptr_t item)
+{
+    if (rack_count(&part->rack) < part->cap)
+        rack_push(m, &part->rack, item);
+    else if (push_ring(m, pool, part, item) != KEPT)
+        gcrt_pool_add_victim(m, part, item);
+}
+
 /* Critical. */
 static enum kept
 keep(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part, uintptr_t item)
 {
     enum kept kept = KEPT;
 
+    if (gcrt_pool_become_hot(m, pool, part) && gcrt_pool_hot_put(m, item))
+        return KEPT;
     if (part->cap == 0)
         return push_ring(m, pool, part, item);
     if (rack_count(&part->rack) == part->cap)
@@ -526,7 +512,6 @@ try_to_keep(struct gcrt_mutator *m, struct pool *pool, void *item)
         kept = keep(m, pool, part, (uintptr_t)item);
         if (kept == REFUSED)
             count(&part->refused, 1);
-        become_hot(m, pool, part);
     }
     critical_leave();
     return kept;
@@ -603,21 +588,32 @@ size_of_item(const gc_pool_options *opt)
     return bytes > SIZE_MAX - PAGE_SIZE ? bytes : align_up(bytes, PAGE_SIZE);
 }
 
+/* What makes up about so many bytes. */
+static size_t
+slots_for(const struct pool *pool, size_t bytes, size_t most)
+{
+    size_t n = bytes / aword_load_relaxed(&pool->item_bytes);
+
+    if (pool->heap->options.debug_tiny)
+        return 1;
+    return n == 0 ? 1 : min_size(n, most);
+}
+
 static void
 set_bounds(struct pool *pool)
 {
     const gc_pool_options *opt = &pool->options;
     size_t bytes = aword_load_relaxed(&pool->item_bytes);
-    uint64_t cap = RACK_BYTES / bytes, share;
+    uint64_t share;
 
     pool->max = opt->max_items != 0 ? opt->max_items : UINT64_MAX / 2;
     if (opt->max_bytes != 0)
         pool->max = min_size(pool->max, opt->max_bytes / bytes);
-    cap = cap == 0 || pool->heap->options.debug_tiny ? 1 : min_size(cap, RACK_ITEMS);
-    share = pool->max / pool->heap->cpus;
-    pool->cap = (uint32_t)min_size(cap, share == 0 ? 0 : (share - 1) / 2);
+    share = pool->max / pool->heap->cpus / 4;
+    pool->cap = (uint32_t)min_size(share, slots_for(pool, RACK_BYTES, RACK_ITEMS));
+    pool->hot_cap = (uint32_t)min_size(share, slots_for(pool, HOT_BYTES, GC_IMPL_HOT_ITEMS));
     if (opt->drop != NULL || pool->heap->options.debug_pool != 0)
-        pool->cap = 0; /* no racks (poolturn.c), or: so every put and get is looked at */
+        pool->cap = pool->hot_cap = 0; /* poolturn.c; or: so every put and get is looked at */
 }
 
 /* A record that no pool uses, or a new one; NULL without memory. */
@@ -652,7 +648,6 @@ start_pool_locked(struct pool *pool, const gc_pool_options *opt)
     memset(&pool->base, 0, sizeof(pool->base));
     gcrt_pool_sum(pool, &pool->base);
     aword_store_relaxed(&pool->reserved, 0);
-    pool->pub.gc_impl_id = ++pool->heap->pools.last_id;
     for (struct pool_part *part = pool->parts; part != NULL; part = part->next)
         start_part_locked(pool, part);
     aword_store_relaxed(&pool->state, POOL_LIVE);

@@ -19,9 +19,11 @@
 
 struct pool_part {
     struct gc_impl_rack rack;    /* owner; root words */
-    void *victims[RACK_ITEMS]; /* owner; root words */
+    void *victims[RACK_ITEMS + GC_IMPL_HOT_ITEMS]; /* owner; root words */
     uint32_t nvictims;           /* owner */
     uint32_t cap;                /* lock: slots of the rack that are used */
+    uint32_t hot_cap;            /* lock: items that the P's thread may keep itself */
+    bool shut;                   /* owner: the rack is closed, so that the thread calls */
     struct pool_ring *ring;      /* owner writes; a root word; pairs: pool.rings */
     struct pool_ring *victim_ring; /* the same */
     struct pool_part *next;      /* const once published: of the pool */
@@ -30,11 +32,13 @@ struct pool_part {
     struct pool_ring *waiting_ring; /* lock: what waits for drop; a root word */
 };
 
-enum pool_state { POOL_FREE, POOL_LIVE, POOL_ENDING };
+enum pool_state { POOL_FREE, POOL_LIVE, POOL_ENDING, POOL_ENDED };
 
 struct pool {
-    struct gc_pool pub;          /* const once made: the index */
+    struct gc_pool pub;          /* const once made */
     uint32_t cap;                /* const while live: slots of a rack */
+    uint32_t hot_cap;            /* ... and of what a thread keeps itself */
+    uint32_t keepers;            /* lock: threads that keep items of it themselves */
     struct gc_heap *heap;        /* const */
     struct pool *next;           /* const once published: of the heap */
     struct pool *next_free;      /* lock */
@@ -62,8 +66,6 @@ void gcrt_pools_turn_begin(struct gc_heap *heap);
 void gcrt_pools_turn_end(struct gc_heap *heap);
 /* Of the parts of m's P; in its answer to that handshake, its barrier still off. */
 void gcrt_pools_turn(struct gcrt_mutator *m);
-/* m's thread detaches: what it keeps itself goes to its rack. */
-void gcrt_pools_leave(struct gcrt_mutator *m);
 /* The racks of the P, which is m's or idle, may be used inline again. */
 void gcrt_pools_open(struct gc_heap *heap, struct p *p);
 void gcrt_pools_open_locked(struct gc_heap *heap, struct p *p);
@@ -85,10 +87,35 @@ void gcrt_pools_forget(struct gc_heap *heap);
 /* Adds up the parts' counters. */
 void gcrt_pool_sum(const struct pool *pool, gc_pool_stats *ret);
 
-/* Does m's thread keep an item of the pool itself, or would it? */
+/* ---- what threads keep themselves (poolhot.c); the caller owns m, and is critical ---- */
+
+/* A pool that is nobody's: what a thread's hot words name while its items are shut. */
+extern const struct gc_pool gcrt_no_pool;
+
 bool gcrt_pool_is_hot(const struct gcrt_mutator *m, const struct pool *pool);
-/* What the thread got of its own item is told to the part.  The caller owns m. */
+/* The thread's hot words say whether its items may be used. */
+void gcrt_pool_show_hot(struct gcrt_mutator *m);
+/* How many gets there were is told to the part. */
 void gcrt_pool_tell_hot(struct gcrt_mutator *m);
+/* How many items there are, and how many gets the part does not know of.  Any thread: racy. */
+uint64_t gcrt_pool_hot_sum(const struct gcrt_mutator *m, uint64_t *told_not);
+/* If it can, the thread keeps items of the pool from now on.  Does it?  The thread itself. */
+bool gcrt_pool_become_hot(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part);
+/* One of them, or 0; there is no room.  The thread itself, after that was true. */
+uintptr_t gcrt_pool_hot_get(struct gcrt_mutator *m, const struct pool_part *part);
+bool gcrt_pool_hot_put(struct gcrt_mutator *m, uintptr_t item);
+/* They join the rest of the pool, and it is the thread's no more.  The thread itself. */
+void gcrt_pools_leave(struct gcrt_mutator *m);
+void gcrt_pool_leave_locked(struct gcrt_mutator *m);
+/* A cycle begins.  The thread may be at any instruction of a get or put. */
+void gcrt_pool_turn_hot_locked(struct gcrt_mutator *m, bool all);
+
+/* An item of its own joins the rest, anywhere; or the victims.  If there is room. */
+void gcrt_pool_hand_over(struct gcrt_mutator *m, struct pool *pool, struct pool_part *part,
+        uintptr_t item);
+void gcrt_pool_add_victim(struct gcrt_mutator *m, struct pool_part *part, uintptr_t item);
+/* The record of a pool that has ended may be another one's: nobody keeps items of it. */
+void gcrt_pool_free_locked(struct pool *pool);
 
 /* Sets the rack's limit. */
 void gcrt_pool_open_rack(const struct pool *pool, struct pool_part *part);

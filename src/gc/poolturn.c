@@ -29,6 +29,8 @@
  * becomes idle.  In between the slow halves use them, with the barrier.  A stop-the-world
  * heap has no barrier, and closes none.
  *
+ * What a thread keeps itself the turn only shuts or clears (poolhot.c).
+ *
  * Stop-the-world heaps: the same in their one handshake.  A part is turned at most once a
  * cycle; p->pool_turn says so.
  *
@@ -162,29 +164,6 @@ close_racks(struct p *p)
             rack_write(&p->racks[i]->limit, 0);
 }
 
-/*
- * The thread's own item goes if it is the same as in the last turn, and none was got since; so
- * it has been there for a whole cycle.  The thread may be in the middle of a get or put, at
- * any instruction, so nobody else can have it.
- */
-static void
-turn_hot(struct gcrt_mutator *m)
-{
-    struct gc_impl_thread *self = m->self;
-    bool idle = self->hot_gets == m->hot.gets && self->hot_item == m->hot.item;
-
-    gcrt_pool_tell_hot(m);
-    if (idle || m->heap->pools.all_generations) {
-        if (self->hot_item != NULL && gcrt_pool_is_hot(m, m->hot.pool))
-            aword_add_owner(&gcrt_pool_part(m->p, m->hot.pool)->dropped, 1);
-        self->hot_item = NULL;
-        self->hot_pool = m->hot.id = 0;
-        m->hot.pool = NULL;
-    }
-    m->hot.gets = self->hot_gets;
-    m->hot.item = self->hot_item;
-}
-
 void
 gcrt_pools_turn(struct gcrt_mutator *m)
 {
@@ -193,7 +172,7 @@ gcrt_pools_turn(struct gcrt_mutator *m)
     if (m->p == NULL || m->p->nracks == 0)
         return;
     gcrt_lock_acquire(&heap->pools.lock);
-    turn_hot(m);
+    gcrt_pool_turn_hot_locked(m, heap->pools.all_generations);
     if (m->p->pool_turn != heap->pools.turn)
         turn_p_locked(heap, m->p);
     if (!heap_stops(heap))
@@ -206,7 +185,8 @@ gcrt_pools_turn(struct gcrt_mutator *m)
 void
 gcrt_pool_open_rack(const struct pool *pool, struct pool_part *part)
 {
-    bool closed = aword_load_relaxed(&pool->state) != POOL_LIVE || pool->options.reset != NULL;
+    bool closed = aword_load_relaxed(&pool->state) != POOL_LIVE || pool->options.reset != NULL
+            || part->shut;
 
     rack_write(&part->rack.limit, closed ? 0 : part->cap);
 }
@@ -494,12 +474,8 @@ begin_end(struct gcrt_mutator *m, struct pool *pool)
     critical_enter();
     gcrt_lock_acquire(&m->heap->pools.lock);
     own = pool->dropper == m;
-    if (gcrt_pool_is_hot(m, pool)) {
-        gcrt_pools_leave(m); /* to the rack, where the rest is */
-        m->hot.pool = NULL;
-        m->hot.id = m->self->hot_pool = 0;
-    }
-    pool->pub.gc_impl_id = ++m->heap->pools.last_id; /* nobody's own item is the pool's now */
+    if (gcrt_pool_is_hot(m, pool))
+        gcrt_pool_leave_locked(m);
     aword_store_relaxed(&pool->state, POOL_ENDING);
     for EACH_PART (part, pool)
         rack_write(&part->rack.limit, 0);
@@ -538,6 +514,19 @@ wait_for_dropper(struct pool *pool)
     gc_block_leave();
 }
 
+/* What other threads keep of it they let go of in their next turns. */
+void
+gcrt_pool_free_locked(struct pool *pool)
+{
+    struct pools *pools = &pool->heap->pools;
+
+    if (aword_load_relaxed(&pool->state) != POOL_ENDED)
+        return;
+    aword_store_relaxed(&pool->state, POOL_FREE);
+    pool->next_free = pools->free;
+    pools->free = pool;
+}
+
 void
 gc_pool_destroy(gc_pool *public_)
 {
@@ -553,9 +542,9 @@ gc_pool_destroy(gc_pool *public_)
     wait_for_dropper(pool);
     critical_enter();
     gcrt_lock_acquire(&m->heap->pools.lock);
-    aword_store_relaxed(&pool->state, POOL_FREE);
-    pool->next_free = m->heap->pools.free;
-    m->heap->pools.free = pool;
+    aword_store_relaxed(&pool->state, POOL_ENDED);
+    if (pool->keepers == 0)
+        gcrt_pool_free_locked(pool);
     gcrt_lock_release(&m->heap->pools.lock);
     critical_leave();
 }
@@ -594,7 +583,7 @@ subtract(gc_pool_stats *from, const gc_pool_stats *base)
     from->dropped -= base->dropped;
 }
 
-/* Threads' own items.  Their hot words are racing with us. */
+/* What threads keep themselves.  Their hot words are racing with us. */
 RACY_READER static void
 add_hot(struct gc_heap *heap, const struct pool *pool, gc_pool_stats *ret)
 {
@@ -602,10 +591,12 @@ add_hot(struct gc_heap *heap, const struct pool *pool, gc_pool_stats *ret)
 
     gcrt_lock_assert_held(&heap->registry.lock);
     RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node) {
-        if (m->hot.pool != pool || m->hot.id != pool->pub.gc_impl_id)
+        uint64_t told_not;
+
+        if (m->hot.pool != pool)
             continue;
-        ret->items += m->self->hot_item != NULL;
-        ret->hits += m->self->hot_gets - m->hot.told;
+        ret->items += gcrt_pool_hot_sum(m, &told_not);
+        ret->hits += told_not;
     }
 }
 

@@ -194,7 +194,7 @@ def pool(**args):
 
 COMPARISONS = {
     "assist": [assist(shape=n, live="100m", mutators=2) for n in range(5)],
-    "pool": [pool(batch=b, threads=t) for t in (1, 2) for b in (1, 4, 12, 32)],
+    "pool": [pool(batch=b, threads=t) for t in (1, 2) for b in (1, 4, 12, 32, 64)],
     "manners": [manners(busy=n, collect=c) for n in (0, 1, 2) for c in (0, 1)],
     "fork": [fork(live="1g", exec=1), fork(live="1g", exec=0), fork(live="1m", exec=1)],
     "alloc": [alloc(size=24, threads=1, count="50m")],

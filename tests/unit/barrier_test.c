@@ -565,8 +565,9 @@ Test(barrier, a_scan_finds_every_word_of_a_stack)
     fake.heap = the_heap;
     fake.stack_hi = (uintptr_t)(stack + WORDS);
     ahalf_store_relaxed(&fake.state, MUTATOR_INSIDE);
-    cr_expect_eq(gcrt_stack_collect(&fake, (uintptr_t)stack), sizeof(stack) + 3 * WORD,
-            "and the words that a call returns and holds, and the item that the thread keeps");
+    fake_self.hot_n = 3;
+    cr_expect_eq(gcrt_stack_collect(&fake, (uintptr_t)stack), sizeof(stack) + (2 + 3) * WORD,
+            "and the words that a call returns and holds, and the items that the thread keeps");
     take_raw(&raw);
     cr_expect_eq(raw.n, WORDS);
     expect_collected(stack, WORDS, "stack");
