@@ -100,6 +100,7 @@ class Browser:
                       windowsVirtualKeyCode=code, **(text if kind == "keyDown" else {}))
 
     def size(self, width, height):
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=False)
 

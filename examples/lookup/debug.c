@@ -84,7 +84,7 @@ static void serve_stream(struct debug_job *job);
 static void serve_heap(struct debug_job *job);
 static void serve_allocs(struct debug_job *job);
 
-#define INTERVAL \
+#define INTERVAL                  \
     "interval=", 100, 10000, 500, \
             "the only parameter is interval=MS, from 100 to 10000 milliseconds"
 
@@ -300,7 +300,7 @@ send_error(const struct debug_job *job, int status, const char *why)
 
 /* ---- what is served ---- */
 
-#define POLICY \
+#define POLICY                                                                            \
     "Content-Security-Policy: default-src 'self' 'unsafe-inline'; img-src 'self' data:; " \
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n"
 
@@ -363,8 +363,8 @@ serve_stream(struct debug_job *job)
 }
 
 static void
-send_profile(
-        struct debug_job *job, const struct text *t, gc_status status, const char *attachment)
+send_profile(struct debug_job *job, const struct text *t, gc_status status,
+        const char *attachment)
 {
     if (t->failed)
         send_error(job, 503, "no memory for the profile");

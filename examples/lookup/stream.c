@@ -177,7 +177,8 @@ stream_hello(const struct stream *s, unsigned interval_ms, struct text *t)
 {
     size_t i;
 
-    text_printf(t, "event: hello\ndata: {\"pid\":%ld,\"version\":\"%s\",\"interval_ms\":%u,",
+    text_printf(t,
+            "event: hello\ndata: {\"pid\":%ld,\"version\":\"%s\",\"interval_ms\":%u,",
             (long)getpid(), GC_VERSION_STRING, interval_ms);
     text_printf(t, "\"shapes\":[");
     put_shapes(s, t);
