@@ -70,32 +70,36 @@ struct debug_job {
     int fd;
 };
 
-/* One path and the number that its query may set. */
-struct route {
-    const char *path;
-    void (*serve)(struct debug_job *job);
-    const char *param; /* NULL: no query is allowed */
+/* The number that a query may set: "name=number", within bounds. */
+struct param {
+    const char *name; /* NULL: no query is allowed */
     unsigned min, max, otherwise;
     const char *usage;
 };
+
+struct route {
+    const char *path;
+    void (*serve)(struct debug_job *job);
+    const struct param *param;
+};
+
+static const struct param no_param = {NULL, 0, 0, 0, "this path takes no parameter"};
+static const struct param interval = {"interval=", 100, 10000, 500,
+        "the only parameter is interval=MS, from 100 to 10000 milliseconds"};
+static const struct param window = {
+        "seconds=", 1, 600, 0, "the only parameter is seconds=N, from 1 to 600"};
 
 static void serve_page(struct debug_job *job);
 static void serve_stream(struct debug_job *job);
 static void serve_heap(struct debug_job *job);
 static void serve_allocs(struct debug_job *job);
 
-#define INTERVAL                  \
-    "interval=", 100, 10000, 500, \
-            "the only parameter is interval=MS, from 100 to 10000 milliseconds"
-
 static const struct route routes[] = {
-        {"/debug/gc/", serve_page, INTERVAL},
-        {"/debug/gc", serve_page, INTERVAL}, /* the page hands it on to its stream */
-        {"/debug/gc/stream", serve_stream, INTERVAL},
-        {"/debug/pprof/heap", serve_heap, NULL, 0, 0, 0,
-                "the heap profile takes no parameter"},
-        {"/debug/pprof/allocs", serve_allocs, "seconds=", 1, 600, 0,
-                "the only parameter is seconds=N, from 1 to 600"},
+        {"/debug/gc/", serve_page, &interval}, /* the page hands it on to its stream */
+        {"/debug/gc", serve_page, &interval},
+        {"/debug/gc/stream", serve_stream, &interval},
+        {"/debug/pprof/heap", serve_heap, &no_param},
+        {"/debug/pprof/allocs", serve_allocs, &window},
 };
 
 /* ---- admission ---- */
@@ -124,23 +128,23 @@ jobs_give(struct debug *d)
 
 /* Reads the whole query, "" or "name=number"; 0 if it is anything else. */
 static int
-query_parse(const struct route *r, const char *query, unsigned *ret)
+query_parse(const struct param *p, const char *query, unsigned *ret)
 {
-    size_t n = r->param == NULL ? 0 : strlen(r->param);
+    size_t n = p->name == NULL ? 0 : strlen(p->name);
     unsigned x = 0;
 
-    *ret = r->otherwise;
+    *ret = p->otherwise;
     if (*query == '\0')
         return 1;
-    if (n == 0 || strncmp(query, r->param, n) != 0 || query[n] == '\0')
+    if (n == 0 || strncmp(query, p->name, n) != 0 || query[n] == '\0')
         return 0;
     for (query += n; *query != '\0'; query++) {
-        if (*query < '0' || *query > '9' || x > r->max)
+        if (*query < '0' || *query > '9' || x > p->max)
             return 0;
         x = x * 10 + (unsigned)(*query - '0');
     }
     *ret = x;
-    return x >= r->min && x <= r->max;
+    return x >= p->min && x <= p->max;
 }
 
 static const struct route *
@@ -165,8 +169,8 @@ debug_admit(struct debug *d, const struct http_request *req, struct debug_job **
 
     if (r == NULL)
         return 0;
-    *why = r->usage;
-    if (!query_parse(r, req->query, &number))
+    *why = r->param->usage;
+    if (!query_parse(r->param, req->query, &number))
         return 400;
     *why = "too many debug requests at a time; end a stream or try later";
     if (!jobs_take(d))

@@ -104,6 +104,18 @@ def check_page(tap, service):
               .endswith(body))
 
 
+def pprof_check(tap, name, service, source, kind):
+    go = shutil.which("go")
+    if go is None:
+        tap.check(name + " # SKIP no go here", True)
+        return
+    result = subprocess.run([go, "tool", "pprof", "-top", service.program, source], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                            env=dict(os.environ, PPROF_TMPDIR=service.work.name))
+    tap.check(name, result.returncode == 0 and f"Type: {kind}" in result.stdout
+              and "flat%" in result.stdout, result.stdout)
+
+
 def check_profile(tap, service, path, kind):
     status, headers, body = service.get(path)
     ok = (status == 200 and headers["Content-Type"] == "application/octet-stream"
@@ -111,18 +123,11 @@ def check_profile(tap, service, path, kind):
     tap.check(f"{path} is gzip", ok, status, headers)
     text = gzip.decompress(body)
     tap.check(f"{path} has its sample types", b"inuse_space" in text and b"alloc_space" in text)
-    go = shutil.which("go")
-    if go is None:
-        tap.check(f"{path} is read by pprof # SKIP no go here", True)
-        return
-    with tempfile.NamedTemporaryFile() as f:
+    with tempfile.NamedTemporaryFile(prefix=kind) as f:
         f.write(body)
         f.flush()
-        result = subprocess.run([go, "tool", "pprof", "-top", f.name], text=True, check=False,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                env=dict(os.environ, PPROF_TMPDIR=service.work.name))
-    tap.check(f"{path} is read by pprof", result.returncode == 0 and f"Type: {kind}" in
-              result.stdout, result.stdout)
+        pprof_check(tap, f"pprof reads what {path} gave", service, f.name, kind)
+    pprof_check(tap, f"pprof fetches {path}", service, service.url(path), kind)
 
 
 def check_refusals(tap, service):
@@ -132,6 +137,9 @@ def check_refusals(tap, service):
     for path in ["/debug", "/debug/", "/debug/gc/x", "/debug/pprof", "/debug/pprof/",
                  "/debug/pprof/heap/", "/debug//gc/"]:
         tap.check(f"{path} is not there", service.get(path)[0] == 404)
+    s = ask(service, "/debug/pprof/symbol", "Connection: close\r\nContent-Length: 5\r\n", "POST")
+    s.sendall(b"0x1+2")
+    tap.check("no symbols are known", read_all(s).endswith(b"\r\n\r\nnum_symbols: 0\n"))
     for method in ["POST", "HEAD", "DELETE"]:
         s = ask(service, "/debug/gc/stream", "Connection: close\r\n", method)
         head, body = read_all(s).decode().split("\r\n\r\n")

@@ -7,6 +7,7 @@
  *     GET /metrics                     gc_metrics_write_prometheus, and our own counters
  *     GET /healthz                     the data set's parameters, for load generators
  *     GET /debug/...                   what takes long: debug.c
+ *     POST /debug/pprof/symbol         that no names of functions are known here
  *
  * Place.  conn.c calls routes_answer once per complete request, on a loop thread that is
  * inside; the result is a response on the gc heap.
@@ -263,6 +264,19 @@ route_health(
     return text_response(&t, count, req, JSON_TYPE);
 }
 
+/*
+ * pprof posts the addresses that the program on its side does not explain (those of other
+ * libraries), and would give up without an answer.
+ */
+static struct response *
+route_symbol(struct counters *count, const struct http_request *req)
+{
+    struct text t = {NULL, 0, 0, 0};
+
+    text_printf(&t, "num_symbols: 0\n");
+    return text_response(&t, count, req, "text/plain");
+}
+
 /* NULL: admitted, and *job is the caller's. */
 static struct response *
 route_debug(const struct service *svc, struct counters *count,
@@ -282,6 +296,9 @@ struct response *
 routes_answer(const struct service *svc, struct counters *count,
         const struct http_request *req, struct debug_job **job)
 {
+    if (strcmp(req->path, "/debug/pprof/symbol") == 0
+            && (req->is_get || strcmp(req->method, "POST") == 0))
+        return route_symbol(count, req);
     if (!req->is_get)
         return fail(count, req, 405, "only GET is answered here");
     if (strcmp(req->path, "/lookup") == 0)

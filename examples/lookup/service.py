@@ -15,8 +15,9 @@ class Service:
     def __init__(self, folder, *flags, port=0, env=None):
         self.work = tempfile.TemporaryDirectory()
         port_file = os.path.join(self.work.name, "port")
+        self.program = os.path.join(folder, "lookup-server")
         self.process = subprocess.Popen(
-            [os.path.join(folder, "lookup-server"), f"--port={port}", "--port-file=" + port_file,
+            [self.program, f"--port={port}", "--port-file=" + port_file,
              *flags], stdout=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
         while not os.path.exists(port_file):
             if self.process.poll() is not None:
