@@ -37,6 +37,7 @@ def check_drawing(tap, page, service):
     tap.check("it becomes live", page.until("link === 'live' && samples.length >= 60"))
     tap.check("it sees cycles", page.until("samples.some((s) => s.cycles > 0)"))
     page.until("CARDS.every((card) => card.points > 0)")
+    page.run("draw()")
     points = page.run("CARDS.map((card) => [card.id, card.points, card.series.length])")
     for name, n, series in points:
         # Handshakes and assists are seen only for some seconds after cycles.
