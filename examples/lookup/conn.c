@@ -5,6 +5,7 @@
  *     READING --(socket full)--> WRITING --(written)--> READING
  *        |                          |
  *        +--(last answer sent)--> LINGER --(peer closes, or time)--> closed
+ *        +--(request that takes long)--> the socket goes to debug_run; closed here
  *
  * Memory.  `struct conn` is malloc'ed, because libuv keeps its address where the collector
  * does not look.  So it holds no gc pointer.  Answers are gc objects:
@@ -25,8 +26,11 @@
  */
 #include "conn.h"
 
+#include "debug.h"
+
 #include <gcrt/gcrt.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +62,7 @@ struct conn {
     struct conn *prev, *next;
     struct http_reader *reader; /* owned */
     gc_handle *unsent;          /* owned: list of responses that libuv is writing */
+    struct debug_job *job;      /* owned, or NULL: the last request, which takes long */
     struct batch *batch;        /* borrowed: the caller's, while bytes are fed */
     char *held;                 /* owned: input that came while the socket was full */
     size_t held_len;
@@ -95,6 +100,7 @@ static void
 conn_free(struct conn *c)
 {
     gc_handle_free(c->unsent);
+    debug_cancel(c->job);
     http_reader_destroy(c->reader);
     free(c->held);
     free(c);
@@ -164,6 +170,32 @@ conn_linger(struct conn *c)
         conn_close(c);
 }
 
+/* A copy of the socket outlives ours, which libuv closes without ending the connection. */
+static void
+conn_hand_over(struct conn *c)
+{
+    uv_os_fd_t fd;
+    int copy = -1;
+
+    if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy >= 0) {
+        debug_run(c->job, copy);
+        c->job = NULL;
+    }
+    conn_close(c);
+}
+
+/* What was to be sent on this thread is sent. */
+static void
+conn_end(struct conn *c)
+{
+    if (c->job != NULL)
+        conn_hand_over(c);
+    else
+        conn_linger(c);
+}
+
 static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *ret);
 static void on_read(uv_stream_t *s, ssize_t n, const uv_buf_t *buf);
 
@@ -203,7 +235,7 @@ on_written(uv_write_t *req, int status)
         return;
     }
     if (c->last)
-        conn_linger(c);
+        conn_end(c);
     if (c->state == CONN_CLOSING)
         return;
     if (c->state == CONN_LINGER)
@@ -253,8 +285,11 @@ conn_flush(struct conn *c, struct batch *b)
     size_t i;
     int sent;
 
-    if (b->n == 0)
+    if (b->n == 0) {
+        if (c->job != NULL)
+            conn_end(c);
         return;
+    }
     for (i = 0; i < b->n; i++) {
         struct response *r = b->resp[i];
 
@@ -271,7 +306,7 @@ conn_flush(struct conn *c, struct batch *b)
     if ((size_t)sent < total)
         conn_write_rest(c, b, (size_t)sent);
     else if (c->last)
-        conn_linger(c);
+        conn_end(c);
 }
 
 /* ---- input ---- */
@@ -282,8 +317,10 @@ on_request(void *arg, const struct http_request *req)
     struct conn *c = arg;
     struct batch *b = c->batch;
 
-    b->resp[b->n++] = routes_answer(c->set->svc, c->set->count, req);
-    c->last = !req->keep_alive;
+    b->resp[b->n] = routes_answer(c->set->svc, c->set->count, req, &c->job);
+    if (b->resp[b->n] != NULL)
+        b->n++;
+    c->last = !req->keep_alive || c->job != NULL;
     return c->last || b->n == BATCH;
 }
 

@@ -9,6 +9,7 @@
  * Exit status: 0 all was well, 1 it could not start, 2 a wrong command line, 3 a record's
  * checksum was wrong, which only a bug of the heap can cause.
  */
+#include "debug.h"
 #include "index.h"
 #include "options.h"
 #include "replacer.h"
@@ -194,8 +195,12 @@ main(int argc, char **argv)
     svc.index = index_create(o.records);
     if (svc.index == NULL)
         return 1;
+    svc.debug = debug_start((uint64_t)(o.patience * 1000));
+    if (svc.debug == NULL)
+        return 1;
     load(&svc);
     rc = serve(&o, &svc, &ending);
+    debug_stop(svc.debug);
     index_destroy(svc.index);
     gc_shutdown();
     return rc;

@@ -6,6 +6,8 @@
  *     GET /debug/allocs                gc_metrics_write_json
  *     GET /metrics                     gc_metrics_write_prometheus, and our own counters
  *     GET /healthz                     the data set's parameters, for load generators
+ *     GET /debug/...                   what takes long: debug.c
+ *     POST /debug/pprof/symbol         that no names of functions are known here
  *
  * Place.  conn.c calls routes_answer once per complete request, on a loop thread that is
  * inside; the result is a response on the gc heap.
@@ -20,7 +22,9 @@
  */
 #include "routes.h"
 
+#include "debug.h"
 #include "render.h"
+#include "text.h"
 
 #include <gcrt/gcrt.h>
 
@@ -186,43 +190,11 @@ route_lookup(
     return resp;
 }
 
-/* Text that grows; failed once memory was missing. */
-struct text {
-    char *bytes;
-    size_t len, cap;
-    int failed;
-};
-
-static int
-text_write(void *arg, const char *bytes, size_t n)
-{
-    struct text *t = arg;
-
-    if (t->cap - t->len < n) {
-        size_t cap = (t->cap + n) * 2;
-        char *grown = realloc(t->bytes, cap);
-
-        if (grown == NULL) {
-            t->failed = 1;
-            return 1;
-        }
-        t->bytes = grown;
-        t->cap = cap;
-    }
-    memcpy(t->bytes + t->len, bytes, n);
-    t->len += n;
-    return 0;
-}
-
 static void
 text_metric(struct text *t, const char *name, const char *help, uint64_t value)
 {
-    char line[400];
-    int n = snprintf(line, sizeof(line),
-            "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", name, help, name, name,
-            value);
-
-    text_write(t, line, (size_t)n);
+    text_printf(t, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", name, help, name,
+            name, value);
 }
 
 static void
@@ -249,14 +221,14 @@ text_response(struct text *t, struct counters *count, const struct http_request 
     struct response *resp;
 
     if (t->failed) {
-        free(t->bytes);
+        text_free(t);
         return fail(count, req, 503, "no memory for the answer");
     }
     resp = response_begin(t->len);
     memcpy(response_body(resp), t->bytes, t->len);
     response_finish(resp, 200, type, t->len, flags_of(req));
     count_status(count, 200);
-    free(t->bytes);
+    text_free(t);
     return resp;
 }
 
@@ -271,7 +243,7 @@ route_metrics(const struct service *svc, struct counters *count,
     rc = json ? gc_metrics_write_json(NULL, &sink)
               : gc_metrics_write_prometheus(NULL, &sink);
     if (rc != GC_OK && !t.failed) {
-        free(t.bytes);
+        text_free(&t);
         return fail(count, req, 500, gc_status_string(rc));
     }
     if (!json)
@@ -284,20 +256,49 @@ route_health(
         const struct service *svc, struct counters *count, const struct http_request *req)
 {
     struct text t = {NULL, 0, 0, 0};
-    char line[256];
-    int n = snprintf(line, sizeof(line),
+
+    text_printf(&t,
             "{\"status\":\"ok\",\"records\":%" PRIu64 ",\"seed\":%" PRIu64
             ",\"payload\":%" PRIu32 ",\"keys\":%" PRIu64 "}\n",
             svc->records, svc->seed, svc->payload_len, index_count(svc->index));
-
-    text_write(&t, line, (size_t)n);
     return text_response(&t, count, req, JSON_TYPE);
 }
 
-struct response *
-routes_answer(
-        const struct service *svc, struct counters *count, const struct http_request *req)
+/*
+ * pprof posts the addresses that the program on its side does not explain (those of other
+ * libraries), and would give up without an answer.
+ */
+static struct response *
+route_symbol(struct counters *count, const struct http_request *req)
 {
+    struct text t = {NULL, 0, 0, 0};
+
+    text_printf(&t, "num_symbols: 0\n");
+    return text_response(&t, count, req, "text/plain");
+}
+
+/* NULL: admitted, and *job is the caller's. */
+static struct response *
+route_debug(const struct service *svc, struct counters *count,
+        const struct http_request *req, struct debug_job **job)
+{
+    const char *why = NULL;
+    int status = debug_admit(svc->debug, req, job, &why);
+
+    if (status == 0)
+        return fail(count, req, 404,
+                "no such path: there are /lookup, /debug/gc/, /debug/pprof/heap, "
+                "/debug/pprof/allocs, /debug/allocs, /metrics and /healthz");
+    return status == 200 ? NULL : fail(count, req, status, why);
+}
+
+struct response *
+routes_answer(const struct service *svc, struct counters *count,
+        const struct http_request *req, struct debug_job **job)
+{
+    if (strcmp(req->path, "/debug/pprof/symbol") == 0
+            && (req->is_get || strcmp(req->method, "POST") == 0))
+        return route_symbol(count, req);
     if (!req->is_get)
         return fail(count, req, 405, "only GET is answered here");
     if (strcmp(req->path, "/lookup") == 0)
@@ -308,8 +309,7 @@ routes_answer(
         return route_metrics(svc, count, req, 0);
     if (strcmp(req->path, "/healthz") == 0)
         return route_health(svc, count, req);
-    return fail(count, req, 404,
-            "no such path: there are /lookup, /debug/allocs, /metrics and /healthz");
+    return route_debug(svc, count, req, job);
 }
 
 struct response *

@@ -6,6 +6,9 @@
 #include "index.h"
 #include "response.h"
 
+struct debug;
+struct debug_job;
+
 /* What one loop has answered.  Written by its thread, read by any, relaxed. */
 struct counters {
     uint64_t requests;
@@ -26,11 +29,16 @@ struct service {
     uint32_t payload_len;
     void (*sum)(void *arg, struct counters *ret); /* adds up all loops' counters */
     void *sum_arg;
+    struct debug *debug; /* borrowed */
 };
 
-/* The complete answer to a request.  Attached threads, inside. */
-struct response *routes_answer(
-        const struct service *svc, struct counters *count, const struct http_request *req);
+/*
+ * The complete answer to a request.  NULL: it takes long, and *job is for debug_run once the
+ * answers before it are sent (or for debug_cancel); the connection ends with it.  Attached
+ * threads, inside.
+ */
+struct response *routes_answer(const struct service *svc, struct counters *count,
+        const struct http_request *req, struct debug_job **job);
 
 /* The complete answer to bytes that are no request; the connection ends with it. */
 struct response *routes_refuse(struct counters *count, enum http_verdict verdict);

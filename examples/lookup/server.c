@@ -24,6 +24,7 @@
 #include "server.h"
 
 #include "conn.h"
+#include "debug.h"
 
 #include <gcrt/gcrt.h>
 
@@ -59,6 +60,7 @@ struct server {
     unsigned running; /* loops whose thread is started */
     unsigned port;
     struct loop **loops; /* owned */
+    const struct debug *debug; /* borrowed */
 };
 
 static void
@@ -324,6 +326,7 @@ server_start(struct service *svc, const struct server_config *config)
         return NULL;
     }
     s->port = config->port;
+    s->debug = svc->debug;
     svc->sum = sum_for_routes;
     svc->sum_arg = s;
     for (i = 0; i < config->nloops && rc == 0; i++)
@@ -354,6 +357,7 @@ server_sum(const struct server *s, struct counters *ret)
     unsigned i;
 
     memset(ret, 0, sizeof(*ret));
+    debug_sum(s->debug, ret);
     for (i = 0; i < s->nloops; i++) {
         const struct counters *c = &s->loops[i]->count;
 

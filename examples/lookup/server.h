@@ -15,15 +15,15 @@ struct server_config {
 
 /*
  * Starts the event loops, each on its own thread that is attached to the caller's heap, all
- * listening on one port.  svc is borrowed until server_stop; its sum and sum_arg are
- * set.  NULL with a line on standard error.  Attached threads, inside.
+ * listening on one port.  svc is borrowed until server_stop, and so is its debug; its sum
+ * and sum_arg are set.  NULL with a line on standard error.  Attached threads, inside.
  */
 struct server *server_start(struct service *svc, const struct server_config *config);
 
 /* The port that the server listens on. */
 unsigned server_port(const struct server *s);
 
-/* Sums of all loops' counters so far. */
+/* Sums of all loops' counters, and of the debug endpoints', so far. */
 void server_sum(const struct server *s, struct counters *ret);
 
 /* Closes all connections, ends the loops and frees the server.  Attached, inside. */
