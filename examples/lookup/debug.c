@@ -6,6 +6,7 @@
  *     GET /debug/gc/stream?interval=MS  its data: all metrics, again and again (stream.c)
  *     GET /debug/pprof/heap             gc_profile_write_heap
  *     GET /debug/pprof/allocs?seconds=N gc_profile_write_allocs: since the start, or of N s
+ *     GET /debug/trace?seconds=N        the flight recorder's events of the next N s, or of 1
  *
  * Place.  routes.c asks debug_admit about each GET.  When all earlier answers of the
  * connection have left, conn.c hands its socket over with debug_run; the connection ends with
@@ -20,7 +21,7 @@
  *
  * Concurrency.  One detached thread per admitted request.  It is not attached to the heap, so
  * the collector knows nothing of it, and looking does not change what is seen.  `lock` guards
- * `jobs`; nothing is called with it held.  Every wait of a thread also watches `stop`, a pipe
+ * `jobs` and `recording`; nothing that waits is called with it held.  Every wait of a thread also watches `stop`, a pipe
  * whose writing end is closed by debug_stop, which then waits until no job is left.
  *
  * Cost.  Nothing for other requests but a comparison of the path's beginning.
@@ -56,6 +57,7 @@ struct debug {
     pthread_mutex_t lock;
     pthread_cond_t none; /* jobs became 0 */
     unsigned jobs;       /* admitted and not yet over */
+    unsigned recording;  /* of them, those that want the flight recorder on */
     int stop[2];         /* a pipe; [1] is closed at the end */
     uint64_t patience_ms;
     struct counters count; /* atomic: many writers */
@@ -89,10 +91,14 @@ static const struct param interval = {"interval=", 100, 10000, 500,
 static const struct param window = {
         "seconds=", 1, 600, 0, "the only parameter is seconds=N, from 1 to 600"};
 
+static const struct param seconds = {
+        "seconds=", 1, 600, 1, "the only parameter is seconds=N, from 1 to 600"};
+
 static void serve_page(struct debug_job *job);
 static void serve_stream(struct debug_job *job);
 static void serve_heap(struct debug_job *job);
 static void serve_allocs(struct debug_job *job);
+static void serve_trace(struct debug_job *job);
 
 static const struct route routes[] = {
         {"/debug/gc/", serve_page, &interval}, /* the page hands it on to its stream */
@@ -100,6 +106,7 @@ static const struct route routes[] = {
         {"/debug/gc/stream", serve_stream, &interval},
         {"/debug/pprof/heap", serve_heap, &no_param},
         {"/debug/pprof/allocs", serve_allocs, &window},
+        {"/debug/trace", serve_trace, &seconds},
 };
 
 /* ---- admission ---- */
@@ -367,15 +374,15 @@ serve_stream(struct debug_job *job)
 }
 
 static void
-send_profile(struct debug_job *job, const struct text *t, gc_status status,
+send_file(struct debug_job *job, const struct text *t, gc_status status, const char *type,
         const char *attachment)
 {
     if (t->failed)
-        send_error(job, 503, "no memory for the profile");
+        send_error(job, 503, "no memory for the file");
     else if (status != GC_OK)
         send_error(job, 503, gc_status_string(status));
     else
-        send_text(job, 200, "application/octet-stream", attachment, t);
+        send_text(job, 200, type, attachment, t);
 }
 
 static void
@@ -385,7 +392,7 @@ serve_heap(struct debug_job *job)
     gc_sink sink = {text_write, &t};
     gc_status status = gc_profile_write_heap(NULL, &sink);
 
-    send_profile(job, &t, status,
+    send_file(job, &t, status, "application/octet-stream",
             "Content-Disposition: attachment; filename=\"heap.pb.gz\"\r\n");
     text_free(&t);
 }
@@ -406,8 +413,41 @@ serve_allocs(struct debug_job *job)
     if (job->number == 0 || since != NULL)
         status = gc_profile_write_allocs(NULL, since, &sink);
     gc_profile_free(since);
-    send_profile(job, &t, status,
+    send_file(job, &t, status, "application/octet-stream",
             "Content-Disposition: attachment; filename=\"allocs.pb.gz\"\r\n");
+    text_free(&t);
+}
+
+/* The first who wants it on switches it on, the last one off. */
+static gc_status
+record(struct debug *d, int on)
+{
+    gc_status status = GC_OK;
+
+    pthread_mutex_lock(&d->lock);
+    if (on && d->recording++ == 0)
+        status = gc_recorder_start(NULL, NULL);
+    else if (!on && --d->recording == 0)
+        gc_recorder_stop(NULL);
+    pthread_mutex_unlock(&d->lock);
+    return status;
+}
+
+static void
+serve_trace(struct debug_job *job)
+{
+    struct text t = {NULL, 0, 0, 0};
+    gc_sink sink = {text_write, &t};
+    gc_status status = record(job->debug, 1);
+    int waited = status != GC_OK
+        || job_wait(job, 0, clock_ms() + job->number * 1000u) == WAKE_TIME;
+
+    if (status == GC_OK && waited)
+        status = gc_recorder_write(NULL, job->number * (uint64_t)1000000000, &sink);
+    record(job->debug, 0);
+    if (waited)
+        send_file(job, &t, status, "application/json",
+                "Content-Disposition: attachment; filename=\"trace.json\"\r\n");
     text_free(&t);
 }
 

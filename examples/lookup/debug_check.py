@@ -35,6 +35,7 @@ REFUSED = {
     "/debug/gc/stream?seconds=1": "interval=MS",
     "/debug/pprof/heap?seconds=1": "no parameter", "/debug/pprof/heap?=": "no parameter",
     "/debug/pprof/allocs?seconds=0": "seconds=N", "/debug/pprof/allocs?seconds=601": "seconds=N",
+    "/debug/trace?seconds=0": "seconds=N", "/debug/trace?interval=1": "seconds=N",
     "/debug/pprof/allocs?seconds=ten": "seconds=N", "/debug/pprof/allocs?seconds": "seconds=N",
     "/debug/pprof/allocs?seconds=99999999999999999999": "seconds=N",
 }
@@ -128,6 +129,25 @@ def check_profile(tap, service, path, kind):
         f.flush()
         pprof_check(tap, f"pprof reads what {path} gave", service, f.name, kind)
     pprof_check(tap, f"pprof fetches {path}", service, service.url(path), kind)
+
+
+def read_all_of_busy(service, s):
+    """What s gets, while lookups make work for the heap."""
+    for _ in range(300):
+        service.get("/lookup?key=1")
+    return read_all(s)
+
+
+def check_trace(tap, service):
+    """Two at once: the first to end must not switch the recorder off for the other."""
+    waiting = [ask(service, path) for path in ["/debug/trace", "/debug/trace?seconds=3"]]
+    pieces = [read_all_of_busy(service, s) for s in waiting]
+    for piece in pieces:
+        head, _, body = piece.partition(b"\r\n\r\n")
+        tap.check("a trace is JSON", b" 200 " in head and b"application/json" in head, head)
+        events = json.loads(body)["traceEvents"]
+        tap.check("with the work of the service's threads",
+                  sum(e["ph"] == "X" for e in events) > 0, events[:9])
 
 
 def check_refusals(tap, service):
@@ -242,6 +262,7 @@ def main():
         check_profile(tap, service, "/debug/pprof/heap", "inuse_space")
         check_profile(tap, service, "/debug/pprof/allocs", "alloc_space")
         check_profile(tap, service, "/debug/pprof/allocs?seconds=1", "alloc_space")
+        check_trace(tap, service)
         check_refusals(tap, service)
         check_streams(tap, service)
         check_connections(tap, service)

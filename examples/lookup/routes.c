@@ -288,7 +288,7 @@ route_debug(const struct service *svc, struct counters *count,
     if (status == 0)
         return fail(count, req, 404,
                 "no such path: there are /lookup, /debug/gc/, /debug/pprof/heap, "
-                "/debug/pprof/allocs, /debug/allocs, /metrics and /healthz");
+                "/debug/pprof/allocs, /debug/trace, /debug/allocs, /metrics and /healthz");
     return status == 200 ? NULL : fail(count, req, status, why);
 }
 
