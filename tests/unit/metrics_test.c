@@ -521,19 +521,35 @@ samples_of(const char *name, gc_histogram *hist)
     return n;
 }
 
-Test(metrics, each_thread_is_reached_once_per_handshake)
+static void
+expect_to_be_reached(gc_options opt)
 {
     gc_histogram *hist = gc_histogram_create("/gc/handshake/reach:seconds");
     uint64_t reached, handshakes;
 
-    open_heap();
+    cr_assert_eq(gc_init(&opt), GC_OK, "%s", gc_last_error());
     gc_collect(NULL);
     reached = samples_of("/gc/handshake/reach:seconds", hist);
     handshakes = read_u64("/gc/handshake/total:handshakes");
     cr_expect_eq(reached, handshakes, "one thread: %" PRIu64 " of %" PRIu64, reached, handshakes);
+    cr_expect_gt(reached, 0);
     cr_expect_lt(gc_histogram_quantile(hist, 1), 600.0, "since the request, not since the start");
     gc_histogram_free(hist);
     gc_shutdown();
+}
+
+Test(metrics, each_thread_is_reached_once_per_handshake)
+{
+    gc_options opt;
+
+    gc_options_default(&opt);
+    expect_to_be_reached(opt);
+    opt.precise_stacks = 1;
+    expect_to_be_reached(opt);
+    opt.mode = GC_MODE_STW;
+    expect_to_be_reached(opt);
+    opt.precise_stacks = 0;
+    expect_to_be_reached(opt);
 }
 
 static void
