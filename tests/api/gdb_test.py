@@ -8,6 +8,7 @@ under gdb, which has to be allowed to trace.
 """
 
 import glob
+import os
 import re
 import resource
 import shutil
@@ -151,7 +152,7 @@ def check_looks(dead, at, answers):
 
 
 def main():
-    script, program = sys.argv[1:3]
+    script, program = map(os.path.abspath, sys.argv[1:3])
     if shutil.which("gdb") is None:
         print("skipped: gdb is not installed")
         sys.exit(SKIP)
