@@ -35,6 +35,7 @@ CLEANUP, FINALIZER = 1, 2  # gc/special.h
 PHASES = ("idle", "starting", "marking", "ending", "sweeping")  # gc/heap.h
 SWEPT = {-2: "not swept", -1: "being swept", 0: "swept", 1: "cached, not swept",
          3: "swept, cached"}  # alloc/mcentral.h: the span's number less the heap's
+HOT_UNIT = 256  # gcrt/thread.h: GC_IMPL_HOT_UNIT
 RED_ZONE = 128
 ENDS = 6  # steps of a path that are shown at either end
 
@@ -447,8 +448,12 @@ def live_stack(mutator, what):
 def thread_roots(heap, mutator):
     what, own = f"thread {int(mutator['tid'])}", mutator["own"]
     yield from frame_roots(mutator["self"]["frames"], own["scopes"], what)
-    for value in (own["result"], own["held"], mutator["self"]["hot_item"]):
-        yield int(value), f"a call or pool of {what}", None
+    for value in (own["result"], own["held"]):
+        yield int(value), f"a call of {what}", None
+    items, height = mutator["self"]["hot_items"], int(mutator["self"]["hot_n"]) % HOT_UNIT
+    height = min(height + int(mutator["interrupted"]), items.type.range()[1])
+    for i in range(1, height + 1):
+        yield int(items[i]), f"an item of a pool that {what} keeps", None
     if int(own["callbacks"]) != 0:
         print(f"{what} has root callbacks, which cannot be called here: what they hold is missing")
     if mutator["current"] != mutator["native"].address:

@@ -97,7 +97,7 @@ def why(at):
                   + to["tagged"] + "\n",
         "element": rf"a handle, 0x[0-9a-f]+\nstruct vector at {at['vector']}, its word at \+48\n"
                    + to["element"] + "\n",
-        "pooled": r"(the pool entries, 0x[0-9a-f]+|a call or pool of thread \d+)\n"
+        "pooled": r"(the pool entries, 0x[0-9a-f]+|an item of a pool that thread \d+ keeps)\n"
                   + to["pooled"] + "\n",
         "argument": r"the argument of a cleanup of 0x[0-9a-f]+\n" + to["argument"] + "\n",
         "local": r"a local in a frame of thread \d+, 0x[0-9a-f]+\n" + to["local"] + "\n",
