@@ -8,7 +8,7 @@
 # row's name runs that row alone. Build folders and logs are under build/. Rows:
 #
 #   quick    gcc, release, warnings are no errors: every suite
-#   gcc      gcc, release: unit, api, fuzz, stress, race, oom, examples
+#   gcc      gcc, release with -g: unit, api, fuzz, stress, race, oom, examples
 #   clang    clang, release: the same
 #   verify   gcc, debug assertions compiled in: the same
 #   asan     gcc, AddressSanitizer, which is told of dead objects, and
@@ -55,7 +55,8 @@ build_row()
     quick)
         CC=gcc CXX=g++ configure build/quick $STRICT -Dbuildtype=release ;;
     gcc | lint | model)
-        CC=gcc CXX=g++ configure build/gcc $STRICT -Dbuildtype=release ;;
+        # The same code as quick's, and what the gdb commands need to know of it.
+        CC=gcc CXX=g++ configure build/gcc $STRICT -Dbuildtype=release -Ddebug=true ;;
     clang)
         CC=clang CXX=clang++ configure build/clang $STRICT -Dbuildtype=release ;;
     verify)

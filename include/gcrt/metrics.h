@@ -29,6 +29,7 @@ typedef struct gc_metric_desc {
     const char *description; /* one sentence */
     gc_metric_kind kind;
     int cumulative;          /* 1: only grows; 0: a gauge */
+    const char *unit;        /* what follows the name's ":", "bytes" */
 } gc_metric_desc;
 
 /*
@@ -73,12 +74,20 @@ typedef struct gc_sink {
     void *arg;
 } gc_sink;
 
+/* What an HTTP answer with the texts of the first two functions below has as Content-Type. */
+#define GC_PROMETHEUS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define GC_OPENMETRICS_CONTENT_TYPE \
+    "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 /*
- * All metrics in Prometheus' text format, or as one JSON object, in pieces of some hundred
- * bytes; nothing is allocated.  GC_ERR_INVAL: no sink; GC_ERR_NOTFOUND: no heap;
- * GC_ERR_SINK: the sink refused, and is not called again.
+ * All metrics in Prometheus' text format, in OpenMetrics' (a whole text, with its "# EOF"), or
+ * as one JSON object, in pieces of some hundred bytes; nothing is allocated.  Any thread.
+ * GC_ERR_INVAL: no sink; GC_ERR_NOTFOUND: no heap; GC_ERR_SINK: the sink refused, and is not
+ * called again, so what it has got is the beginning of a text.
  */
 GC_API GC_MUST_CHECK gc_status gc_metrics_write_prometheus(gc_heap *heap,
+        const gc_sink *sink);
+GC_API GC_MUST_CHECK gc_status gc_metrics_write_openmetrics(gc_heap *heap,
         const gc_sink *sink);
 GC_API GC_MUST_CHECK gc_status gc_metrics_write_json(gc_heap *heap, const gc_sink *sink);
 

@@ -413,6 +413,7 @@ gcrt_mheap_alloc_small(
     link_interior(s, npages);
     chaos_point(h->os, CHAOS_SPAN_INIT);
     ahalf_store_release(&s->head, SPAN_SMALL); /* pairs: span.publish */
+    aword_add_relaxed(&h->small_spans[c->sizeclass], 1);
     return s;
 }
 
@@ -447,6 +448,8 @@ gcrt_mheap_free(struct mheap *h, struct mspan *s)
 {
     size_t npages = span_npages(s);
 
+    if (s->sizeclass != CLASS_LARGE)
+        aword_add_relaxed(&h->small_spans[s->sizeclass], (uint64_t)-1);
     poison(span_start(h, s), npages << PAGE_SHIFT);
     unlink_pages(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);

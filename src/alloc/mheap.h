@@ -85,6 +85,7 @@ struct mheap {
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
     aword swept_spans, freed_spans;
     aword small_frees[NUM_CLASSES];  /* objects */
+    aword small_spans[NUM_CLASSES];  /* spans there are */
 };
 
 /*

@@ -67,6 +67,7 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
     enum action action = heap->handshake.action;
     uint64_t start = gcrt_os_now_ns(), ns;
 
+    timehist_add(&heap->counters.reach, start - heap->handshake.asked_ns);
     chaos_point(&heap->os, CHAOS_ACTION_BEFORE);
     gcrt_action_run(m, action, sp);
     chaos_point(&heap->os, CHAOS_ACTION_AFTER);
@@ -230,6 +231,7 @@ publish(struct gc_heap *heap, enum action action, bool holding)
     gcrt_lock_acquire(&r->lock);
     hs->action = action;
     hs->holding = r->held = holding;
+    hs->asked_ns = gcrt_os_now_ns();
     epoch = ahalf_load_relaxed(&hs->epoch) + 1;
     ahalf_store_relaxed(&hs->epoch, epoch);
     ahalf_store_relaxed(&hs->pending, r->count);

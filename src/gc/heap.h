@@ -88,6 +88,7 @@ struct ps {
 struct handshake {
     enum action action; /* written before the epoch is published */
     bool holding;       /* the same: who has answered stays where it is */
+    uint64_t asked_ns;  /* the same: when */
     ahalf stopped;      /* atomic: everybody is held, for marking (GC_MODE_STW) */
     ahalf epoch;        /* atomic: number of the newest handshake */
     ahalf pending;      /* atomic: mutators that have not answered */
@@ -264,6 +265,7 @@ struct profile {
     struct record_chunk *spare;   /* lock: empty ones */
     size_t nrecords;              /* lock: sampled objects that are not known to be dead */
     aword samples, lost;          /* atomic: taken; not, for lack of memory */
+    aword bytes;                  /* atomic: metadata memory of all this */
 };
 
 /* The flight recorder, and who is told of cycles (trace.h, listen.h). */
@@ -310,6 +312,7 @@ struct counters {
     struct timehist pause[ACTION_COUNT];   /* per mutator: its own work */
     struct timehist pauses;                /* the same, all actions together */
     struct timehist latency[ACTION_COUNT]; /* per handshake: publish to last answer */
+    struct timehist reach;                 /* per handshake and mutator: until it begins */
     struct timehist assist;                /* per assist: wall time */
     struct timehist assist_cpu;            /* per assist: CPU time */
     struct timehist assist_threads;        /* per thread and cycle: CPU time of its assists */
@@ -320,6 +323,8 @@ struct counters {
     aword attaches, detaches;
     aword handshakes;
     aword mark_wall_ns;
+    aword scanned;                /* bytes, by all cycles */
+    aword mark_cpu_last;          /* ns: of the last cycle's marking */
     aword throttles;              /* waits of allocating threads above the goal */
     aword terminations_retried;   /* H4 rounds that found work */
 };

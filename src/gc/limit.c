@@ -85,6 +85,7 @@ gcrt_limit_read_memory(const struct gc_heap *heap, struct memory_inputs *in)
             aword_load_relaxed(&heap->work.used) * sizeof(struct workbuf), os_page));
     in->pages = gcrt_pagealloc_touched(h->npages_max, in->grown >> PAGE_SHIFT, os_page);
     in->beside = aword_load_relaxed(&heap->beside);
+    in->profile = aword_load_relaxed(&heap->profile.bytes);
     in->mcaches = 0;
 }
 

@@ -11,7 +11,7 @@ struct memory_inputs {
     uint64_t grown, in_use, released; /* of the heap's own range */
     uint64_t mspans;                  /* descriptors */
     uint64_t pages, workbufs;         /* what is touched of two big mappings */
-    uint64_t persist, mcaches;        /* mcaches lie in persist */
+    uint64_t persist, mcaches, profile; /* the latter two lie in persist */
     uint64_t beside;                  /* the heap's record and debug shadows */
 };
 

@@ -279,6 +279,10 @@ count_cycle(struct cycle *cy)
     aword_store_relaxed(&n->coordinator_ns,
             heap->cycles.cpu_base + gcrt_os_thread_cpu_ns() - aword_load_relaxed(&n->sweep_ns));
     aword_add_relaxed(&n->mark_wall_ns, cy->end_ns - cy->start_ns);
+    aword_add_relaxed(&n->scanned, aword_load_relaxed(&mk->heap_work)
+            + aword_load_relaxed(&mk->stack_work) + aword_load_relaxed(&mk->globals_work));
+    aword_store_relaxed(&n->mark_cpu_last, aword_load_relaxed(&mk->assist_ns)
+            + aword_load_relaxed(&mk->worker_ns) + aword_load_relaxed(&mk->idle_ns));
 }
 
 static void

@@ -65,6 +65,7 @@ gcrt_profile_init(struct gc_heap *heap)
 
     gcrt_lock_init(&pr->lock, RANK_PROFILE);
     pr->buckets = gcrt_persist_alloc(&heap->persist, BUCKETS * sizeof(struct site *));
+    aword_store_relaxed(&pr->bytes, BUCKETS * sizeof(struct site *));
     (void)gcrt_profile_set_rate(heap, heap->options.profile_rate);
     return pr->buckets != NULL;
 }
@@ -124,6 +125,7 @@ site_of_locked(struct gc_heap *heap, const struct profile_site *like)
     at = gcrt_persist_alloc(&heap->persist, sizeof(*at) + stack_bytes);
     if (at == NULL)
         return NULL;
+    aword_add_relaxed(&pr->bytes, sizeof(*at) + stack_bytes);
     at->hash = hash;
     at->seen = *like;
     at->seen.pcs = memcpy(at + 1, like->pcs, stack_bytes);
@@ -135,6 +137,16 @@ site_of_locked(struct gc_heap *heap, const struct profile_site *like)
 
 /* ---- records ---- */
 
+static struct record_chunk *
+new_chunk_locked(struct gc_heap *heap)
+{
+    struct record_chunk *c = gcrt_persist_alloc(&heap->persist, sizeof(*c));
+
+    if (c != NULL)
+        aword_add_relaxed(&heap->profile.bytes, sizeof(*c));
+    return c;
+}
+
 /* The record behind the last one, or NULL without memory. */
 static struct record *
 add_record_locked(struct gc_heap *heap)
@@ -143,9 +155,7 @@ add_record_locked(struct gc_heap *heap)
     struct record_chunk *c = pr->spare;
 
     if (pr->nrecords % CHUNK_RECORDS == 0) {
-        if (c == NULL)
-            c = gcrt_persist_alloc(&heap->persist, sizeof(*c));
-        if (c == NULL)
+        if (c == NULL && (c = new_chunk_locked(heap)) == NULL)
             return NULL;
         pr->spare = pr->spare == c ? c->prev : pr->spare;
         c->prev = pr->chunk;

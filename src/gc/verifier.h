@@ -51,6 +51,7 @@ struct verifier {
     /* counted */
     size_t pages;        /* in spans */
     uint64_t slots[NUM_CLASSES]; /* allocated */
+    uint64_t spans[NUM_CLASSES]; /* of small objects */
     uint64_t larges, large_pages;
     uint64_t stacks;     /* parked */
 };

@@ -174,6 +174,7 @@ count_span(struct verifier *v, struct mspan *s, size_t page, size_t npages)
         v->large_pages += npages;
         return;
     }
+    v->spans[s->sizeclass]++;
     for (size_t i = 0; i < s->nelems; i++)
         v->slots[s->sizeclass] += span_is_allocated(s, i);
 }

@@ -9,7 +9,7 @@
  *                  in windows too = released; limit = grown
  *   pages.summary  the page allocator's summaries, derived again
  *   sum.memory     what was made ready is what the owners of all parts count
- *   sum.slots      of each class: slots taken - frees = slots allocated
+ *   sum.slots      of each class: slots taken - frees = slots allocated; its spans as counted
  *   sum.large      the same for large spans and their bytes
  *   sum.live       live + debts - bytes taken - external changes only when a cycle settles it
  *   mutator.list   the registry's count is its list's length; idle Ps are empty
@@ -118,6 +118,18 @@ check_slots(struct verifier *v)
                     "class %u: %llu slots taken, %llu freed, %llu allocated", class,
                     (unsigned long long)taken, (unsigned long long)frees,
                     (unsigned long long)v->slots[class]);
+    }
+}
+
+static void
+check_spans(struct verifier *v)
+{
+    for (unsigned class = 1; class < NUM_CLASSES; class++) {
+        uint64_t counted = aword_load_relaxed(&v->heap->mheap.small_spans[class]);
+
+        if (counted != v->spans[class])
+            gcrt_verify_complain(v, "sum.slots", "class %u: %llu spans, counted as %llu", class,
+                    (unsigned long long)v->spans[class], (unsigned long long)counted);
     }
 }
 
@@ -273,6 +285,7 @@ gcrt_verify_sums(struct verifier *v)
     check_pages(v);
     check_memory(v);
     check_slots(v);
+    check_spans(v);
     check_large(v);
     check_live(v);
     check_mutators(v);

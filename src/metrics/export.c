@@ -2,7 +2,7 @@
 /*
  * All metrics as text.
  *
- * Purpose: Prometheus' text format and one JSON object.
+ * Purpose: Prometheus' text format, OpenMetrics', and one JSON object.
  * Place: behind the public gc_metrics_write_ functions; walks the table of metrics.
  * Invariants: names derive mechanically from the metrics' names; numbers are printed from
  * integers (seconds from nanoseconds), so they are exact and no locale changes them;
@@ -11,6 +11,10 @@
  * Prometheus wants "at most" where our buckets say "below"; all values are integers, so the
  * bound less one is the same thing exactly.  Of a time histogram's 160 bounds only the
  * powers of two from 512 ns to 17 s are shown, always the same ones.
+ *
+ * OpenMetrics differs in little: a counter's family is called without its sample's _total,
+ * each has a unit, which its name ends in, bounds are floating point, and the text has an end
+ * that can be told.
  *
  * Concurrency: see snapshot.c.  A histogram's count is the sum of the buckets as they were
  * copied; the sum of a time histogram is read after that and may include a few more.
@@ -64,54 +68,101 @@ finish(struct out *o)
     return o->failed ? gcrt_error(GC_ERR_SINK, "the sink refused bytes") : GC_OK;
 }
 
-/* ---- Prometheus ---- */
+/* ---- Prometheus and OpenMetrics ---- */
 
+/* A text of which form. */
+struct exposition {
+    struct out out;
+    bool open; /* OpenMetrics */
+};
+
+/* Letters, digits and "_" of a metric's name. */
 static void
-put_name(struct out *o, const gc_metric_desc *d)
+put_mangled(struct out *o, const char *name)
+{
+    for (; *name != '\0'; name++)
+        out_char(o, *name == '/' || *name == ':' || *name == '-' ? '_' : *name);
+}
+
+/* The family's name and what a sample of it adds. */
+static void
+put_name(struct out *o, const gc_metric_desc *d, const char *suffix)
 {
     out_text(o, "gcrt");
-    for (const char *c = d->name; *c != '\0'; c++)
-        out_char(o, *c == '/' || *c == ':' || *c == '-' ? '_' : *c);
-    if (d->kind != GC_METRIC_HISTOGRAM && d->cumulative)
-        out_text(o, "_total");
+    put_mangled(o, d->name);
+    out_text(o, suffix);
 }
 
 static const char *
 type_name(const gc_metric_desc *d)
 {
-    if (d->kind == GC_METRIC_HISTOGRAM)
-        return "histogram";
-    return d->cumulative ? "counter" : "gauge";
+    if (!d->cumulative)
+        return "gauge";
+    return d->kind == GC_METRIC_HISTOGRAM ? "histogram" : "counter";
+}
+
+/* What a counter's samples add to the family's name. */
+static const char *
+sample_suffix(const gc_metric_desc *d)
+{
+    return d->cumulative && d->kind != GC_METRIC_HISTOGRAM ? "_total" : "";
+}
+
+/* Prometheus knows no families: there a counter is called as its sample is. */
+static void
+put_meta(struct exposition *e, const gc_metric_desc *d, const char *what)
+{
+    out_text(&e->out, "# ");
+    out_text(&e->out, what);
+    out_char(&e->out, ' ');
+    put_name(&e->out, d, e->open ? "" : sample_suffix(d));
+    out_char(&e->out, ' ');
 }
 
 static void
-put_header(struct out *o, const gc_metric_desc *d)
+put_header(struct exposition *e, const gc_metric_desc *d)
 {
-    out_text(o, "# HELP ");
-    put_name(o, d);
-    out_char(o, ' ');
-    out_text(o, d->description);
-    out_text(o, "\n# TYPE ");
-    put_name(o, d);
-    out_char(o, ' ');
-    out_text(o, type_name(d));
+    put_meta(e, d, "HELP");
+    out_text(&e->out, d->description);
+    out_char(&e->out, '\n');
+    put_meta(e, d, "TYPE");
+    out_text(&e->out, type_name(d));
+    out_char(&e->out, '\n');
+    if (!e->open)
+        return;
+    put_meta(e, d, "UNIT");
+    put_mangled(&e->out, d->unit);
+    out_char(&e->out, '\n');
+}
+
+/* A bound in a label; OpenMetrics wants whole ones to look like floating point. */
+static void
+put_bound(struct exposition *e, enum metric_source source, uint64_t bound)
+{
+    put_value(&e->out, source, bound);
+    if (e->open && source == SOURCE_SIZES)
+        out_text(&e->out, ".0");
+}
+
+static void
+end_sample(struct out *o, uint64_t count)
+{
+    out_number(o, count);
     out_char(o, '\n');
 }
 
 /* name_bucket{le="..."} count; le is HISTOGRAM_OPEN or the bound, exclusive. */
 static void
-put_bucket(struct out *o, const gc_metric_desc *d, enum metric_source source,
+put_bucket(struct exposition *e, const gc_metric_desc *d, enum metric_source source,
         uint64_t bound, uint64_t count)
 {
-    put_name(o, d);
-    out_text(o, "_bucket{le=\"");
+    put_name(&e->out, d, "_bucket{le=\"");
     if (bound == HISTOGRAM_OPEN)
-        out_text(o, "+Inf");
+        out_text(&e->out, "+Inf");
     else
-        put_value(o, source, bound - 1);
-    out_text(o, "\"} ");
-    out_number(o, count);
-    out_char(o, '\n');
+        put_bound(e, source, bound - 1);
+    out_text(&e->out, "\"} ");
+    end_sample(&e->out, count);
 }
 
 static bool
@@ -133,7 +184,7 @@ sum_of(const struct metric *m, const struct snapshot *s)
 }
 
 static void
-put_buckets(struct out *o, const gc_metric_desc *d, const struct metric *m,
+put_buckets(struct exposition *e, const gc_metric_desc *d, const struct metric *m,
         const struct snapshot *s)
 {
     uint64_t counts[HISTOGRAM_BUCKETS_MAX], below = 0;
@@ -144,38 +195,72 @@ put_buckets(struct out *o, const gc_metric_desc *d, const struct metric *m,
 
         below += counts[i];
         if (is_shown(m->source, bound))
-            put_bucket(o, d, m->source, bound, below);
+            put_bucket(e, d, m->source, bound, below);
     }
-    put_name(o, d);
-    out_text(o, "_sum ");
-    put_value(o, m->source, sum_of(m, s));
-    out_char(o, '\n');
-    put_name(o, d);
-    out_text(o, "_count ");
-    out_number(o, below);
-    out_char(o, '\n');
+    put_name(&e->out, d, "_sum ");
+    put_value(&e->out, m->source, sum_of(m, s));
+    out_char(&e->out, '\n');
+    put_name(&e->out, d, "_count ");
+    end_sample(&e->out, below);
+}
+
+/*
+ * Counts that go up and down are no histogram to either: name{size="..."} bytes, one sample
+ * for each class of small objects.
+ */
+static void
+put_classes(struct exposition *e, const gc_metric_desc *d, const struct metric *m,
+        const struct snapshot *s)
+{
+    const uint64_t *by_class = (const uint64_t *)(const void *)((const char *)s + m->offset);
+
+    for (size_t i = 1; i < NUM_CLASSES; i++) {
+        put_name(&e->out, d, "{size=\"");
+        out_number(&e->out, gcrt_class_bytes[i]);
+        out_text(&e->out, "\"} ");
+        end_sample(&e->out, by_class[i] * gcrt_class_bytes[i]);
+    }
+}
+
+static void
+put_metric(struct exposition *e, const gc_metric_desc *d, const struct metric *m,
+        const struct snapshot *s)
+{
+    put_header(e, d);
+    if (d->kind == GC_METRIC_HISTOGRAM) {
+        (d->cumulative ? put_buckets : put_classes)(e, d, m, s);
+        return;
+    }
+    put_name(&e->out, d, sample_suffix(d));
+    out_char(&e->out, ' ');
+    put_value(&e->out, m->source, metric_number(m, s));
+    out_char(&e->out, '\n');
+}
+
+static gc_status
+expose(struct exposition *e, const struct snapshot *s)
+{
+    for (size_t i = 0; i < gcrt_metrics_count && !e->out.failed; i++)
+        put_metric(e, &gcrt_metrics_desc[i], &gcrt_metrics_table[i], s);
+    if (e->open)
+        out_text(&e->out, "# EOF\n");
+    return finish(&e->out);
 }
 
 gc_status
 gcrt_export_prometheus(const struct snapshot *s, const gc_sink *sink)
 {
-    struct out o = { .sink = sink };
+    struct exposition e = { .out.sink = sink };
 
-    for (size_t i = 0; i < gcrt_metrics_count && !o.failed; i++) {
-        const gc_metric_desc *d = &gcrt_metrics_desc[i];
-        const struct metric *m = &gcrt_metrics_table[i];
+    return expose(&e, s);
+}
 
-        put_header(&o, d);
-        if (d->kind == GC_METRIC_HISTOGRAM) {
-            put_buckets(&o, d, m, s);
-            continue;
-        }
-        put_name(&o, d);
-        out_char(&o, ' ');
-        put_value(&o, m->source, metric_number(m, s));
-        out_char(&o, '\n');
-    }
-    return finish(&o);
+gc_status
+gcrt_export_openmetrics(const struct snapshot *s, const gc_sink *sink)
+{
+    struct exposition e = { .out.sink = sink, .open = true };
+
+    return expose(&e, s);
 }
 
 /* ---- JSON ---- */
@@ -255,6 +340,12 @@ gc_status
 gc_metrics_write_prometheus(gc_heap *heap, const gc_sink *sink)
 {
     return write_text(heap, sink, gcrt_export_prometheus);
+}
+
+gc_status
+gc_metrics_write_openmetrics(gc_heap *heap, const gc_sink *sink)
+{
+    return write_text(heap, sink, gcrt_export_openmetrics);
 }
 
 gc_status

@@ -10,6 +10,7 @@
 
 /* GC_ERR_SINK as soon as the sink refuses; it is not called again then. */
 gc_status gcrt_export_prometheus(const struct snapshot *s, const gc_sink *sink);
+gc_status gcrt_export_openmetrics(const struct snapshot *s, const gc_sink *sink);
 gc_status gcrt_export_json(const struct snapshot *s, const gc_sink *sink);
 
 #endif

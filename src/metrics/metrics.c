@@ -24,7 +24,8 @@ enum { GAUGE = 0, COUNTER = 1 };
 #define KIND_SIZES   GC_METRIC_HISTOGRAM
 
 const gc_metric_desc gcrt_metrics_desc[] = {
-#define METRIC(name, source, change, field, text) { name, text, KIND_##source, change },
+#define METRIC(name, source, change, field, text) \
+    { name, text, KIND_##source, change, __builtin_strchr(name, ':') + 1 },
 #include "metrics/metrics.def"
 #undef METRIC
 };

@@ -147,8 +147,10 @@ read_heap(struct gc_heap *heap, struct snapshot *s)
     /* Frees before allocs; acquire keeps them in this order, it pairs with nothing. */
     s->frees[CLASS_LARGE] = aword_load_acquire(&h->large_frees);
     s->large_free_bytes = aword_load_acquire(&h->large_free_bytes);
-    for (unsigned i = 1; i < NUM_CLASSES; i++)
+    for (unsigned i = 1; i < NUM_CLASSES; i++) {
         s->frees[i] = aword_load_acquire(&h->small_frees[i]);
+        s->unused[i] = aword_load_relaxed(&h->small_spans[i]) * gcrt_class_nelems[i];
+    }
     s->allocs[CLASS_LARGE] = aword_load_relaxed(&h->large_allocs);
     s->large_alloc_bytes = aword_load_relaxed(&h->large_alloc_bytes);
     s->heap_pacing = aword_load_relaxed(&h->live);
@@ -157,6 +159,7 @@ read_heap(struct gc_heap *heap, struct snapshot *s)
     s->scavenge_assist = aword_load_relaxed(&h->scavenged[SCAVENGE_ASSIST]);
     s->scavenge_background = aword_load_relaxed(&h->scavenged[SCAVENGE_BACKGROUND]);
     s->scavenge_forced = aword_load_relaxed(&h->scavenged[SCAVENGE_FORCED]);
+    s->scavenge_goal = aword_load_relaxed(&heap->scavenger.retain);
     s->address_space = aword_load_relaxed(&heap->os.reserved);
 }
 
@@ -182,6 +185,8 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->last_gc_epoch_ns = aword_load_relaxed(&c->last_gc_epoch_ns);
     s->mark_rounds = aword_load_relaxed(&c->terminations_retried);
     s->mark_wall_ns = aword_load_relaxed(&c->mark_wall_ns);
+    s->mark_cpu_last = aword_load_relaxed(&c->mark_cpu_last);
+    s->scanned = aword_load_relaxed(&c->scanned);
     s->profile_samples = aword_load_relaxed(&heap->profile.samples);
     s->profile_lost = aword_load_relaxed(&heap->profile.lost);
 }
@@ -233,6 +238,7 @@ read_threads(struct gc_heap *heap, struct snapshot *s)
 
     s->attaches = aword_load_relaxed(&c->attaches);
     s->mutators = minus(s->attaches, detaches);
+    s->inside = ahalf_load_relaxed(&heap->marking.inside);
     s->handshakes = aword_load_relaxed(&c->handshakes);
     s->signals = aword_load_relaxed(&c->signals);
     s->signal_answers = aword_load_relaxed(&c->signal_answers);
@@ -262,6 +268,7 @@ read_times(struct gc_heap *heap, struct snapshot *s)
         + aword_load_relaxed(&h->scavenge_ns[SCAVENGE_FORCED]);
     s->scavenge_background_ns = aword_load_relaxed(&h->scavenge_ns[SCAVENGE_BACKGROUND]);
     s->pauses = &c->pauses;
+    s->reach = &c->reach;
     s->assists = &c->assist;
     s->assists_cpu = &c->assist_cpu;
     s->assist_threads = &c->assist_threads;
@@ -286,6 +293,7 @@ derive_objects(struct snapshot *s, struct count_floor *floor)
         s->frees_objects += s->frees[i];
         s->allocs_bytes += s->allocs[i] * gcrt_class_bytes[i];
         s->frees_bytes += s->frees[i] * gcrt_class_bytes[i];
+        s->unused[i] = minus(s->unused[i], s->allocs[i] - s->frees[i]);
     }
     s->objects = s->allocs_objects - s->frees_objects;
 }
@@ -305,6 +313,22 @@ derive_cpu(struct snapshot *s, struct count_floor *floor, uint64_t wall_cpu_ns)
     s->total_cpu_ns = s->gc_cpu_ns + s->scavenge_ns + s->user_cpu_ns;
 }
 
+/* By bytes, not to overflow: the nanoseconds of a cycle's marking are few. */
+static uint64_t
+per_second(uint64_t bytes, uint64_t ns)
+{
+    return ns == 0 ? 0 : (uint64_t)((double)bytes / (double)ns * 1e9);
+}
+
+/* Each attached thread has a P; the numbers were read at different moments. */
+static void
+derive_threads(struct snapshot *s)
+{
+    s->inside = min_size(s->inside, s->mutators);
+    s->outside = s->mutators - s->inside;
+    s->idle_ps = minus(s->ps, s->mutators);
+}
+
 void
 gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor, uint64_t wall_cpu_ns)
 {
@@ -313,6 +337,8 @@ gcrt_snapshot_derive(struct snapshot *s, struct count_floor *floor, uint64_t wal
     s->cycles = s->cycles_automatic + s->cycles_forced;
     s->scavenge_bytes = s->scavenge_assist + s->scavenge_background + s->scavenge_forced;
     s->scan_total = s->scan_heap + s->scan_stack + s->scan_globals;
+    s->mark_rate = per_second(s->scan_total, s->mark_cpu_last);
+    derive_threads(s);
 }
 
 /* ---- memory ---- */
@@ -337,7 +363,8 @@ gcrt_snapshot_divide(const struct memory_inputs *in, uint64_t objects,
     ret->pages = in->pages;
     ret->workbufs = in->workbufs;
     ret->mcache_inuse = min_size(in->mcaches, in->persist);
-    ret->other = in->persist - ret->mcache_inuse + in->beside;
+    ret->profile = min_size(in->profile, in->persist - ret->mcache_inuse);
+    ret->other = in->persist - ret->mcache_inuse - ret->profile + in->beside;
     ret->total = grown + in->mspans + in->pages + in->workbufs + in->persist + in->beside;
 }
 

@@ -25,6 +25,7 @@ struct memory_classes {
     uint64_t mspan_inuse, mspan_free;
     uint64_t pages;         /* the page allocator's bitmaps, for what is grown */
     uint64_t workbufs;      /* mark work buffers ever used */
+    uint64_t profile;       /* the heap profile's tables */
     uint64_t other;         /* the rest of what was made ready */
     uint64_t total;
 };
@@ -32,6 +33,7 @@ struct memory_classes {
 struct snapshot {
     /* objects by class; [CLASS_LARGE] is the large ones */
     uint64_t allocs[NUM_CLASSES], frees[NUM_CLASSES];
+    uint64_t unused[NUM_CLASSES]; /* slots of spans; derived: of them, in no object */
     uint64_t large_alloc_bytes, large_free_bytes;
     uint64_t tiny_allocs; /* tiny objects beyond the first of their block */
     uint64_t refills, runs_taken;
@@ -46,7 +48,7 @@ struct snapshot {
     uint64_t last_gc_epoch_ns;
     uint64_t swept_spans, freed_spans;
     uint64_t mark_rounds; /* flush handshakes that found more work */
-    uint64_t mark_wall_ns;
+    uint64_t mark_wall_ns, mark_cpu_last, scanned;
     uint64_t cleanups, finalizers, decide_ns; /* records; time */
     uint64_t weak_live, weak_emptied, weak_cancelled;
     uint64_t handshakes, signals, signal_answers, proxy_answers, throttles;
@@ -54,7 +56,7 @@ struct snapshot {
     uint64_t worker_percent;  /* of all CPUs */
     uint64_t barrier_flushes, barrier_words;
     gc_pool_stats pools;
-    uint64_t attaches, mutators;
+    uint64_t attaches, mutators, inside;
     uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
     uint64_t intern_live, intern_dropped, weakmap_rebuilds;
     uint64_t cleanups_registered, cleanups_queued, cleanups_executed, cleanups_cancelled;
@@ -69,9 +71,11 @@ struct snapshot {
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
     uint64_t scavenge_assist_ns, scavenge_background_ns;
     uint64_t scavenge_assist, scavenge_background, scavenge_forced; /* bytes */
+    uint64_t scavenge_goal;
 
     /* borrowed: read while they are shown, so each agrees with itself only */
     const struct timehist *pauses, *assists, *assists_cpu, *assist_threads, *throttle_waits;
+    const struct timehist *reach;
     const struct timehist *pause[ACTION_COUNT];
     const struct timehist *latency[ACTION_COUNT];
 
@@ -80,6 +84,8 @@ struct snapshot {
     uint64_t allocs_objects, allocs_bytes, frees_objects, frees_bytes;
     uint64_t objects;
     uint64_t scan_total;
+    uint64_t mark_rate; /* bytes per second of CPU time */
+    uint64_t outside, idle_ps;
     uint64_t gc_cpu_ns, scavenge_ns, user_cpu_ns, total_cpu_ns;
     uint64_t scavenge_bytes;
     uint64_t mapped; /* memory.total less memory.heap_released */

@@ -139,6 +139,9 @@ Test(metrics, text_formats_are_written_and_refusals_are_reported)
             strstr(text.bytes, "# TYPE ") != NULL && strstr(text.bytes, "# HELP ") != NULL);
     cr_assert(text.bytes[text.used - 1] == '\n');
     text.used = 0;
+    T_OK(gc_metrics_write_openmetrics(NULL, &sink));
+    cr_assert(strcmp(text.bytes + text.used - 6, "# EOF\n") == 0);
+    text.used = 0;
     T_OK(gc_metrics_write_json(NULL, &sink));
     for (size_t i = 0; i < text.used; i++)
         depth += text.bytes[i] == '{' ? 1 : text.bytes[i] == '}' ? -1 : 0;
@@ -148,6 +151,29 @@ Test(metrics, text_formats_are_written_and_refusals_are_reported)
     cr_assert(gc_metrics_write_json(NULL, &sink) == GC_ERR_SINK);
     text.used = 0;
     cr_assert(gc_metrics_write_prometheus(NULL, &sink) == GC_ERR_SINK);
+    text.used = 0;
+    cr_assert(gc_metrics_write_openmetrics(NULL, &sink) == GC_ERR_SINK);
+    cr_assert(strstr(text.bytes, "# EOF") == NULL, "a torn text claims to be whole");
+    stop();
+}
+
+/* The heap that is measured is not used to tell of it. */
+Test(metrics, texts_allocate_nothing)
+{
+    gc_sink sink = { sink_keep, &text };
+    gc_status (*const write[])(gc_heap *, const gc_sink *) = { gc_metrics_write_prometheus,
+        gc_metrics_write_openmetrics, gc_metrics_write_json };
+    gc_stats before, after;
+
+    start();
+    gc_stats_read(NULL, &before);
+    for (size_t i = 0; i < 3; i++) {
+        text.used = 0;
+        T_OK(write[i](NULL, &sink));
+    }
+    gc_stats_read(NULL, &after);
+    cr_assert(after.mallocs == before.mallocs && after.total_alloc == before.total_alloc);
+    cr_assert(after.sys == before.sys);
     stop();
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Metrics: reading by any name, and both text forms of any numbers.
+ * Metrics: reading by any name, and the text forms of any numbers.
  *
  * Oracle: a strict reader of each form, written from the forms' own rules.  What it reads
  * must be the numbers of the snapshot: exact values, histograms whose buckets rise to their
@@ -187,18 +187,17 @@ number_of(const struct metric *m)
 /* ---- Prometheus ---- */
 
 static void
-prometheus_name(const gc_metric_desc *d, char name[128])
+prometheus_name(const gc_metric_desc *d, const char *suffix, char name[128])
 {
-    snprintf(name, 128, "gcrt%s%s", d->name,
-            d->cumulative && d->kind != GC_METRIC_HISTOGRAM ? "_total" : "");
+    snprintf(name, 128, "gcrt%s%s", d->name, suffix);
     for (char *c = name; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c))
             *c = '_';
 }
 
 static void
-read_histogram(
-        const char **at, const gc_metric_desc *d, const struct metric *m, const char *name)
+read_histogram(const char **at, const gc_metric_desc *d, const struct metric *m,
+        const char *name, bool open_metrics)
 {
     char head[160];
     uint64_t below = 0, bound = 0;
@@ -215,7 +214,12 @@ read_histogram(
             open = true;
             *at += 4;
         } else {
-            le = (uint64_t)decimal(at, m->source == SOURCE_TIMES ? NANOS : 1);
+            le = (uint64_t)decimal(
+                    at, m->source == SOURCE_TIMES ? NANOS : open_metrics ? 10 : 1);
+            if (open_metrics && m->source == SOURCE_SIZES) {
+                FUZZ_CHECK(strncmp(*at - 2, ".0", 2) == 0, "no floating point: %.80s", *at);
+                le /= 10;
+            }
             FUZZ_CHECK(first || le > bound, "bounds do not rise: %.80s", *at);
         }
         expect(at, "\"} ");
@@ -238,32 +242,77 @@ read_histogram(
     expect(at, "\n");
 }
 
+/* Gauges by size class: bytes of so many slots. */
+static void
+read_classes(const char **at, const struct metric *m, const char *name)
+{
+    for (size_t i = 0; i + 1 < NUM_CLASSES; i++) {
+        uint64_t bound, n = bucket(m, i, &bound);
+
+        expect(at, name);
+        expect(at, "{size=\"");
+        expect_value(at, SOURCE_U64, bound - 1);
+        expect(at, "\"} ");
+        expect_value(at, SOURCE_U64, n * (bound - 1));
+        expect(at, "\n");
+    }
+}
+
+static void
+expect_meta(const char **at, const char *what, const char *name, const char *text)
+{
+    expect(at, "# ");
+    expect(at, what);
+    expect(at, " ");
+    expect(at, name);
+    expect(at, " ");
+    expect(at, text);
+    expect(at, "\n");
+}
+
+static void
+read_family(const char **at, const gc_metric_desc *d, const struct metric *m, bool open_metrics)
+{
+    bool histogram = d->kind == GC_METRIC_HISTOGRAM;
+    const char *total = d->cumulative && !histogram ? "_total" : "";
+    char family[128], name[128], unit[64];
+
+    prometheus_name(d, open_metrics ? "" : total, family);
+    prometheus_name(d, total, name);
+    expect_meta(at, "HELP", family, d->description);
+    expect_meta(at, "TYPE", family,
+            !d->cumulative ? "gauge" : histogram ? "histogram" : "counter");
+    snprintf(unit, sizeof(unit), "%s", strchr(d->name, ':') + 1);
+    for (char *c = unit; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : *c;
+    if (open_metrics)
+        expect_meta(at, "UNIT", family, unit);
+    if (histogram && d->cumulative) {
+        read_histogram(at, d, m, name, open_metrics);
+    } else if (histogram) {
+        read_classes(at, m, name);
+    } else {
+        expect(at, name);
+        expect(at, " ");
+        expect_value(at, m->source, number_of(m));
+        expect(at, "\n");
+    }
+}
+
 static void
 read_prometheus(const char *at)
 {
-    for (size_t i = 0; i < gcrt_metrics_count; i++) {
-        const gc_metric_desc *d = &gcrt_metrics_desc[i];
-        const struct metric *m = &gcrt_metrics_table[i];
-        bool histogram = d->kind == GC_METRIC_HISTOGRAM;
-        char name[128];
+    for (size_t i = 0; i < gcrt_metrics_count; i++)
+        read_family(&at, &gcrt_metrics_desc[i], &gcrt_metrics_table[i], false);
+    FUZZ_CHECK(*at == '\0', "something follows: %.80s", at);
+}
 
-        prometheus_name(d, name);
-        expect(&at, "# HELP ");
-        expect(&at, name);
-        expect(&at, " ");
-        expect(&at, d->description);
-        expect(&at, "\n# TYPE ");
-        expect(&at, name);
-        expect(&at, histogram ? " histogram\n" : d->cumulative ? " counter\n" : " gauge\n");
-        if (histogram) {
-            read_histogram(&at, d, m, name);
-        } else {
-            expect(&at, name);
-            expect(&at, " ");
-            expect_value(&at, m->source, number_of(m));
-            expect(&at, "\n");
-        }
-    }
+static void
+read_openmetrics(const char *at)
+{
+    for (size_t i = 0; i < gcrt_metrics_count; i++)
+        read_family(&at, &gcrt_metrics_desc[i], &gcrt_metrics_table[i], true);
+    expect(&at, "# EOF\n");
     FUZZ_CHECK(*at == '\0', "something follows: %.80s", at);
 }
 
@@ -342,6 +391,7 @@ take_snapshot(struct input *in)
     for (size_t i = 0; i < NUM_CLASSES; i++) {
         snapshot.allocs[i] >>= 16;
         snapshot.frees[i] >>= 16;
+        snapshot.unused[i] >>= 16;
     }
     memset(times, 0, sizeof(times));
     for (size_t n = take8(in); n > 0 && more(in); n--) {
@@ -356,6 +406,7 @@ take_snapshot(struct input *in)
     snapshot.assists_cpu = &times[2];
     snapshot.assist_threads = &times[3];
     snapshot.throttle_waits = &times[0];
+    snapshot.reach = &times[1];
     for (size_t i = 0; i < ACTION_COUNT; i++) {
         snapshot.pause[i] = &times[2 + i % 2];
         snapshot.latency[i] = &times[i % 4];
@@ -492,7 +543,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(gc_heap_create(&opt, &heap) == GC_OK, "%s", gc_last_error());
         atexit(finish);
     }
-    what = take8(&in) % 3;
+    what = take8(&in) % 4;
     if (what == 0) {
         read_by_name(&in);
         return 0;
@@ -500,7 +551,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     take_snapshot(&in);
     if (what == 1)
         write_both_ways(&in, gcrt_export_prometheus, read_prometheus);
-    else
+    else if (what == 2)
         write_both_ways(&in, gcrt_export_json, read_json);
+    else
+        write_both_ways(&in, gcrt_export_openmetrics, read_openmetrics);
     return 0;
 }

@@ -405,6 +405,7 @@ op_metrics(void)
     gc_stats stats;
 
     T_OK(gc_metrics_write_prometheus(NULL, &sink));
+    T_OK(gc_metrics_write_openmetrics(NULL, &sink));
     T_OK(gc_metrics_write_json(NULL, &sink));
     gc_stats_read(NULL, &stats);
     T_CHECK(written > 1000 && stats.sys > 0, "exports of %zu bytes", written);

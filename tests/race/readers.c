@@ -247,6 +247,10 @@ write_texts(void)
             " bytes",
             (unsigned)text.last, text.bytes);
     text.bytes = 0;
+    T_OK(gc_metrics_write_openmetrics(heap, &sink));
+    T_CHECK(text.bytes > 100 && text.last == '\n',
+            "OpenMetrics text ends in 0x%02x after %zu bytes", (unsigned)text.last, text.bytes);
+    text.bytes = 0;
     T_OK(gc_metrics_write_json(heap, &sink));
     T_CHECK(text.bytes > 100 && (text.last == '\n' || text.last == '}'),
             "JSON ends in 0x%02x after %zu bytes", (unsigned)text.last, text.bytes);

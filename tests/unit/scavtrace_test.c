@@ -28,6 +28,29 @@ Test(scavtrace, line_is_frozen)
                     "(forced)");
 }
 
+Test(scavtrace, each_number_is_its_field)
+{
+    static const struct {
+        const char *line;
+        struct scavenge_report report;
+    } table[] = {
+        { "scav 0 KiB work (bg), 0 KiB work (eager), 0 KiB now, 0% util", { 0 } },
+        { "scav 1 KiB work (bg), 0 KiB work (eager), 0 KiB now, 0% util",
+            { .background = 2047 } },
+        { "scav 0 KiB work (bg), 2 KiB work (eager), 0 KiB now, 0% util", { .assist = 2048 } },
+        { "scav 0 KiB work (bg), 0 KiB work (eager), 3 KiB now, 0% util",
+            { .released = 4095 } },
+        { "scav 0 KiB work (bg), 0 KiB work (eager), 0 KiB now, 66% util",
+            { .in_use = 2, .retained = 3 } },
+        { "scav 0 KiB work (bg), 0 KiB work (eager), 0 KiB now, 0% util", { .retained = 3 } },
+        { "scav 0 KiB work (bg), 0 KiB work (eager), 17179869184 KiB now, 50% util (forced)",
+            { .released = (uint64_t)1 << 44, .in_use = 1, .retained = 2, .forced = true } },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        expect_line(&table[i].report, table[i].line);
+}
+
 Test(scavtrace, shares_are_rounded_down_and_never_above_all)
 {
     struct scavenge_report r = { .background = 1023, .in_use = 7, .retained = 7 };

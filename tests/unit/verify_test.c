@@ -382,6 +382,7 @@ Test(verify, slots_taken_less_freed_are_allocated)
     BREAK_RAW(mc->slots[2], mc->slots[2].raw + 1, "sum.slots");
     BREAK_RAW(mc->slots[60], mc->slots[60].raw + 1, "sum.slots");
     BREAK_RAW(heap->mheap.small_frees[2], heap->mheap.small_frees[2].raw + 1, "sum.slots");
+    BREAK_RAW(heap->mheap.small_spans[2], heap->mheap.small_spans[2].raw + 1, "sum.slots");
 }
 
 Test(verify, large_spans_are_counted)
