@@ -712,7 +712,7 @@ expect_no_step_back(const gc_metric_sample *before, const gc_metric_sample *now)
 
 Test(metrics, counters_never_go_back_and_sums_hold_while_threads_allocate)
 {
-    static gc_metric_sample before[128], now[128];
+    static gc_metric_sample before[160], now[160];
     pthread_t threads[3];
 
     cr_assert_leq(gcrt_metrics_count, ARRAY_LEN(now));
