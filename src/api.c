@@ -7,14 +7,16 @@
  * Concurrency: none of its own.
  * Cost: a few compares per call; gc_alloc's fast path does not come here.
  */
+#include "api.h"
+
 #include "gc/cleanup.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/kind.h"
 #include "gc/limit.h"
-#include "gc/malloc.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
+#include "gc/region.h"
 
 #include <gcrt/gcrt.h>
 
@@ -50,8 +52,8 @@ resolve(const char *caller, gc_heap *heap)
     return h;
 }
 
-static COLD void *
-no_memory(const char *caller, const struct gc_heap *heap, size_t bytes)
+void
+gcrt_api_no_memory(const char *caller, const struct gc_heap *heap, size_t bytes)
 {
     char why[LIMIT_TEXT_MAX];
 
@@ -67,17 +69,8 @@ allocate(const char *caller, bool try, const struct request *req)
     void *p = gcrt_malloc(m, req);
 
     if (UNLIKELY(p == NULL && !try))
-        return no_memory(caller, m->heap, req->bytes);
+        gcrt_api_no_memory(caller, m->heap, req->bytes);
     return p;
-}
-
-static void *
-allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
-{
-    struct request req = { .type = type, .bytes = type->size, .single = true, .zero = true,
-        .may_fail = try, .site = site };
-
-    return allocate(caller, try, &req);
 }
 
 /* header + n * elem bytes, or the overflow's consequences. */
@@ -98,64 +91,92 @@ total_bytes(const char *caller, bool try, size_t header, size_t elem, size_t n, 
     return true;
 }
 
-static void *
-allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, const void *site)
+void
+gcrt_api_single(const char *caller, const gc_type *type, struct request *req)
 {
-    struct request req = { .type = elem, .zero = true, .may_fail = try, .site = site };
+    check_type(caller, type);
+    if (type->form == GC_FORM_FLEX)
+        gcrt_fatal("%s: type %s is flexible: use gc_alloc_flex", caller, type->name);
+    req->type = type;
+    req->bytes = type->size;
+    req->single = true;
+}
 
+bool
+gcrt_api_array(const char *caller, const gc_type *elem, size_t n, struct request *req)
+{
     check_type(caller, elem);
     if (elem->form == GC_FORM_FLEX || elem->form == GC_FORM_TRACED)
         gcrt_fatal("%s: type %s cannot be an array's element", caller, elem->name);
-    if (elem->form == GC_FORM_NOSCAN)
-        req.type = &gc_byte_type; /* all such arrays share their spans */
-    return total_bytes(caller, try, 0, elem->size, n, &req.bytes) ? allocate(caller, try, &req)
-                                                                  : NULL;
+    /* All arrays without pointers share their spans. */
+    req->type = elem->form == GC_FORM_NOSCAN ? &gc_byte_type : elem;
+    return total_bytes(caller, req->may_fail, 0, elem->size, n, &req->bytes);
 }
 
-static void *
-allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const void *site)
+bool
+gcrt_api_flex(const char *caller, const gc_type *type, size_t n, struct request *req)
 {
-    struct request req = { .type = type, .zero = true, .may_fail = try, .site = site };
-
     check_type(caller, type);
     if (type->form != GC_FORM_FLEX)
         gcrt_fatal("%s: type %s is not flexible", caller, type->name);
     if (type->elem == NULL || type->elem->magic != GC_IMPL_TYPE_MAGIC)
         gcrt_fatal("%s: type %s has no element type", caller, type->name);
-    if (!total_bytes(caller, try, type->tail, type->elem->size, n, &req.bytes))
-        return NULL;
-    req.bytes = max_size(req.bytes, type->size);
+    req->type = type;
+    if (!total_bytes(caller, req->may_fail, type->tail, type->elem->size, n, &req->bytes))
+        return false;
+    req->bytes = max_size(req->bytes, type->size);
+    return true;
+}
+
+bool
+gcrt_api_bytes(const char *caller, size_t n, struct request *req)
+{
+    req->type = &gc_byte_type;
+    return total_bytes(caller, req->may_fail, 0, 1, n, &req->bytes);
+}
+
+static void *
+allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
+{
+    struct request req = { .zero = true, .may_fail = try, .site = site };
+
+    gcrt_api_single(caller, type, &req);
     return allocate(caller, try, &req);
+}
+
+static void *
+allocate_array(const char *caller, bool try, const gc_type *elem, size_t n, const void *site)
+{
+    struct request req = { .zero = true, .may_fail = try, .site = site };
+
+    return gcrt_api_array(caller, elem, n, &req) ? allocate(caller, try, &req) : NULL;
+}
+
+static void *
+allocate_flex(const char *caller, bool try, const gc_type *type, size_t n, const void *site)
+{
+    struct request req = { .zero = true, .may_fail = try, .site = site };
+
+    return gcrt_api_flex(caller, type, n, &req) ? allocate(caller, try, &req) : NULL;
 }
 
 static void *
 allocate_bytes(const char *caller, bool try, size_t n, bool zero, const void *site)
 {
-    struct request req = { .type = &gc_byte_type, .zero = zero, .may_fail = try,
-        .site = site };
+    struct request req = { .zero = zero, .may_fail = try, .site = site };
 
-    return total_bytes(caller, try, 0, 1, n, &req.bytes) ? allocate(caller, try, &req) : NULL;
-}
-
-static void
-check_single(const char *caller, const gc_type *type)
-{
-    check_type(caller, type);
-    if (type->form == GC_FORM_FLEX)
-        gcrt_fatal("%s: type %s is flexible: use gc_alloc_flex", caller, type->name);
+    return gcrt_api_bytes(caller, n, &req) ? allocate(caller, try, &req) : NULL;
 }
 
 void *
 gc_impl_alloc(const gc_type *type)
 {
-    check_single("gc_alloc", type);
     return allocate_one("gc_alloc", false, type, SITE);
 }
 
 void *
 gc_try_alloc(const gc_type *type)
 {
-    check_single("gc_try_alloc", type);
     return allocate_one("gc_try_alloc", true, type, SITE);
 }
 
@@ -243,6 +264,16 @@ is_tiny(const struct mspan *s)
     return kind_of(gc_impl_self.mutator->heap, s)->key == kind_key_tiny();
 }
 
+/* In an arena: where the object that p points into starts, and its size.  NULL if there is none. */
+static void *
+in_arena(const struct mspan *s, const void *p, size_t *bytes)
+{
+    const struct gc_heap *heap = gc_impl_self.mutator->heap;
+
+    *bytes = 0;
+    return (void *)gcrt_region_object(heap, s, (uintptr_t)p, bytes);
+}
+
 size_t
 gc_usable_size(const void *p)
 {
@@ -251,6 +282,8 @@ gc_usable_size(const void *p)
 
     if (!find_object("gc_usable_size", p, &s, &index))
         return 0;
+    if (gcrt_region_has_span(gc_impl_self.mutator->heap, s))
+        return in_arena(s, p, &index) == NULL ? 0 : index;
     return is_tiny(s) ? 1 : span_elem_bytes(s);
 }
 
@@ -262,6 +295,8 @@ gc_base(const void *p)
 
     if (!find_object("gc_base", p, &s, &index))
         return NULL;
+    if (gcrt_region_has_span(gc_impl_self.mutator->heap, s))
+        return in_arena(s, p, &index);
     if (is_tiny(s))
         return (void *)(uintptr_t)p;
     return (void *)span_object(&gc_impl_self.mutator->heap->mheap, s, index);

@@ -242,6 +242,7 @@ struct knob {
 static void set_gctrace(gc_options *opt, uint64_t v) { opt->debug_gctrace = (int)v; }
 static void set_pacertrace(gc_options *opt, uint64_t v) { opt->debug_gcpacertrace = (int)v; }
 static void set_pool(gc_options *opt, uint64_t v) { opt->debug_pool = (int)v; }
+static void set_arena(gc_options *opt, uint64_t v) { opt->debug_arena = (int)v; }
 static void set_scavtrace(gc_options *opt, uint64_t v) { opt->debug_scavtrace = (int)v; }
 static void set_verify(gc_options *opt, uint64_t v) { opt->debug_verify = (int)v; }
 static void set_checkmark(gc_options *opt, uint64_t v) { opt->debug_checkmark = (int)v; }
@@ -266,6 +267,7 @@ find_knob(const char *name, size_t len)
         { "gcpacertrace", 1, set_pacertrace },
         { "scavtrace", 1, set_scavtrace },
         { "pool", 1, set_pool },
+        { "arena", 1, set_arena },
         { "verify", 2, set_verify },
         { "checkmark", 2, set_checkmark },
         { "clobberfree", 1, set_clobber },
@@ -298,7 +300,7 @@ parse_debug(gc_options *opt, const char *text)
             return malformed("GCRT_DEBUG", text,
                     "knobs among gctrace, gcpacertrace, scavtrace, verify, checkmark, "
                     "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw, "
-                    "profilerate, pool");
+                    "profilerate, pool, arena");
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
             return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",

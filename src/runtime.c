@@ -26,6 +26,7 @@
 #include "gc/mutator.h"
 #include "gc/pool.h"
 #include "gc/profile.h"
+#include "gc/region.h"
 #include "gc/trace.h"
 #include "gc/roots.h"
 #include "gc/wbcheck.h"
@@ -295,6 +296,14 @@ install_signal(struct gc_heap *heap)
 }
 
 static gc_status
+init_faults(struct gc_heap *heap)
+{
+    return gcrt_region_init(heap)
+        ? GC_OK
+        : gcrt_error(GC_ERR_THREAD, "gc_heap_create: the system refuses a handler for arena=1");
+}
+
+static gc_status
 check_nice(struct gc_heap *heap)
 {
     int nice = heap->options.nice, error = gcrt_os_nice_refusal(&heap->os, nice);
@@ -331,6 +340,8 @@ gc_heap_create(const gc_options *opt, gc_heap **ret)
     status = check_nice(heap);
     if (status == GC_OK)
         status = install_signal(heap);
+    if (status == GC_OK)
+        status = init_faults(heap);
     if (status == GC_OK)
         status = init_heap_outside(heap);
     if (status != GC_OK)

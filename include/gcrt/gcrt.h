@@ -8,6 +8,7 @@
  */
 
 #include <gcrt/alloc.h>
+#include <gcrt/arena.h>
 #include <gcrt/attr.h>
 #include <gcrt/barrier.h>
 #include <gcrt/cleanup.h>

@@ -18,6 +18,7 @@
  * failure holds.  Nothing here takes a heap object's address apart or keeps it hidden.
  */
 
+#include <gcrt/arena.hpp>
 #include <gcrt/object.hpp>
 #include <gcrt/scoped.hpp>
 

@@ -108,6 +108,7 @@ typedef struct gc_options {
     int debug_gcpacertrace; /* 1: what the pacer planned and found, one line a cycle */
     int debug_scavtrace;    /* 1: what was given back to the system, a line a cycle or a second */
     int debug_pool;         /* 1: an item put twice, or written to in a pool, is a fatal line */
+    int debug_arena;        /* 1: an access to a freed arena is a fatal line that names it */
 } gc_options;
 
 /* Fills *opt with the defaults above.  Any thread. */
@@ -120,7 +121,8 @@ GC_API void gc_options_default(gc_options *opt);
  * size or "off"), GCRT_LIMITER (limiter_percent), GCRT_HUGEPAGES (auto, always or never),
  * GCRT_THREADS, GCRT_NICE,
  * GCRT_DEBUG ("gctrace=1,gcpacertrace=1,scavtrace=1,verify=1,checkmark=1,clobberfree=1,
- * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1,profilerate=BYTES,pool=1");
+ * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1,profilerate=BYTES,pool=1,
+ * arena=1");
  * plain GOGC and GOMEMLIMIT (a size or "off") where the GCRT_ forms are absent.  A malformed
  * value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID
  * program the environment is ignored.

@@ -17,6 +17,8 @@
  */
 #include "alloc/mheap.h"
 
+#include "alloc/drop.h"
+
 #include "alloc/base/tools.h"
 #include "alloc/scavenge.h"
 
@@ -321,8 +323,8 @@ link_interior(struct mspan *s, size_t npages)
         ahalf_store_release(&s[i].head, (unsigned)(i << 2) | SPAN_INTERIOR);
 }
 
-static void
-unlink_pages(struct mspan *s, size_t npages)
+void
+gcrt_mheap_unlink(struct mspan *s, size_t npages)
 {
     for (size_t i = 0; i < npages; i++)
         ahalf_store_release(&s[i].head, SPAN_FREE);
@@ -450,8 +452,12 @@ gcrt_mheap_free(struct mheap *h, struct mspan *s)
 
     if (s->sizeclass != CLASS_LARGE)
         aword_add_relaxed(&h->small_spans[s->sizeclass], (uint64_t)-1);
+    if (UNLIKELY(span_is_dropped(s))) {
+        gcrt_drop_free(h, s);
+        return;
+    }
     poison(span_start(h, s), npages << PAGE_SHIFT);
-    unlink_pages(s, npages);
+    gcrt_mheap_unlink(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
         put_side(h, s->mark.side);

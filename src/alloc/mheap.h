@@ -77,9 +77,11 @@ struct mheap {
     /* counters, atomic sums (bytes unless said) */
     aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
     aword in_use;              /* bytes of pages in spans */
-    aword released;            /* bytes of free pages that are not backed */
+    aword released;            /* bytes of pages that are not backed: free ones, and dropped */
     aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
     aword scavenge_ns[SCAVENGERS]; /* CPU time of that */
+    aword dropped;             /* bytes of `released` in spans: SPAN_RELEASED and SPAN_GUARDED */
+    aword dropped_live;        /* bytes that drops have taken off live */
     aword grown;               /* bytes of address space made ready */
     aword described;           /* bytes of descriptors made ready */
     aword large_allocs, large_alloc_bytes, large_frees, large_free_bytes;
@@ -133,6 +135,8 @@ struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsign
         struct pagecache *cache);
 struct mspan *gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes,
         unsigned sweepgen);
+/* The pages belong to no span any more; for gcrt_mheap_free and gcrt_drop_free. */
+void gcrt_mheap_unlink(struct mspan *s, size_t npages);
 /* Gives back what is left of a P's window of pages. */
 void gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache);
 /* The span ends; its pages become free.  The caller owns it and it is in no set. */

@@ -33,6 +33,15 @@
 
 enum { SPAN_FREE = 0, SPAN_INTERIOR = 1, SPAN_SMALL = 2, SPAN_LARGE = 3, SPAN_STATE = 3 };
 
+/* What may be done with the one object of a large span: its `ready`. */
+enum {
+    SPAN_RAW = 0,  /* not zeroed yet */
+    SPAN_READY,    /* scanned, walked */
+    SPAN_DROPPED,  /* freed while pointers into it may be left: empty, until it is swept */
+    SPAN_RELEASED, /* the same, and its memory is the system's; counted in mheap.dropped */
+    SPAN_GUARDED   /* the same, and who touches it gets a signal */
+};
+
 #define SPAN_LINE_WORDS 6
 #define SPAN_SIDE_WORDS (1024 / 64)
 
@@ -55,13 +64,15 @@ struct mspan {
     ahalf sweepgen;  /* atomic: see mcentral.h */
     ahalf next;      /* atomic: link of a span set */
     ahalf freeindex; /* atomic: owner writes; pairs: run.publish */
-    ahalf ready;     /* atomic: large: zeroed and may be scanned; pairs: large.ready */
+    ahalf ready;     /* atomic: large: SPAN_RAW and so on; pairs: large.ready */
     union {
         aword bits[SPAN_LINE_WORDS]; /* owner P or sweeper writes; relaxed readers */
         struct {
             uint64_t bit0; /* the alloc bit of the only object */
             size_t npages;
             size_t bytes;  /* as asked for, rounded to words */
+            uint64_t owner; /* of a chunk: its arena's number ... */
+            const char *owner_name; /* ... and name; borrowed; may be NULL */
         } large;
     } alloc;
 } __attribute__((aligned(CACHE_PAIR)));
@@ -104,6 +115,20 @@ static inline size_t
 span_elem_bytes(const struct mspan *s)
 {
     return s->sizeclass == CLASS_LARGE ? s->alloc.large.bytes : gcrt_class_bytes[s->sizeclass];
+}
+
+/* May the object be read? */
+static inline bool
+span_is_ready(const struct mspan *s)
+{
+    /* pairs: large.ready */
+    return s->sizeclass != CLASS_LARGE || ahalf_load_acquire(&s->ready) == SPAN_READY;
+}
+
+static inline bool
+span_is_dropped(const struct mspan *s)
+{
+    return s->sizeclass == CLASS_LARGE && ahalf_load_relaxed(&s->ready) >= SPAN_DROPPED;
 }
 
 /* Words of the span's bitmaps. */

@@ -43,7 +43,7 @@ bury_slots(struct mheap *h, struct mspan *s, size_t w, uint64_t dead)
     for (; dead != 0; dead &= dead - 1) {
         uintptr_t object = span_object(h, s, w * 64 + bit_lowest(dead));
 
-        if (h->clobber)
+        if (h->clobber && !span_is_dropped(s))
             clobber(object, bytes);
         poison(object, bytes);
     }

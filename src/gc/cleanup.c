@@ -35,6 +35,7 @@
 #include "gc/crew.h"
 #include "gc/error.h"
 #include "gc/mutator.h"
+#include "gc/region.h"
 #include "gc/runner.h"
 #include "gc/special.h"
 #include "gc/wbcheck.h"
@@ -173,7 +174,8 @@ complaint(struct gc_heap *heap, const void *obj, const void *arg, uintptr_t *obj
         return "obj is NULL";
     *object = gcrt_special_object(heap, obj);
     if (*object == 0)
-        return "obj is no object of the heap";
+        return gcrt_region_holds(heap, obj) ? "obj lies in an arena"
+                                            : "obj is no object of the heap";
     if (arg != NULL && share_slot(heap, *object, (uintptr_t)arg))
         return "arg points into obj, which would keep it alive for ever";
     return NULL;

@@ -33,6 +33,7 @@
 #include "gc/pace.h"
 #include "gc/pool.h"
 #include "gc/profile.h"
+#include "gc/region.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
 #include "gc/trace.h"
@@ -260,6 +261,7 @@ end_marking(struct cycle *cy)
     gcrt_special_unwatch(heap);
     gcrt_scavenger_marked(heap);
     gcrt_pace_settle(cy);
+    gcrt_region_settle(heap); /* before anything is swept */
     chaos_point(&heap->os, CHAOS_SWEEP_ADVANCE);
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
@@ -289,6 +291,7 @@ finish_sweep(struct gc_heap *heap)
     sweep_all(heap);
     aword_add_relaxed(&heap->counters.sweep_ns, gcrt_os_thread_cpu_ns() - cpu);
     gcrt_pace_swept(heap);
+    gcrt_region_swept(heap);
     set_marks(heap, MARKS_NONE);
     set_phase(heap, PHASE_IDLE);
 }
@@ -374,9 +377,11 @@ wait_for_request(struct gc_heap *heap)
 
 /* Is a cycle due?  The pacer's requests may be older than the last cycle. */
 static bool
-is_due(const struct gc_heap *heap, unsigned wanted)
+is_due(struct gc_heap *heap, unsigned wanted)
 {
     if (wanted & (CYCLE_FORCED | CYCLE_STRESS))
+        return true;
+    if ((wanted & CYCLE_REGION) && gcrt_region_is_due(heap))
         return true;
     return (wanted & CYCLE_BY_PACER)
         && gcrt_pace_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);

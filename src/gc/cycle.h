@@ -14,7 +14,8 @@ enum {
     CYCLE_LOOK = 4,     /* somebody wants to look at the heap between cycles (look.h) */
     CYCLE_SHUT_DOWN = 8,
     CYCLE_STRESS = 16, /* stress=N counted down */
-    CYCLE_INTERN_GROW = 32 /* the table of interned bytes is short of buckets */
+    CYCLE_INTERN_GROW = 32, /* the table of interned bytes is short of buckets */
+    CYCLE_REGION = 64   /* much address space of freed arenas waits for a cycle */
 };
 
 /* Starts the coordinator.  False if the OS has no thread. */

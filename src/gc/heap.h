@@ -175,6 +175,18 @@ struct weakmaps {
     aword rebuilt;   /* atomic: tables that were replaced */
 };
 
+/* Arenas (region.h). */
+struct regions {
+    aword last_number;      /* atomic: of an arena */
+    aword ending;           /* atomic: address of the newest chunk freed while a cycle marks; 0 */
+    aword made, freed;      /* atomic: arenas */
+    aword made_bytes, freed_bytes; /* atomic: bytes of chunks */
+    aword kept;             /* atomic: mheap.dropped when the last cycle was complete */
+    aword deferred;         /* atomic: chunks that had to wait for the end of marking */
+    bool faults;            /* const: arena=1: our handler says who touches freed memory */
+    struct sigaction other_faults; /* const: what goes on for anything else */
+};
+
 /* Marking: workers and termination. */
 struct marking {
     ahalf open;       /* atomic: H3 is complete, mark bits may be set; pairs: mark.open */
@@ -357,6 +369,7 @@ struct gc_heap {
     struct specials specials;
     struct ephemerons ephemerons;
     struct interning interning;
+    struct regions regions;
     struct weakmaps weakmaps;
     struct cleanups cleanups;
     struct marking marking;

@@ -164,6 +164,25 @@ zero_large(void *p, size_t bytes)
     GC_KEEP_ALIVE(p);
 }
 
+/*
+ * The colour of a large object that is born black.  An arena's chunk is not black before every
+ * thread is: one that has not scanned its stack yet may get the arena and put objects into the
+ * chunk by plain stores, which somebody must scan (region.c).  As long as marking is not open
+ * it is grey instead, white and in our barrier buffer; and once it is, every thread is black.
+ * We have answered H3, so the phase that we read is this cycle's.  It is old only until we answer
+ * H4, which flushes the buffer.
+ */
+static void
+colour_large(struct gcrt_mutator *m, const struct request *req, struct mspan *s)
+{
+    if (req->region && ahalf_load_relaxed(&m->heap->cycles.phase) == PHASE_STARTING) {
+        gcrt_barrier_shade_object(m, span_start(&m->heap->mheap, s));
+        return;
+    }
+    aword_or_relaxed(&s->mark.bits[0], 1);
+    aword_add_owner(&m->p->cache.black_bytes, s->alloc.large.npages << PAGE_SHIFT);
+}
+
 /* A span for the object, coloured, filed and accounted for; NULL without memory. Critical. */
 static struct mspan *
 take_large(struct gcrt_mutator *m, const struct request *req)
@@ -187,10 +206,8 @@ take_large(struct gcrt_mutator *m, const struct request *req)
         return NULL;
     bytes = s->alloc.large.npages << PAGE_SHIFT;
     (void)gcrt_sampler_take(&mc->sampler, span_elem_bytes(s), 1);
-    if (mc->black && sweepgen + 3 == mc->black_gen) { /* I-no-late-mark */
-        aword_or_relaxed(&s->mark.bits[0], 1);
-        aword_add_owner(&mc->black_bytes, bytes);
-    }
+    if (mc->black && sweepgen + 3 == mc->black_gen) /* I-no-late-mark */
+        colour_large(m, req, s);
     gcrt_mcentral_put_swept(h, &kind->central, s, sweepgen);
     aword_add_relaxed(&h->large_allocs, 1);
     aword_add_relaxed(&h->large_alloc_bytes, bytes);
@@ -218,7 +235,7 @@ alloc_large(struct gcrt_mutator *m, const struct request *req)
     chaos_point(&m->heap->os, CHAOS_ALLOC_PUBLISH);
     if (s->needzero && (req->zero || !s->noscan))
         zero_large(p, s->alloc.large.bytes);
-    ahalf_store_release(&s->ready, 1); /* pairs: large.ready */
+    ahalf_store_release(&s->ready, SPAN_READY); /* pairs: large.ready */
     publish_barrier();                 /* I-publish */
     return p;
 }
@@ -301,7 +318,7 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     p = try_once(m, req);
     if (UNLIKELY(p == NULL))
         p = retry(m, req);
-    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED) && p != NULL && !req->region
             && !gcrt_wbcheck_born(m, p, req->site))
         p = NULL;
     if (UNLIKELY(m->p->cache.sampler.due != 0) && p != NULL)

@@ -13,6 +13,7 @@ struct request {
     bool single;         /* one element of a type that is not flexible */
     bool zero;           /* memory without pointers must be zeroed, too */
     bool may_fail;       /* the host asked with a gc_try_ form */
+    bool region;         /* an arena's chunk (region.c): it is filled later, by whoever owns it */
     const void *site;    /* return address of the host's call, for wbcheck and profiles */
 };
 

@@ -352,6 +352,15 @@ scan_part(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_
     mk->scanned += to - from;
 }
 
+void
+gcrt_mark_contents(gc_tracer *tracer, const struct kind *kind, uintptr_t object, uintptr_t end)
+{
+    if (kind->layout.how == SCAN_FLEX)
+        scan_flex(&tracer->marker, kind, object, end, object, end);
+    else
+        scan_region(&tracer->marker, &kind->layout, object, end, object, end);
+}
+
 /* ---- scanning one item ---- */
 
 /*
@@ -400,8 +409,8 @@ scan_large(struct marker *mk, const struct kind *kind, uintptr_t item)
     uintptr_t object = span_start(&mk->heap->mheap, s);
     size_t bytes = s->alloc.large.bytes, at = address - object, to, oblet;
 
-    if (!ahalf_load_acquire(&s->ready))
-        return; /* pairs: large.ready; still being zeroed, so it holds no pointer yet */
+    if (!span_is_ready(s))
+        return; /* pairs: large.ready; it holds no pointer yet, or none any more */
     if (kind->layout.how == SCAN_TRACE) {
         if (!leave_to_workers(mk, kind, bytes, item))
             scan_part(mk, kind, object, object + bytes, object, object + bytes);

@@ -23,6 +23,7 @@
 #include "gc/barrier.h"
 #include "gc/kind.h"
 #include "gc/mark.h"
+#include "gc/region.h"
 #include "gc/weak.h"
 
 #include <gcrt/weak.h>
@@ -109,7 +110,7 @@ gcrt_special_object(struct gc_heap *heap, const void *p)
     if (s == NULL)
         return 0;
     i = span_object_index(h, s, (uintptr_t)p);
-    if (i >= s->nelems || !span_is_allocated(s, i))
+    if (i >= s->nelems || !span_is_allocated(s, i) || gcrt_region_has_span(heap, s))
         return 0;
     return kind_of(heap, s)->key == kind_key_tiny() ? (uintptr_t)p : span_object(h, s, i);
 }

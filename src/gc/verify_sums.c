@@ -6,7 +6,7 @@
  * Place: verify calls it when spans and lists are right.
  * Invariants checked, by tag; sums over all Ps, all modulo 2^64:
  *   pages.sum      pages in spans = handed out - in windows = in_use; clean free pages, those
- *                  in windows too = released; limit = grown
+ *                  in windows and dropped spans too = released; limit = grown
  *   pages.summary  the page allocator's summaries, derived again
  *   sum.memory     what was made ready is what the owners of all parts count
  *   sum.slots      of each class: slots taken - frees = slots allocated; its spans as counted
@@ -43,6 +43,7 @@ check_page_counts(struct verifier *v, size_t cached, size_t cached_clean)
     if (aword_load_relaxed(&h->in_use) != v->pages << PAGE_SHIFT)
         gcrt_verify_complain(v, "pages.sum", "%zu pages in spans, in_use counts %zu", v->pages,
                 (size_t)(aword_load_relaxed(&h->in_use) >> PAGE_SHIFT));
+    cached_clean += (size_t)(aword_load_relaxed(&h->dropped) >> PAGE_SHIFT);
     if (aword_load_relaxed(&h->released) != (pa->scavenged_pages + cached_clean) << PAGE_SHIFT)
         gcrt_verify_complain(v, "pages.sum", "%zu clean pages, released counts %zu",
                 pa->scavenged_pages + cached_clean,
@@ -153,6 +154,7 @@ static uint64_t
 live_balance(const struct gc_heap *heap)
 {
     uint64_t x = aword_load_relaxed(&heap->mheap.live)
+        + aword_load_relaxed(&heap->mheap.dropped_live)
         - aword_load_relaxed(&heap->mheap.large_alloc_bytes)
         - aword_load_relaxed(&heap->mheap.external);
 

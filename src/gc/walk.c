@@ -96,9 +96,15 @@ gcrt_walk_object(struct walk *w, struct mspan *s, size_t index)
     uintptr_t at = span_object(&w->marker.heap->mheap, s, index);
     size_t bytes = span_elem_bytes(s);
 
-    if (s->sizeclass == CLASS_LARGE && !s->noscan && !ahalf_load_acquire(&s->ready))
-        return; /* pairs: large.ready; old bytes, which nobody has seen as an object */
+    if (!s->noscan && !span_is_ready(s))
+        return; /* pairs: large.ready; old bytes, which are no object yet or no more */
     w->object = at;
+    gcrt_walk_contents(w, type, at, bytes);
+}
+
+void
+gcrt_walk_contents(struct walk *w, const gc_type *type, uintptr_t at, size_t bytes)
+{
     switch (type->form) {
     case GC_FORM_TRACED:
         type->trace((const void *)at, bytes, (gc_tracer *)(void *)&w->marker);

@@ -23,6 +23,9 @@ void gcrt_walk_init(struct walk *w, struct gc_heap *heap,
 /* Calls edge for each pointer word of slot `index` of s, which is allocated. */
 void gcrt_walk_object(struct walk *w, struct mspan *s, size_t index);
 
+/* The same for an object of that type and place, of which w->object stays as it is. */
+void gcrt_walk_contents(struct walk *w, const gc_type *type, uintptr_t at, size_t bytes);
+
 /*
  * The allocated slot that word points into: its span and *index, or NULL.  By division: the
  * span's magic is one of the things to be checked.

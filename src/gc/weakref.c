@@ -18,6 +18,7 @@
 #include "gc/fork.h"
 #include "gc/limit.h"
 #include "gc/malloc.h"
+#include "gc/region.h"
 #include "gc/special.h"
 #include "gc/weak.h"
 
@@ -119,11 +120,14 @@ make(struct gcrt_mutator *m, uintptr_t object, bool may_fail)
 
 /* NULL and an error, or a fatal line. */
 static COLD gc_weak *
-refuse(const char *caller, const void *obj, bool may_fail)
+refuse(const char *caller, const struct gc_heap *heap, const void *obj, bool may_fail)
 {
-    const char *what = gcrt_fork_heap_around(obj) != NULL ? "is in another heap than the caller's"
-                                                          : "points into no object of the heap";
+    const char *what = "points into no object of the heap";
 
+    if (gcrt_region_holds(heap, obj))
+        what = "lies in an arena";
+    else if (gcrt_fork_heap_around(obj) != NULL)
+        what = "is in another heap than the caller's";
     if (!may_fail)
         gcrt_fatal("%s: %p %s", caller, obj, what);
     (void)gcrt_error(GC_ERR_INVAL, "%s: %p %s", caller, obj, what);
@@ -141,7 +145,7 @@ weak_new(const char *caller, void *obj, bool may_fail)
         return NULL;
     object = gcrt_special_object(m->heap, obj);
     if (UNLIKELY(object == 0))
-        return refuse(caller, obj, may_fail);
+        return refuse(caller, m->heap, obj, may_fail);
     m->own.held = obj; /* the caller's stack need not be scanned */
     weak = find(m, object);
     if (weak == NULL)

@@ -230,6 +230,20 @@ read_weak(struct gc_heap *heap, struct snapshot *s)
 }
 
 static void
+read_arenas(struct gc_heap *heap, struct snapshot *s)
+{
+    const struct regions *r = &heap->regions;
+
+    /* Freed before made; the acquire pairs with nothing. */
+    s->arenas_freed = aword_load_acquire(&r->freed);
+    s->arena_freed_bytes = aword_load_acquire(&r->freed_bytes);
+    s->arenas_made = aword_load_relaxed(&r->made);
+    s->arena_made_bytes = aword_load_relaxed(&r->made_bytes);
+    s->arenas_deferred = aword_load_relaxed(&r->deferred);
+    s->arena_waiting = aword_load_relaxed(&heap->mheap.dropped);
+}
+
+static void
 read_threads(struct gc_heap *heap, struct snapshot *s)
 {
     struct counters *c = &heap->counters;
@@ -397,6 +411,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_specials(heap, ret);
     read_limit(heap, ret);
     read_weak(heap, ret);
+    read_arenas(heap, ret);
     read_threads(heap, ret);
     read_times(heap, ret);
     read_cleanups(heap, ret);
@@ -404,6 +419,8 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     gcrt_snapshot_derive(ret, &heap->floor, wall * heap->cpus);
     gcrt_limit_read_memory(heap, &in);
     in.mcaches = mcaches;
-    gcrt_snapshot_divide(&in, ret->allocs_bytes - ret->frees_bytes, &ret->memory);
+    in.in_use = minus(in.in_use, ret->arena_waiting); /* in spans, without memory: as if free */
+    gcrt_snapshot_divide(&in,
+            minus(ret->allocs_bytes - ret->frees_bytes, ret->arena_waiting), &ret->memory);
     ret->mapped = ret->memory.total - ret->memory.heap_released;
 }

@@ -57,6 +57,8 @@ struct snapshot {
     uint64_t barrier_flushes, barrier_words;
     gc_pool_stats pools;
     uint64_t attaches, mutators, inside;
+    uint64_t arenas_made, arenas_freed, arenas_deferred;
+    uint64_t arena_made_bytes, arena_freed_bytes, arena_waiting;
     uint64_t ephemerons_filed, ephemerons_fired, ephemerons_broken;
     uint64_t intern_live, intern_dropped, weakmap_rebuilds;
     uint64_t cleanups_registered, cleanups_queued, cleanups_executed, cleanups_cancelled;

@@ -443,6 +443,29 @@ containers()
     REQUIRE(gc_heap_destroy(heap) == GC_OK);
 }
 
+void
+arenas()
+{
+    for (int round = 0; round < 50; round++) {
+        gc::arena request("request");
+        gc::arena other;
+        node *in = request.new_<node>(nullptr, 1L);
+        node *array;
+
+        in->right = gc_new<node>(nullptr, 2L); /* only the arena holds it */
+        in->left = other.new_<node>(nullptr, 3L);
+        array = request.new_array<node>(1000);
+        array[999].left = in;
+        array[998].right = gc_new<node>(nullptr, 4L);
+        if (round % 10 == 0)
+            gc_collect(nullptr);
+        REQUIRE(in->right->key == 2 && in->left->key == 3 && array[998].right->key == 4);
+        REQUIRE(array[999].left == in && array[500].key == 0);
+        REQUIRE(std::strcmp(request.strdup("text"), "text") == 0);
+        REQUIRE(gc_arena_bytes(request.get()) >= 1000 * sizeof(node));
+    }
+}
+
 } // namespace
 
 int
@@ -471,6 +494,7 @@ main()
     atomics();
     exceptions();
     containers();
+    arenas();
     REQUIRE(gc_verify(nullptr) == GC_OK && gc_frames_save() == nullptr);
     return 0;
 }

@@ -233,6 +233,8 @@ debug_item(const char *item, size_t len, gc_options *opt)
         opt->profile_rate = (size_t)n;
     else if (knob(item, len, "pool", 1, &n))
         opt->debug_pool = (int)n;
+    else if (knob(item, len, "arena", 1, &n))
+        opt->debug_arena = (int)n;
     else
         return false;
     return true;
@@ -296,7 +298,7 @@ clear_padding(gc_options *opt)
     memset((char *)opt + from, 0, offsetof(gc_options, memory_limit) - from);
     from = offsetof(gc_options, debug_tiny) + sizeof(opt->debug_tiny);
     memset((char *)opt + from, 0, offsetof(gc_options, debug_failat) - from);
-    from = offsetof(gc_options, debug_pool) + sizeof(opt->debug_pool);
+    from = offsetof(gc_options, debug_arena) + sizeof(opt->debug_arena);
     memset((char *)opt + from, 0, sizeof(*opt) - from);
 }
 

@@ -144,6 +144,35 @@ script_weak(void)
 }
 
 static void
+script_arena(void)
+{
+    gc_arena *arena = got("gc_try_arena_new", gc_try_arena_new("ladder"));
+    struct pair *first = NULL;
+
+    if (arena == NULL)
+        return;
+    for (uint64_t i = 0; i < 3000; i++) {
+        struct pair *pair = got("gc_try_arena_alloc", gc_try_arena_alloc(arena, &pair_type));
+        struct bag *bag = got("gc_try_arena_alloc_flex",
+                gc_try_arena_alloc_flex(arena, &bag_type, i % 40));
+
+        if (pair == NULL || bag == NULL)
+            continue;
+        pair->left = first;
+        pair->value = i;
+        first = pair;
+    }
+    if (got("gc_try_arena_alloc_array", gc_try_arena_alloc_array(arena, &pair_type, 50000)) != NULL)
+        (void)got("gc_try_arena_alloc_bytes", gc_try_arena_alloc_bytes(arena, 1));
+    gc_collect(NULL);
+    for (const struct pair *at = first; at != NULL && at->left != NULL; at = at->left)
+        T_CHECK(at->left->value < at->value, "an arena's list is altered");
+    gc_arena_free(arena);
+    gc_collect(NULL);
+    GC_KEEP_ALIVE(first);
+}
+
+static void
 script_many(void)
 {
     struct pair *list = NULL;
@@ -275,6 +304,7 @@ script(const gc_options *opt)
     script_pool();
     script_large();
     script_weak();
+    script_arena();
     script_thread();
     script_many();
     t_collect_twice(NULL);

@@ -582,6 +582,12 @@ perform_elsewhere(struct player *pl, const struct op *op)
     case OP_GOGC:
         (void)gc_set_gogc(NULL, op->a);
         break;
+    case OP_ARENA_PUT:
+    case OP_ARENA_TAKE:
+    case OP_ARENA_CHANGE:
+    case OP_ARENA_FREE:
+        arenas_perform(pl, op);
+        break;
     default:
         coros_perform(pl, op);
         break;
@@ -744,6 +750,7 @@ check_garbage(struct world *w)
     if (gc_thread_attach(w->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     gc_root_remove(w->globals);
+    arenas_end();
     gc_thread_detach();
     for (unsigned i = 0; i < GLOBALS; i++)
         w->globals[i] = NULL;
@@ -765,6 +772,7 @@ world_main(void *arg)
     if (gc_thread_attach(w->heap) != GC_OK || gc_root_add(w->globals, sizeof w->globals) != GC_OK)
         sched_fail("attach: %s", gc_last_error());
     coros_begin(w);
+    arenas_begin();
     w->pool = gc_pool_create(NULL, &(gc_pool_options){ .item_bytes = 8, .make = make_nothing });
     if (w->pool == NULL)
         sched_fail("pool: %s", gc_last_error());

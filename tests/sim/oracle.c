@@ -213,6 +213,8 @@ reach_roots(struct world *w)
     }
     for (unsigned k = ends_roots(oracle.words); k > 0; k--)
         n = reach(w, oracle.words[k - 1], n);
+    for (unsigned k = arenas_words(oracle.words); k > 0; k--)
+        n = reach(w, oracle.words[k - 1], n);
     for (unsigned g = 0; g < GLOBALS; g++)
         n = reach(w, (uintptr_t)__atomic_load_n(&w->globals[g], __ATOMIC_RELAXED), n);
     return n;

@@ -18,7 +18,8 @@ op_name(enum op_code code)
         "cleanup_cancel", "cleanup_run", "global_put", "global_take",
         "handle_new", "handle_set", "handle_get", "handle_free",
         "pool_put", "pool_get", "safepoint", "block", "silent", "rest", "detach", "collect",
-        "gogc", "run", "yield", "kill", "peek", "poke" };
+        "gogc", "run", "yield", "kill", "peek", "poke", "arena_put", "arena_take", "arena_change",
+        "arena_free" };
 
     return names[code];
 }
@@ -140,6 +141,7 @@ program_draw(struct program *p, uint64_t seed)
             p->ops[i][k] = (struct op){ (uint8_t)draw_code(&rng, taste), (uint8_t)rand_next(&rng),
                 (uint8_t)rand_next(&rng), (uint8_t)rand_next(&rng) };
     }
+    arenas_draw(p, seed);
     coros_draw(p, seed);
     p->cleanup_threads = (unsigned)rand_below(&rng, 3);
     p->exempt = rand_below(&rng, 2) ? (unsigned)rand_below(&rng, 1u << PLAYERS_MAX) : 0;

@@ -181,6 +181,20 @@ gcrt_os_release(struct os *os, void *start, size_t bytes)
     return true;
 }
 
+bool
+gcrt_os_guard(struct os *os, void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+    return !gcrt_os_fault(os);
+}
+
+bool
+gcrt_os_unguard(void *start, size_t bytes)
+{
+    (void)start, (void)bytes;
+    return true;
+}
+
 void
 gcrt_os_wish_huge(void *start, size_t bytes)
 {
@@ -452,6 +466,19 @@ gcrt_os_signal_is_handled(int signal, void (*handler)(int))
 {
     (void)signal, (void)handler;
     return true;
+}
+
+bool
+gcrt_os_on_fault(struct os *os, void (*handler)(int, siginfo_t *, void *), struct sigaction *old)
+{
+    (void)handler, (void)old;
+    return !gcrt_os_fault(os);
+}
+
+void
+gcrt_os_fault_goes_on(const struct sigaction *old)
+{
+    (void)old;
 }
 
 int

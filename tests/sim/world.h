@@ -67,6 +67,10 @@ enum op_code {
     OP_KILL,
     OP_PEEK,
     OP_POKE,
+    OP_ARENA_PUT, /* arenas.c: into an object of an arena, by plain stores */
+    OP_ARENA_TAKE,
+    OP_ARENA_CHANGE,
+    OP_ARENA_FREE,
     OP_CODES
 };
 
@@ -143,6 +147,21 @@ void coros_begin(struct world *w);
 void coros_end(struct world *w);
 void coros_perform(struct player *pl, const struct op *op);
 uint64_t coros_switches(void);
+
+/* ---- arenas ---- */
+
+#define SIM_ARENAS      2
+#define SIM_ARENA_WORDS 256
+
+/* Draws whether the program has arenas, and what it does with them. */
+void arenas_draw(struct program *p, uint64_t seed);
+/* Their roots come and go.  The caller is attached. */
+void arenas_begin(void);
+void arenas_end(void);
+void arenas_perform(struct player *pl, const struct op *op);
+/* What their objects point to, in at most SIM_ARENA_WORDS words; how many.  Frozen. */
+unsigned arenas_words(uintptr_t *words);
+uint64_t arenas_taken(void);
 
 /* ---- objects, as the oracle knows them ---- */
 

@@ -65,6 +65,7 @@ same(const gc_options *a, const gc_options *b)
         && a->debug_wbcheck == b->debug_wbcheck
         && a->debug_gcpacertrace == b->debug_gcpacertrace
         && a->debug_scavtrace == b->debug_scavtrace && a->debug_pool == b->debug_pool
+        && a->debug_arena == b->debug_arena
         && a->release_ms == b->release_ms
         && a->hugepages == b->hugepages && a->cleanup_threads == b->cleanup_threads
         && a->cleanup_slow_ms == b->cleanup_slow_ms
@@ -131,6 +132,7 @@ Test(options, defaults_are_the_documented_ones)
     cr_expect_eq(opt.debug_gcpacertrace, 0);
     cr_expect_eq(opt.debug_scavtrace, 0);
     cr_expect_eq(opt.debug_pool, 0);
+    cr_expect_eq(opt.debug_arena, 0);
     cr_expect_eq(opt.release_ms, 5000);
     cr_expect_eq(opt.hugepages, GC_HUGEPAGES_AUTO);
     cr_expect_eq(opt.cleanup_threads, 1);
@@ -423,6 +425,9 @@ Test(options, each_debug_knob_sets_its_own_field)
     want = defaults();
     want.debug_pool = 1;
     expect_parsed("GCRT_DEBUG", "pool=1", &want);
+    want.debug_pool = 0;
+    want.debug_arena = 1;
+    expect_parsed("GCRT_DEBUG", "arena=1", &want);
 }
 
 Test(options, hugepages_is_one_of_three_words)
@@ -475,6 +480,7 @@ Test(options, anything_else_is_no_debug_knob)
         "gctrace=1 tiny=1", "gctrace =1", "gctrace= 1", "GCTRACE=1", "gctrac=1", "gctracee=1",
         "unknown=1", "gctrace=1=1", "verify=1,unknown=1", "gcpacertrace=2", "scavtrace=2",
         "pool=2",
+        "arena=2",
         "pacertrace=1", "gctrace:1", "1", "all",
         "schedtrace=1000" };
 

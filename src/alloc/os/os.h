@@ -98,6 +98,9 @@ bool gcrt_os_commit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_decommit(struct os *os, void *start, size_t bytes);
 bool gcrt_os_release(struct os *os, void *start, size_t bytes);
 void *gcrt_os_map(struct os *os, size_t bytes);
+/* Ready memory that nobody may touch, and back; its contents stay. */
+bool gcrt_os_guard(struct os *os, void *start, size_t bytes);
+bool gcrt_os_unguard(void *start, size_t bytes);
 /* Ready memory may be backed by huge pages.  A wish: nobody is told if it is not granted. */
 void gcrt_os_wish_huge(void *start, size_t bytes);
 /* Small ones only, so that what is released stays so.  False: that needs a mapping too many. */
@@ -172,6 +175,15 @@ int gcrt_os_stack_bounds(struct os *os, uintptr_t *lo, uintptr_t *hi);
 
 /* Process-wide.  0, EBUSY if somebody else's handler is there already, or another errno. */
 int gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int));
+/*
+ * What the process does when it touches memory that it must not: handler runs first, on the
+ * thread that did it, with the address.  *old is what was there before; nothing if that was
+ * handler.  False if the system refuses.
+ */
+bool gcrt_os_on_fault(struct os *os, void (*handler)(int, siginfo_t *, void *),
+        struct sigaction *old);
+/* For the end of such a handler: the access is tried again, and is whatever old makes of it. */
+void gcrt_os_fault_goes_on(const struct sigaction *old);
 /* Is this still the handler? */
 bool gcrt_os_signal_is_handled(int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);

@@ -107,6 +107,18 @@ gcrt_os_release(struct os *os, void *start, size_t bytes)
     return !gcrt_os_fault(os) && madvise(start, bytes, MADV_DONTNEED) == 0;
 }
 
+bool
+gcrt_os_guard(struct os *os, void *start, size_t bytes)
+{
+    return !gcrt_os_fault(os) && mprotect(start, bytes, PROT_NONE) == 0;
+}
+
+bool
+gcrt_os_unguard(void *start, size_t bytes)
+{
+    return mprotect(start, bytes, PROT_READ | PROT_WRITE) == 0;
+}
+
 void
 gcrt_os_wish_huge(void *start, size_t bytes)
 {
@@ -448,6 +460,27 @@ gcrt_os_signal_install(struct os *os, int signal, void (*handler)(int))
         return EBUSY;
     sigfillset(&act.sa_mask); /* no host handler runs on top of ours */
     return sigaction(signal, &act, NULL) == 0 ? 0 : errno;
+}
+
+bool
+gcrt_os_on_fault(struct os *os, void (*handler)(int, siginfo_t *, void *), struct sigaction *old)
+{
+    struct sigaction act = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+    sigemptyset(&act.sa_mask);
+    if (gcrt_os_fault(os) || sigaction(SIGSEGV, &act, old) != 0)
+        return false;
+    if ((old->sa_flags & SA_SIGINFO) && old->sa_sigaction == handler)
+        *old = (struct sigaction){ .sa_handler = SIG_DFL };
+    return true;
+}
+
+void
+gcrt_os_fault_goes_on(const struct sigaction *old)
+{
+    static const struct sigaction by_default = { .sa_handler = SIG_DFL };
+
+    (void)sigaction(SIGSEGV, old == NULL ? &by_default : old, NULL);
 }
 
 bool
