@@ -3,23 +3,21 @@
  * The interpreter.
  *
  * Purpose: runs compiled code (ops.def) on a value stack.
- * Place: main.c and thread.c start it; it calls primitives, which never call it back: those
- * that call procedures (apply, eval) put the call on the stack and return CALL_AGAIN, and
- * those that call many (map, sort) are written in Lisp.  So one run is one C frame however
- * deep Lisp recurses; the stack grows by doubling up to a limit, which is a Lisp error.
+ * Place: main.c and thread.c start it; it calls primitives.  Those that end in a call (apply,
+ * eval) put it on the stack and return CALL_AGAIN, and those that call many (map, sort) are
+ * written in Lisp, so one run is one C frame however deep Lisp recurses; the stack grows by
+ * doubling up to a limit, which is a Lisp error.  Guards and macros are runs of their own.
  * Roots: the thread is precise.  trace_vm reports the stack and the registers; SAVE() brings
  * them up to date before every call that may answer a handshake.  Between calls there is
  * gc_safepoint, at each procedure's entry and each turn of a loop, because a precise thread
  * is not interrupted.  The stack belongs to the thread, so it is written plainly.
- * Errors: raising restores the registers from the innermost record and jumps to the trap of
- * vm_protect, which also puts the thread's GC_FRAMEs right.  Nothing is held across a failing
- * call that would need to be undone.
+ * Errors: raising jumps to the trap of the innermost vm_protect, which puts the stack and
+ * the thread's GC_FRAMEs right.  Nothing is held across a failing call that would need to be
+ * undone.
  * Cost: an instruction is a load and an indirect jump; a call three words and a poll; a
  * cycle reads the whole stack in one handshake, about a nanosecond a word.
  */
 #include "vm.h"
-
-#include "symbol.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -30,8 +28,6 @@
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
-
-GC_TYPE_NOSCAN(escape_type, struct escape);
 
 #define RESERVE ((size_t)1 << 21)
 
@@ -56,8 +52,8 @@ vm_init(struct vm *vm, size_t words_max)
     vm->base = malloc(STACK_FIRST * sizeof(value));
     if (vm->base == NULL)
         return false;
-    vm->sp = vm->fp = vm->base + 1; /* so that no record has offset 0 */
-    vm->base[0] = 0;
+    vm->sp = vm->fp = vm->base;
+    value_depth_start();
     vm->limit = vm->base + vm->capacity - STACK_SLACK;
     current = vm;
     return gc_root_callback(trace_vm, vm) == GC_OK;
@@ -157,94 +153,43 @@ vm_fail(struct vm *vm, value about, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     irritants = about == NOTHING ? NIL : cons(about, NIL);
-    message = string_text(text);
+    message = string_new(text, strlen(text));
     vm_raise(vm, vm_condition(vm, message, irritants));
-}
-
-static void
-drop_record(struct vm *vm, const value *record)
-{
-    vm->handler = record[0];
-    if (record[4] != FALSE)
-        ((struct escape *)object_of(record[4]))->alive = false;
-}
-
-/* The registers are those of when the record was pushed, but for acc. */
-static void
-back_to(struct vm *vm, value *record)
-{
-    vm->sp = record;
-    vm->pc = (const value *)record[1];
-    vm->fp = (value *)((char *)vm->base + record[2]);
-    vm->self = object_of(record[3]); /* NULL: 0 + TAG_OBJECT */
 }
 
 void
 vm_raise(struct vm *vm, value thrown)
 {
-    vm->acc = vm->thrown = thrown;
+    vm->thrown = thrown;
     vm->notice = NULL; /* this error is notice enough */
-    while (vm->handler != 0) {
-        value *record = (value *)((char *)vm->base + vm->handler);
-        bool guard = record[4] == FALSE;
-
-        drop_record(vm, record);
-        if (guard) {
-            back_to(vm, record);
-            vm_have_reserve(); /* what the error has left behind may be enough */
-            longjmp(vm->trap->env, 1);
-        }
-    }
-    longjmp(vm->trap->env, 2);
+    longjmp(vm->trap->env, 1);
 }
 
 void *
 vm_want(struct vm *vm, const char *who, enum kind kind, value v)
 {
-    static const char *const names[] = { "pair", "integer", "character", "value", "number",
-        "string", "symbol", "vector", "code", "procedure", "procedure", "box", "promise",
-        "macro", "hash table", "condition", "escape", "thread", "channel" };
-
     if (value_kind(v) != kind)
-        vm_fail(vm, v, "%s: not a %s", who, names[kind]);
+        vm_fail(vm, v, "%s: not a %s", who, kind_names[kind]);
     return is_object(v) ? object_of(v) : NULL;
 }
 
 int64_t
 vm_want_index(struct vm *vm, const char *who, value v, uint64_t below)
 {
-    if (!is_fixnum(v) || (uint64_t)fixnum_of(v) >= below)
+    if (!is_integer(v) || (uint64_t)integer_of(v) >= below)
         vm_fail(vm, v, "%s: index out of range", who);
-    return fixnum_of(v);
+    return integer_of(v);
 }
 
-/* ---- records, the stack, arguments ---- */
-
-static value
-escape_new(const struct vm *vm)
+static _Noreturn void
+wrong_integers(struct vm *vm, value l, value r)
 {
-    struct escape *e = gc_alloc(&escape_type);
-
-    e->head.kind = ESCAPE;
-    e->vm = vm;
-    e->alive = true;
-    return object(e);
+    vm_want(vm, "arithmetic", INTEGER, l);
+    vm_want(vm, "arithmetic", INTEGER, r);
+    vm_fail(vm, NOTHING, r == integer(0) ? "division by zero" : "integer overflow");
 }
 
-static void
-push_record(struct vm *vm, const value *pc, value escape)
-{
-    value *record = vm->sp;
-
-    record[0] = vm->handler;
-    record[1] = (value)pc;
-    record[2] = (value)((char *)vm->fp - (char *)vm->base);
-    record[3] = object(vm->self);
-    record[4] = escape;
-    vm->handler = (size_t)((char *)record - (char *)vm->base);
-    if (escape != FALSE)
-        ((struct escape *)object_of(escape))->record = vm->handler;
-}
+/* ---- closures, the stack, arguments ---- */
 
 static value
 closure_new(value code, const value *captured, uint32_t n)
@@ -307,42 +252,26 @@ adapt_arguments(struct vm *vm, uint32_t n)
     vm->sp = arg + code->params;
 }
 
+/* acc is no closure; pc is behind the call. */
 static value
-call_primitive(struct vm *vm, uint32_t n)
+call_primitive(struct vm *vm, const value *pc, uint32_t n)
 {
     const struct primitive *p = object_of(vm->acc);
 
-    if (UNLIKELY(n < p->min || n > p->head.size))
-        vm_fail(vm, vm->acc, "called with %u argument%s", n, n == 1 ? "" : "s");
-    return p->fn(vm, vm->sp - n, n);
-}
-
-/* acc is neither closure nor primitive; pc is behind the call.  The registers are new. */
-static bool
-call_other(struct vm *vm, const value *pc, uint32_t n)
-{
-    struct escape *e = object_of(vm->acc);
-    value result;
-
     if (vm->acc == UNBOUND)
         vm_fail(vm, pc[-1], "unbound variable");
-    if (!is_kind(vm->acc, ESCAPE))
+    if (!is_kind(vm->acc, PRIMITIVE))
         vm_fail(vm, vm->acc, "not a procedure");
-    if (n != 1 || e->vm != vm || !e->alive)
-        vm_fail(vm, vm->acc, "escape that is over, or another thread's");
-    result = vm->sp[-1];
-    while (e->alive)
-        drop_record(vm, (value *)((char *)vm->base + vm->handler));
-    back_to(vm, (value *)((char *)vm->base + e->record));
-    vm->acc = result;
-    return true;
+    if (n < p->min || n > p->head.size)
+        vm_fail(vm, vm->acc, "called with %u argument%s", n, n == 1 ? "" : "s");
+    return p->fn(vm, vm->sp - n, n);
 }
 
 /* ---- the loop ---- */
 
 #define A      ((uint16_t)(w >> 16))
 #define B      ((int32_t)(w >> 32))
-#define C      ((uint32_t)(w >> 9) & 127)
+#define SMALL  integer((int16_t)A)
 #define SAVE() (vm->sp = sp, vm->fp = fp, vm->acc = acc, vm->self = self)
 #define NEXT()                                                                             \
     do {                                                                                   \
@@ -379,9 +308,8 @@ run(struct vm *vm)
     struct closure *self, *callee;
     const value *pc;
     value *sp, *fp, acc, w, link[LINK_WORDS];
-    uint32_t n, tail;
+    uint32_t n = 0, tail;
 
-reload:
     sp = vm->sp, fp = vm->fp, pc = vm->pc, acc = vm->acc, self = vm->self;
     NEXT();
 #define OP(name, ...) op_##name : __VA_ARGS__ NEXT();
@@ -425,11 +353,10 @@ leave: /* acc is the result, n the number of the frame's arguments */
     NEXT();
 other: /* acc is no closure */
     SAVE();
-    if (UNLIKELY(!is_kind(acc, PRIMITIVE)) && call_other(vm, pc, n))
-        goto reload;
-    acc = call_primitive(vm, n);
+    acc = call_primitive(vm, pc, n);
+    sp = vm->sp, fp = vm->fp; /* it may have moved the stack */
     if (acc == CALL_AGAIN) {
-        sp = vm->sp, fp = vm->fp, acc = vm->acc, n = vm->argc;
+        acc = vm->acc, n = vm->argc;
         goto *(tail ? &&tail_call : &&call);
     }
     if (tail) {
@@ -483,30 +410,25 @@ bool
 vm_protect(struct vm *vm, value (*body)(struct vm *, void *), void *arg, value *ret)
 {
     struct trap trap = { .outer = vm->trap, .frames = gc_frames_save(), .self = vm->self,
-        .sp = (size_t)(vm->sp - vm->base), .fp = (size_t)(vm->fp - vm->base),
-        .handler = vm->handler };
-    volatile bool done = true;
+        .sp = (size_t)(vm->sp - vm->base), .fp = (size_t)(vm->fp - vm->base) };
+    volatile bool done = false;
 
+    if (value_too_deep())
+        vm_fail(vm, NOTHING, "nested too deeply");
     vm->trap = &trap;
-    vm->handler = 0;
-    switch (setjmp(trap.env)) {
-    case 0:
-        vm->acc = body(vm, arg);
-        break;
-    case 1: /* a guard: where to go on is in the registers */
-        gc_frames_restore(trap.frames);
-        vm->acc = run(vm);
-        break;
-    default:
-        gc_frames_restore(trap.frames);
-        done = false;
+    if (setjmp(trap.env) == 0) {
+        *ret = body(vm, arg);
+        done = true;
     }
     vm->trap = trap.outer;
-    vm->handler = trap.handler;
     vm->self = trap.self;
     vm->sp = vm->base + trap.sp;
     vm->fp = vm->base + trap.fp;
-    *ret = done ? vm->acc : vm->thrown;
+    if (!done) {
+        gc_frames_restore(trap.frames);
+        *ret = vm->thrown;
+        vm_have_reserve(); /* what the error has left behind may be enough */
+    }
     return done;
 }
 

@@ -11,11 +11,7 @@
  *     fp[params + 2]       the caller's closure
  *     fp[params + 3 ..)    let variables and temporaries
  *
- * and guards and escapes are records among the temporaries, linked from vm->handler:
- *
- *     [outer handler] [where to go on] [fp] [closure] [the escape object, or #f]
- *
- * vm_roots reports all words below sp and the registers kept here.  The interpreter keeps
+ * trace_vm reports all words below sp and the registers kept here.  The interpreter keeps
  * its registers in locals, and brings them here before each call that may need them.
  */
 #include "value.h"
@@ -29,13 +25,14 @@ enum op {
     OP_COUNT
 };
 
-enum { LINK_WORDS = 3, RECORD_WORDS = 5 };
+enum { LINK_WORDS = 3, VM_STACK_MAX = 1 << 24 /* words */ };
 
+/* Where errors go: a guard's, a macro expansion's, that of a whole form. */
 struct trap {
     jmp_buf env;
     struct trap *outer;
     void *frames; /* the thread's GC_FRAMEs when it was set */
-    size_t sp, fp, handler;
+    size_t sp, fp;
     struct closure *self;
     value code[2]; /* the call that the run began with, and its end */
 };
@@ -47,18 +44,11 @@ struct vm {
     struct closure *self;
     value acc;
     value thrown;          /* what was raised last, until the next */
-    size_t handler;        /* innermost record's offset in bytes; 0: none */
-    struct trap *trap;     /* where errors go that nothing in Lisp catches */
+    struct trap *trap;     /* the innermost */
     uint32_t argc;         /* with CALL_AGAIN */
+    bool spawned;          /* it has made threads */
     const char *volatile notice; /* an error to raise at the next call: interrupted, memory */
     size_t capacity, capacity_max; /* words */
-};
-
-struct escape {
-    struct head head;
-    bool alive; /* the owner's */
-    const struct vm *vm;
-    size_t record; /* offset */
 };
 
 /* False without memory.  The caller is attached; vm stays where it is until vm_finish. */
@@ -92,11 +82,52 @@ _Noreturn void vm_raise(struct vm *vm, value thrown);
 void *vm_want(struct vm *vm, const char *who, enum kind kind, value v);
 int64_t vm_want_index(struct vm *vm, const char *who, value v, uint64_t below);
 
-/* number.c: any numbers; fails for other values. */
-value number_add(struct vm *vm, value a, value b);
-value number_subtract(struct vm *vm, value a, value b);
-value number_multiply(struct vm *vm, value a, value b);
-/* < 0, 0, > 0; 2: not comparable (NaN). */
-int number_compare(struct vm *vm, value a, value b);
+/*
+ * compile.c: a closure without arguments that does what the datum says.  Fails as VMs do.
+ * compile_init makes the special forms known.
+ */
+value compile(struct vm *vm, value datum);
+void compile_init(void);
+
+/* ---- reader.c, print.c ---- */
+
+struct reader {
+    struct vm *vm;
+    const char *at, *end; /* the text stays where it is, and is held by the caller */
+    const char *name;     /* for messages: "file" or NULL */
+    uint32_t line;        /* of at, from 1 */
+};
+
+/*
+ * The next datum, or END_OF_FILE.  Fails for what is no datum; the message of one that only
+ * lacks its end is READER_MORE.
+ */
+value reader_next(struct reader *r);
+#define READER_MORE "unexpected end of the text"
+
+/* The number that the text is, or UNBOUND.  size is not 0. */
+value reader_number(const char *text, size_t size);
+
+/* The text of a value, malloc'ed; NULL without memory.  write: "a" and #\a. */
+char *print_text(value v, bool write, size_t *size);
+
+/* ---- primitives ---- */
+
+#define MANY UINT32_MAX
+#define PRIM(name)                                                                         \
+    static value prim_##name(struct vm *vm __attribute__((unused)),                        \
+            value *arg __attribute__((unused)), uint32_t n __attribute__((unused)))
+
+struct prim_spec {
+    const char *name;
+    primitive_fn *fn;
+    uint32_t min, max;
+};
+
+/* Each ends with a NULL. */
+extern const struct prim_spec data_prims[], table_prims[], thread_prims[];
+
+/* Makes them the values of global variables. */
+void prims_define(const struct prim_spec *spec);
 
 #endif

@@ -50,21 +50,21 @@
 (check "deep recursion" (deep 50000) 50000)
 
 ; ---- data ----
-(check "numbers" (list (+ 1 2.5) (- 5) (* 2 3 4) (/ 6 3) (quotient -7 2) (modulo -7 2) (< 1 2 3))
-       '(3.5 -5 24 2 -3 1 #t))
-(check "overflow" (* 4611686018427387903 4) 18446744073709551612.0)
-(check "text of numbers" (map number->string '(0 -17 2.0 1e100 0.1)) '("0" "-17" "2.0" "1e+100" "0.1"))
+(check "numbers" (list (+ 1 2) (- 5) (* 2 3 4) (+) (quotient -7 2) (modulo -7 2) (< 1 2 3) (apply + '(1 2 3)))
+       '(3 -5 24 0 -3 1 #t 6))
+(check "largest" (+ 2305843009213693951 2305843009213693952) 4611686018427387903)
+(check "text of numbers" (map number->string '(0 -17 -4611686018427387904)) '("0" "-17" "-4611686018427387904"))
+(check "numbers of texts" (map string->number '("12" "-4611686018427387905" "+" "1x")) '(12 #f #f #f))
 (check "quasiquote" `(1 ,(+ 1 1) ,@(list 3 4) #(5 ,(* 2 3)) . 7) '(1 2 3 4 #(5 6) . 7))
 (check "case, cond" (list (case 3 ((1 2) 'low) ((3) 'three) (else 'high))
                           (cond ((assv 2 '((1 . 2) (2 . 5))) => cdr) (else 0)))
        '(three 5))
 (check "do" (do ((i 0 (+ i 1)) (l '() (cons i l))) ((= i 3) l)) '(2 1 0))
 (check "sort" (sort '(3 1 4 1 5 9 2 6) <) '(1 1 2 3 4 5 6 9))
-(check "strings" (list (string-length "añ→x") (string-ref "añ→x" 2) (substring "añ→x" 1 3))
-       '(4 #\→ "ñ→"))
+(check "strings" (list (string-length "añ") (string-ref "abc" 2) (substring "abc" 1 3) (substring "abc" 1))
+       '(3 #\c "bc" "bc"))
 (check "written" (->string '("a\"b\n" #\a #\space sym (1 . 2)) #t) "(\"a\\\"b\\n\" #\\a #\\space sym (1 . 2))")
-(check "read" (read-all "(a . b) #;(no) 'c #| no |# \"\\x41;\" ; no\n -1.5e3") '((a . b) 'c "A" -1500.0))
-(check "vectors" (let ((v (vector 1 2 3 4))) (vector-copy! v 1 v 0 3) v) #(1 1 2 3))
+(check "read" (read-all "(a . b) 'c ; no\n \"A\\n\" -15") '((a . b) 'c "A\n" -15))
 
 ; ---- hash tables ----
 (define t (make-hash-table))
@@ -74,20 +74,18 @@
 (check "table" (list (hash-table-count t) (hash-table-ref t '(9)) (hash-table-ref t '(8))
                      (hash-table-ref t '(10) 'gone))
        '(750 9 -8 gone))
-(define q (make-eq-hash-table))
-(define key (list 1))
-(hash-table-set! q key 'yes)
-(check "eq table" (list (hash-table-ref q key) (hash-table-ref q (list 1))) '(yes #f))
-
 ; ---- errors ----
 (define (message thunk) (guard (e (condition-message e)) (thunk)))
 (check "messages" (list (message (lambda () (car 5))) (message (lambda () (vector-ref (vector 1) 1)))
                         (message (lambda () (no-such-thing))) (message (lambda () ((lambda (x) x))))
-                        (message (lambda () (+ 1 "2"))) (message (lambda () (eval '(if))))
+                        (message (lambda () (+ 1 "2"))) (message (lambda () (* 4611686018427387903 2)))
+                        (message (lambda () (eval '(if))))
                         (message (lambda () (quotient 1 0))))
        '("car: not a pair" "vector-ref: index out of range" "unbound variable"
-         "called with 0 arguments" "arithmetic: not a number" "bad syntax" "division by zero"))
+         "called with 0 arguments" "arithmetic: not a integer" "integer overflow" "bad syntax" "division by zero"))
 (check "raise" (guard (e (list e 'caught)) (+ 1 (raise 'x))) '(x caught))
+(define (guards n) (guard (e 0) (+ 1 (guards (- n 1)))))
+(check "too many guards" (integer? (guards 1000000)) #t)
 (check "raise again" (guard (e (list 'outer e)) (guard (e (raise (+ e 1))) (raise 1))) '(outer 2))
 (check "no error" (guard (e 'no) (+ 1 2)) 3)
 (define (trace-a) (+ 1 (trace-b)))
@@ -98,11 +96,8 @@
 (check "escape" (+ 1 (call/ec (lambda (k) (+ 10 (k 1))))) 2)
 (check "escape through guards" (call/ec (lambda (k) (guard (e 'no) (k 'yes)))) 'yes)
 (check "guard after escape" (guard (e 'caught) (call/ec (lambda (k) (k 1))) (car 1)) 'caught)
-(define saved #f)
-(call/ec (lambda (k) (set! saved k)))
-(check "escape that is over" (message (lambda () (saved 1))) "escape that is over, or another thread's")
 (check "nested too deeply"
-       (message (lambda () (read-all (apply string-append (map (lambda (i) "(") (iota 5000))))))
+       (message (lambda () (read-all (apply string-append (map (lambda (i) "(") (iota 100000))))))
        "nested too deeply")
 
 ; ---- macros, redefinition, promises ----
