@@ -359,6 +359,10 @@ push_all(struct compiler *c, value list)
 static void
 compile_row(struct compiler *c, value list, bool tail)
 {
+    if (list == NIL) {
+        constant(c, NOTHING, tail);
+        return;
+    }
     for (; cdr(list) != NIL; list = cdr(list))
         compile_datum(c, car(list), false);
     compile_datum(c, car(list), tail);
@@ -391,11 +395,7 @@ compile_defined(struct compiler *c, value x, struct var *self)
         return;
     }
     want(c, x, 3, 3);
-    x = car(rest);
-    if (is_form(c, x, form_lambda) && want(c, x, 3, MANY - 1) != 0)
-        compile_lambda(c, name, self, car(cdr(x)), cdr(cdr(x)));
-    else
-        compile_datum(c, x, false);
+    compile_datum(c, car(rest), false);
 }
 
 /* Definitions, which all know one another, and then expressions. */
@@ -489,7 +489,7 @@ compile_lambda(struct compiler *c, value name, struct var *self, value params, v
     for (uint32_t i = 0; i < l.ncaptured; i++)
         push_captured(c, l.captured[i]);
     if (l.ncaptured == 0)
-        code = vm_closure(code);
+        code = vm_closure(code, NULL, 0);
     put_op(c, l.ncaptured == 0 ? OP_CONST : OP_CLOSURE, l.ncaptured, 0);
     put(c, code);
     c->lambda->depth -= l.ncaptured;
@@ -657,10 +657,8 @@ form_if(struct compiler *c, value x, bool tail)
 static void
 form_begin(struct compiler *c, value x, bool tail)
 {
-    if (want(c, x, 1, MANY - 1) == 1)
-        constant(c, NOTHING, tail);
-    else
-        compile_row(c, cdr(x), tail);
+    want(c, x, 1, MANY - 1);
+    compile_row(c, cdr(x), tail);
 }
 
 static void
@@ -853,7 +851,7 @@ compile(struct vm *vm, value datum)
 
         compile_lambda(&c, NIL, NULL, NIL, datum);
     }
-    return vm_closure(vm->acc);
+    return vm_closure(vm->acc, NULL, 0);
 }
 
 void

@@ -14,12 +14,10 @@
  */
 #include "vm.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 static const char prelude[] =
 #include "prelude.inc"
@@ -101,14 +99,6 @@ static const struct prim_spec main_prims[] = { { "exit", prim_exit, 0, 1 },
 
 /* ---- start ---- */
 
-/* Between two instructions of the first VM. */
-static void
-interrupt(int signal)
-{
-    (void)signal;
-    vm_notice(&main_vm, "interrupted");
-}
-
 /* arg: the list of the command line's words */
 static value
 run_prelude(struct vm *vm, void *arg)
@@ -151,13 +141,11 @@ start_heap(size_t stack_max)
     if (gc_options_from_env(&opt) != GC_OK)
         return false;
     opt.precise_stacks = 1;
-    opt.oom = vm_out_of_memory;
-    if (gc_init(&opt) != GC_OK || !vm_have_reserve() || !vm_init(&main_vm, stack_max)
+    if (gc_init(&opt) != GC_OK || !vm_init(&main_vm, stack_max)
             || !symbol_init())
         return false;
     compile_init();
     prims_define(data_prims);
-    prims_define(table_prims);
     prims_define(thread_prims);
     prims_define(main_prims);
     return true;
@@ -167,7 +155,6 @@ int
 main(int argc, char **argv)
 {
     size_t stack_max = VM_STACK_MAX;
-    struct sigaction action = { .sa_handler = interrupt };
     value v = NIL;
     int i = 1;
 
@@ -181,8 +168,6 @@ main(int argc, char **argv)
         fprintf(stderr, "lisp: %s\n", gc_last_error());
         return 1;
     }
-    if (isatty(STDIN_FILENO))
-        sigaction(SIGINT, &action, NULL);
     v = words(argv + i);
     if (!vm_protect(&main_vm, run_prelude, &v, &v))
         fputs("lisp: an error in the prelude\n", stderr);

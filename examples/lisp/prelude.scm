@@ -32,7 +32,7 @@
 (define number? integer?)
 (define eqv? eq?)
 (define (boolean? x) (or (eq? x #t) (eq? x #f)))
-(define (condition? x) (eq? (type-of x) 'condition))
+(define (condition? x) (and (pair? x) (eq? (car x) 'error))) ; (error message irritants . trace)
 (define (list? x) (if (pair? x) (list? (cdr x)) (null? x)))
 
 ; ---- binding ----
@@ -214,6 +214,8 @@
 (define (char=? a b) (eq? a b))
 (define (char<? a b) (< (char->integer a) (char->integer b)))
 (define (string->list s) (map1 (lambda (i) (string-ref s i)) (iota (string-length s))))
+(define (list->string list) (apply string-append (map1 (lambda (c) (->string c #f)) list)))
+(define (symbol->string x) (->string x #f))
 (define (string . chars) (list->string chars))
 (define (make-string n c) (list->string (map1 (lambda (i) c) (iota n))))
 (define (string-join list between)
@@ -222,9 +224,50 @@
       (apply string-append
              (cons (car list)
                    (append (map (lambda (s) (string-append between s)) (cdr list)) '())))))
-(define (hash-table-update! table key f default)
-  (hash-table-set! table key (f (hash-table-ref table key default))))
-(define (hash-table-count table) (length (hash-table->list table)))
+
+; ---- hash tables: (lists of entries, mutex); an operation is atomic ----
+
+(define (make-hash-table) (let ((t (make-vector 3 0))) (table-renew! t 8) (vector-set! t 1 (make-mutex)) t))
+(define (table-renew! t size)
+  (let ((old (vector-ref t 0)) (new (make-vector size '())))
+    (vector-set! t 0 new)
+    (when (vector? old)
+      (for-each (lambda (list) (for-each (lambda (entry) (table-add! new entry)) list))
+                (vector->list old)))))
+(define (table-slot lists key) (remainder (hash key) (vector-length lists)))
+(define (table-add! lists entry)
+  (let ((i (table-slot lists (car entry))))
+    (vector-set! lists i (cons entry (vector-ref lists i)))))
+(define (table-entry t key)
+  (let ((lists (vector-ref t 0))) (assoc key (vector-ref lists (table-slot lists key)))))
+(define-macro (atomically t . body) `(with-mutex (vector-ref ,t 1) (lambda () ,@body)))
+
+(define (hash-table-ref t key . default)
+  (let ((entry (atomically t (table-entry t key))))
+    (cond (entry (cdr entry)) ((pair? default) (car default)) (else #f))))
+(define (hash-table-set! t key x)
+  (atomically t
+    (let ((entry (table-entry t key)))
+      (if entry
+          (set-cdr! entry x)
+          (begin
+            (vector-set! t 2 (+ (vector-ref t 2) 1))
+            (if (> (vector-ref t 2) (* 2 (vector-length (vector-ref t 0))))
+                (table-renew! t (* 2 (vector-length (vector-ref t 0)))))
+            (table-add! (vector-ref t 0) (cons key x)))))))
+(define (hash-table-delete! t key)
+  (atomically t
+    (let* ((lists (vector-ref t 0)) (i (table-slot lists key)) (entry (table-entry t key)))
+      (when entry
+        (vector-set! lists i (filter (lambda (e) (not (eq? e entry))) (vector-ref lists i)))
+        (vector-set! t 2 (- (vector-ref t 2) 1))))))
+(define (hash-table->list t)
+  (atomically t
+    (fold append2 '() (map1 (lambda (list) (map1 (lambda (e) (cons (car e) (cdr e))) list))
+                            (vector->list (vector-ref t 0))))))
+(define (hash-table-update! t key f default) ; not atomic
+  (hash-table-set! t key (f (hash-table-ref t key default))))
+(define (hash-table-count t) (vector-ref t 2))
 (define (hash-table-keys table) (map1 car (hash-table->list table)))
 
 ; ---- integers ----
@@ -265,10 +308,10 @@
 (define (newline) (display "\n"))
 (define (print . all) (for-each display all) (newline))
 (define (load file) (for-each eval (read-all (read-file file) file)))
-(define (error message . irritants) (raise (make-condition message irritants)))
-(define (condition-message c) (condition-part c 0))
-(define (condition-irritants c) (condition-part c 1))
-(define (condition-trace c) (condition-part c 2))
+(define (error message . irritants) (raise-error message irritants))
+(define condition-message cadr)
+(define condition-irritants caddr)
+(define condition-trace cdddr)
 (define (with-mutex m thunk)
   (mutex-lock! m)
   (let ((result (try thunk (lambda (e) (mutex-unlock! m) (raise e)))))
@@ -286,8 +329,14 @@
 
 ; ---- programs and the REPL ----
 
+(define (describe e)
+  (if (condition? e)
+      (string-append "error: " (->string (condition-message e) #f)
+                     (string-join (map1 (lambda (x) (string-append " " (->string x #t)))
+                                        (condition-irritants e)) "") "\n")
+      (string-append "raised: " (->string e #t) "\n")))
 (define (complain e)
-  (write-text (string-append (if (condition? e) "error: " "raised: ") (->string e #t) "\n") #t)
+  (write-text (describe e) #t)
   (if (and (condition? e) (pair? (condition-trace e)))
       (write-text (string-append "  in " (->string (condition-trace e) #f) "\n") #t))
   #f)

@@ -32,6 +32,11 @@ PRIM(equal)
     return boolean(same);
 }
 
+PRIM(hash)
+{
+    return integer(value_hash(arg[0]) >> 3);
+}
+
 PRIM(apply)
 {
     value f = arg[0], list = arg[n - 1];
@@ -72,17 +77,10 @@ PRIM(raise)
     vm_raise(vm, arg[0]);
 }
 
-/* (make-condition message irritants), with the trace of now */
-PRIM(make_condition)
+/* (raise-error message irritants) */
+PRIM(error)
 {
-    return vm_condition(vm, arg[0], arg[1]);
-}
-
-PRIM(condition)
-{
-    const struct condition *c = vm_want(vm, "condition-part", CONDITION, arg[0]);
-
-    return arg[1] == integer(0) ? c->message : arg[1] == integer(1) ? c->irritants : c->trace;
+    vm_raise(vm, vm_condition(vm, arg[0], arg[1]));
 }
 
 /* ---- pairs, boxes, vectors ---- */
@@ -166,13 +164,6 @@ want_memory(struct vm *vm, value v)
     return v;
 }
 
-PRIM(symbol_to_string)
-{
-    const struct symbol *s = vm_want(vm, "symbol->string", SYMBOL, arg[0]);
-
-    return string_new(s->name, s->head.size);
-}
-
 PRIM(string_to_symbol)
 {
     const struct string *s = vm_want(vm, "string->symbol", STRING, arg[0]);
@@ -229,20 +220,6 @@ PRIM(string_append)
         memcpy(to, string_of(arg[i])->byte, string_of(arg[i])->head.size);
         to += string_of(arg[i])->head.size;
     }
-    return s;
-}
-
-PRIM(list_to_string)
-{
-    size_t size = 0;
-    value s, x = arg[0];
-
-    for (; is_pair(x); x = cdr(x), size++)
-        vm_want(vm, "list->string", CHARACTER, car(x));
-    s = want_memory(vm, string_new(NULL, size));
-    x = arg[0];
-    for (size_t i = 0; i < size && is_pair(x); x = cdr(x)) /* another thread may change it */
-        string_of(s)->byte[i++] = char_of(car(x));
     return s;
 }
 
@@ -354,19 +331,18 @@ PRIM(read_all)
 const struct prim_spec data_prims[] = { { "type-of", prim_type_of, 1, 1 },
     { "equal?", prim_equal, 2, 2 }, { "apply", prim_apply, 2, MANY }, { "eval", prim_eval, 1, 1 },
     { "try", prim_try, 2, 2 }, { "raise", prim_raise, 1, 1 },
-    { "make-condition", prim_make_condition, 2, 2 }, { "condition-part", prim_condition, 2, 2 },
+    { "raise-error", prim_error, 2, 2 }, { "hash", prim_hash, 1, 1 },
     { "set-car!", prim_set_car, 2, 2 }, { "set-cdr!", prim_set_cdr, 2, 2 },
     { "box", prim_box, 1, 1 }, { "unbox", prim_unbox, 1, 1 },
     { "box-swap!", prim_box_swap, 3, 3 }, { "make-vector", prim_make_vector, 1, 2 },
     { "vector", prim_vector, 0, MANY }, { "vector-length", prim_vector_length, 1, 1 },
     { "string->number", prim_string_to_number, 1, 1 },
-    { "symbol->string", prim_symbol_to_string, 1, 1 },
     { "string->symbol", prim_string_to_symbol, 1, 1 },
     { "char->integer", prim_char_to_integer, 1, 1 },
     { "integer->char", prim_integer_to_char, 1, 1 },
     { "string-length", prim_string_length, 1, 1 }, { "string-ref", prim_string_ref, 2, 2 },
     { "substring", prim_substring, 2, 3 }, { "string-append", prim_string_append, 0, MANY },
-    { "list->string", prim_list_to_string, 1, 1 }, { "->string", prim_to_string, 2, 2 },
+    { "->string", prim_to_string, 2, 2 },
     { "write-text", prim_write_text, 2, 2 }, { "read-line", prim_read_line, 1, 1 },
     { "read-file", prim_read_file, 1, 1 }, { "read-all", prim_read_all, 1, 2 },
     { NULL, NULL, 0, 0 } };

@@ -87,19 +87,6 @@ put_vector(struct printer *p, const struct vector *v)
     fputc(')', p->out);
 }
 
-static void
-put_condition(struct printer *p, const struct condition *c)
-{
-    bool write = p->write;
-
-    p->write = false;
-    put_element(p, c->message, true);
-    p->write = true;
-    for (value x = c->irritants; is_pair(x); x = cdr(x))
-        put_element(p, car(x), false);
-    p->write = write;
-}
-
 /* #<kind>, and the name of a procedure that has one */
 static void
 put_other(struct printer *p, value v)
@@ -136,9 +123,6 @@ put_value(struct printer *p, value v)
         break;
     case VECTOR:
         put_vector(p, vector_of(v));
-        break;
-    case CONDITION:
-        put_condition(p, object_of(v));
         break;
     default:
         if (v == NIL || v == TRUE || v == FALSE)

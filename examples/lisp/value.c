@@ -27,7 +27,6 @@ GC_TYPE_TAGGED(type_of_pairs, struct pair, value_decode, car, cdr);
 static void trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer);
 GC_TYPE_TRACED(type_of_symbols, struct symbol, trace_symbol);
 GC_TYPE_TAGGED(type_of_boxes, struct box, value_decode, value);
-GC_TYPE_TAGGED(type_of_conditions, struct condition, value_decode, message, irritants, trace);
 GC_TYPE_NOSCAN(type_of_primitives, struct primitive);
 GC_TYPE_FLEX_PLAIN(type_of_strings, struct string, byte, gc_byte_type);
 GC_TYPE_FLEX_PLAIN(type_of_vectors, struct vector, item, type_of_words);
@@ -37,11 +36,11 @@ GC_TYPE_FLEX(type_of_closures, struct closure, free, type_of_words, code);
 const gc_type *const pair_type = &type_of_pairs, *const string_type = &type_of_strings, *const symbol_type = &type_of_symbols,
         *const vector_type = &type_of_vectors, *const code_type = &type_of_code,
         *const closure_type = &type_of_closures, *const primitive_type = &type_of_primitives,
-        *const box_type = &type_of_boxes, *const condition_type = &type_of_conditions,
+        *const box_type = &type_of_boxes,
         *const word_type = &type_of_words;
 
 const char *const kind_names[] = { "pair", "integer", "char", "constant", "string", "symbol",
-     "vector", "procedure", "procedure", "box", "macro", "table", "condition", "thread",
+     "vector", "procedure", "procedure", "box", "macro", "thread",
     "mutex" };
 
 /* A raw pointer and a tagged word in one object. */

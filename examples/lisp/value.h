@@ -40,7 +40,7 @@ enum { TAG_PAIR = 1, TAG_OBJECT = 3, TAG_CONSTANT = 5, TAG_BITS = 7, TAG_CHAR = 
 
 enum kind {
     PAIR, INTEGER, CHARACTER, OTHER, /* not in heads */
-    STRING, SYMBOL, VECTOR, CLOSURE, PRIMITIVE, BOX, MACRO, TABLE, CONDITION, TASK, MUTEX
+    STRING, SYMBOL, VECTOR, CLOSURE, PRIMITIVE, BOX, MACRO, TASK, MUTEX
 };
 extern const char *const kind_names[];
 
@@ -104,15 +104,10 @@ struct box {
     value value;
 };
 
-struct condition {
-    struct head head;
-    value message, irritants, trace; /* a string; a list; names of procedures, innermost first */
-};
-
 /* One for each kind of object: files that share a type share pages. */
 extern const gc_type *const pair_type, *const string_type, *const symbol_type,
         *const vector_type, *const code_type, *const closure_type, *const primitive_type,
-        *const box_type, *const condition_type, *const word_type;
+        *const box_type, *const word_type;
 extern const gc_decode value_decode;
 
 /* ---- words ---- */

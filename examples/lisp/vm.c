@@ -29,11 +29,6 @@
 
 enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
 
-#define RESERVE ((size_t)1 << 21)
-
-static __thread struct vm *current; /* for vm_out_of_memory alone */
-static void *reserve; /* a registered root: bytes to let go when memory is out */
-
 static void
 trace_vm(gc_tracer *tracer, void *arg)
 {
@@ -55,7 +50,6 @@ vm_init(struct vm *vm, size_t words_max)
     vm->sp = vm->fp = vm->base;
     value_depth_start();
     vm->limit = vm->base + vm->capacity - STACK_SLACK;
-    current = vm;
     return gc_root_callback(trace_vm, vm) == GC_OK;
 }
 
@@ -63,42 +57,7 @@ void
 vm_finish(struct vm *vm)
 {
     gc_root_callback_remove(trace_vm, vm);
-    current = NULL;
     free(vm->base);
-}
-
-void
-vm_notice(struct vm *vm, const char *text)
-{
-    vm->notice = text;
-    __atomic_store_n(&vm->limit, NULL, __ATOMIC_RELAXED);
-}
-
-/* Runs inside an allocation, so it must not fail there: the VM will, soon after. */
-int
-vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg)
-{
-    (void)heap, (void)bytes, (void)arg;
-    if (current == NULL || __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        return 0;
-    gc_write(&reserve, NULL);
-    vm_notice(current, "out of memory");
-    return 1;
-}
-
-bool
-vm_have_reserve(void)
-{
-    static bool registered; /* the first call is the first thread's */
-
-    if (!registered && gc_root_add(&reserve, sizeof(reserve)) != GC_OK)
-        return false;
-    if (registered && __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        gc_collect(NULL); /* what a failed allocation near the limit need not have done */
-    registered = true;
-    if (__atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        gc_write(&reserve, gc_try_alloc_bytes(RESERVE));
-    return __atomic_load_n(&reserve, __ATOMIC_RELAXED) != NULL;
 }
 
 /* ---- errors ---- */
@@ -128,17 +87,14 @@ trace_of(const struct vm *vm)
 value
 vm_condition(struct vm *vm, value message, value irritants)
 {
-    struct condition *condition;
-    value trace = NIL;
+    value list = NIL, error = NIL;
+    GC_FRAME(message, irritants, list, error);
 
-    GC_FRAME(message, irritants, trace);
-    trace = trace_of(vm);
-    condition = gc_alloc(condition_type);
-    condition->head.kind = CONDITION;
-    condition->message = message;
-    condition->irritants = irritants;
-    condition->trace = trace;
-    return object(condition);
+    list = trace_of(vm);
+    list = cons(irritants, list);
+    list = cons(message, list);
+    error = symbol("error");
+    return cons(error, list);
 }
 
 void
@@ -161,7 +117,6 @@ void
 vm_raise(struct vm *vm, value thrown)
 {
     vm->thrown = thrown;
-    vm->notice = NULL; /* this error is notice enough */
     longjmp(vm->trap->env, 1);
 }
 
@@ -191,8 +146,8 @@ wrong_integers(struct vm *vm, value l, value r)
 
 /* ---- closures, the stack, arguments ---- */
 
-static value
-closure_new(value code, const value *captured, uint32_t n)
+value
+vm_closure(value code, const value *captured, uint32_t n)
 {
     struct closure *c = gc_alloc_flex(closure_type, n);
 
@@ -203,17 +158,6 @@ closure_new(value code, const value *captured, uint32_t n)
     return object(c);
 }
 
-static void
-obey(struct vm *vm)
-{
-    const char *notice = vm->notice;
-
-    vm->notice = NULL;
-    vm->limit = vm->base + vm->capacity - STACK_SLACK;
-    if (notice != NULL)
-        vm_fail(vm, NOTHING, "%s", notice);
-}
-
 void
 vm_reserve(struct vm *vm, size_t words)
 {
@@ -221,7 +165,6 @@ vm_reserve(struct vm *vm, size_t words)
     size_t capacity = vm->capacity;
     value *base;
 
-    obey(vm);
     while (sp + words + STACK_SLACK > capacity)
         capacity *= 2;
     if (capacity == vm->capacity)
@@ -330,7 +273,7 @@ enter:
     self = callee;
     pc = self->code->word;
     SAVE();
-    if (UNLIKELY(sp + self->code->depth > __atomic_load_n(&vm->limit, __ATOMIC_RELAXED))) {
+    if (UNLIKELY(sp + self->code->depth > vm->limit)) {
         vm_reserve(vm, self->code->depth);
         sp = vm->sp, fp = vm->fp;
     }
@@ -368,14 +311,6 @@ other: /* acc is no closure */
 }
 
 /* ---- ways in ---- */
-
-value
-vm_closure(value code)
-{
-    GC_FRAME(code);
-
-    return closure_new(code, NULL, 0);
-}
 
 uint32_t
 vm_spread(struct vm *vm, value list)
@@ -427,7 +362,6 @@ vm_protect(struct vm *vm, value (*body)(struct vm *, void *), void *arg, value *
     if (!done) {
         gc_frames_restore(trap.frames);
         *ret = vm->thrown;
-        vm_have_reserve(); /* what the error has left behind may be enough */
     }
     return done;
 }

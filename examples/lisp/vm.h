@@ -39,7 +39,7 @@ struct trap {
 
 struct vm {
     value *base, *sp, *fp; /* owner */
-    value *limit;          /* owner; NULL from signal handlers: look at `notice` */
+    value *limit;          /* a frame may begin below */
     const value *pc;
     struct closure *self;
     value acc;
@@ -47,24 +47,16 @@ struct vm {
     struct trap *trap;     /* the innermost */
     uint32_t argc;         /* with CALL_AGAIN */
     bool spawned;          /* it has made threads */
-    const char *volatile notice; /* an error to raise at the next call: interrupted, memory */
     size_t capacity, capacity_max; /* words */
 };
 
 /* False without memory.  The caller is attached; vm stays where it is until vm_finish. */
 bool vm_init(struct vm *vm, size_t words_max);
 void vm_finish(struct vm *vm);
-/* For opt.oom: lets a reserve go, and this thread's VM raises an error at its next call. */
-int vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg);
-/* Makes the reserve; false without memory.  Attached threads. */
-bool vm_have_reserve(void);
-/* Signal-safe: the VM raises an error at its next call or turn of a loop. */
-void vm_notice(struct vm *vm, const char *text);
-
 /* Calls f with a list of arguments.  False: something was raised, and is in *ret. */
 bool vm_apply(struct vm *vm, value f, value args, value *ret);
-/* A closure that captures nothing. */
-value vm_closure(value code);
+/* A closure of the code; what it captures and the code are held by the caller. */
+value vm_closure(value code, const value *captured, uint32_t n);
 /* Makes room for so many words.  The stack may move. */
 void vm_reserve(struct vm *vm, size_t words);
 /* Pushes a list's elements; their number.  The stack may move. */
@@ -75,7 +67,7 @@ bool vm_protect(struct vm *vm, value (*body)(struct vm *, void *), void *arg, va
 /* An error with a message, and the value that it is about, if that is not NOTHING. */
 _Noreturn void vm_fail(struct vm *vm, value about, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
-/* A condition with the trace of now. */
+/* (error message irritants name ...): names of the procedures of now, innermost first. */
 value vm_condition(struct vm *vm, value message, value irritants);
 _Noreturn void vm_raise(struct vm *vm, value thrown);
 /* For primitives: v must be of the kind, or the named procedure fails. */
@@ -125,7 +117,7 @@ struct prim_spec {
 };
 
 /* Each ends with a NULL. */
-extern const struct prim_spec data_prims[], table_prims[], thread_prims[];
+extern const struct prim_spec data_prims[], thread_prims[];
 
 /* Makes them the values of global variables. */
 void prims_define(const struct prim_spec *spec);
