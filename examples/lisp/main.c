@@ -25,6 +25,7 @@ static const char prelude[] =
 
 static struct vm main_vm;
 static bool stats_wanted;
+static size_t stack_max = VM_STACK_MAX;
 
 /* ---- statistics, the end ---- */
 
@@ -41,10 +42,9 @@ print_stats(void)
             "allocated %.1f MiB in %llu objects   live %.1f MiB   goal %.1f MiB\n"
             "collector's share of the CPUs %.1f%%   symbols %zu\n",
             (unsigned long long)s.num_gc, (unsigned long long)s.num_forced_gc,
-            (double)s.pause_max_ns / 1e3,
-            (double)s.total_alloc / mib, (unsigned long long)s.mallocs,
-            (double)s.heap_alloc / mib, (double)s.next_gc / mib, 100 * s.gc_cpu_fraction,
-            symbol_count());
+            (double)s.pause_max_ns / 1e3, (double)s.total_alloc / mib,
+            (unsigned long long)s.mallocs, (double)s.heap_alloc / mib,
+            (double)s.next_gc / mib, 100 * s.gc_cpu_fraction, symbol_count());
 }
 
 static _Noreturn void
@@ -99,77 +99,61 @@ static const struct prim_spec main_prims[] = { { "exit", prim_exit, 0, 1 },
 
 /* ---- start ---- */
 
-/* arg: the list of the command line's words */
+/* arg: the list of the command line's words, which main is called with */
 static value
 run_prelude(struct vm *vm, void *arg)
 {
     struct reader r = { .vm = vm, .at = prelude, .end = prelude + sizeof(prelude) - 1,
         .name = "prelude", .line = 1 };
-    value x = NIL, main = symbol("main"), args = NIL;
-    GC_FRAME(x, main, args);
+    value x = NIL, args = cons(*(const value *)arg, NIL);
+    GC_FRAME(x, args);
 
     while ((x = reader_next(&r)) != END_OF_FILE) {
         x = compile(vm, x);
         if (!vm_apply(vm, x, NIL, &x))
             vm_raise(vm, x);
     }
-    args = cons(*(const value *)arg, NIL);
-    if (!vm_apply(vm, word_load(&symbol_of(main)->global), args, &x))
+    if (!vm_apply(vm, symbol_of(symbol("main"))->global, args, &x))
         vm_raise(vm, x);
     return x;
 }
 
-static value
-words(char **argv)
-{
-    value list = NIL;
-    int n = 0;
-    GC_FRAME(list);
-
-    while (argv[n] != NULL)
-        n++;
-    while (n-- > 0)
-        list = cons(string_new(argv[n], strlen(argv[n])), list);
-    return list;
-}
-
 static bool
-start_heap(size_t stack_max)
+start_heap(void)
 {
     gc_options opt;
 
     if (gc_options_from_env(&opt) != GC_OK)
         return false;
     opt.precise_stacks = 1;
-    if (gc_init(&opt) != GC_OK || !vm_init(&main_vm, stack_max)
-            || !symbol_init())
-        return false;
-    compile_init();
-    prims_define(data_prims);
-    prims_define(thread_prims);
-    prims_define(main_prims);
-    return true;
+    return gc_init(&opt) == GC_OK && vm_init(&main_vm, stack_max) && symbol_init();
 }
 
 int
 main(int argc, char **argv)
 {
-    size_t stack_max = VM_STACK_MAX;
-    value v = NIL;
-    int i = 1;
+    value args = NIL, ok = FALSE;
 
-    for (; i < argc && strncmp(argv[i], "--st", 4) == 0; i++) {
-        if (strncmp(argv[i], "--stack=", 8) == 0)
-            stack_max = strtoul(argv[i] + 8, NULL, 10);
+    for (; argc > 1 && strncmp(argv[1], "--st", 4) == 0; argc--, argv++) {
+        if (strncmp(argv[1], "--stack=", 8) == 0)
+            stack_max = strtoul(argv[1] + 8, NULL, 10);
         else
             stats_wanted = true;
     }
-    if (!start_heap(stack_max)) {
+    if (!start_heap()) {
         fprintf(stderr, "lisp: %s\n", gc_last_error());
         return 1;
     }
-    v = words(argv + i);
-    if (!vm_protect(&main_vm, run_prelude, &v, &v))
+    compile_init();
+    prims_define(data_prims);
+    prims_define(thread_prims);
+    prims_define(main_prims);
+    for (int i = argc; --i > 0;) {
+        GC_FRAME(args);
+        args = cons(string_new(argv[i], strlen(argv[i])), args);
+    }
+    GC_FRAME(args, ok);
+    if (!vm_protect(&main_vm, run_prelude, &args, &ok))
         fputs("lisp: an error in the prelude\n", stderr);
-    finish(&main_vm, v == TRUE ? 0 : 1);
+    finish(&main_vm, ok == TRUE ? 0 : 1);
 }

@@ -63,7 +63,7 @@ PRIM(try)
 
     if (vm_apply(vm, arg[0], NIL, &result))
         return result;
-    vm->sp[-1 - 1] = result; /* the stack may have moved: arg is no more */
+    vm->sp[-2] = result; /* the stack may have moved: arg is no more */
     vm->acc = vm->sp[-1];
     vm->sp--;
     vm->argc = 1;
@@ -276,38 +276,29 @@ PRIM(read_line)
 }
 
 /* Up to a zero byte, which texts do not have. */
-static char *
-read_text(const char *path, size_t *size)
-{
-    char *text = NULL;
-    size_t room = 0;
-
-    *size = 0;
-    GC_BLOCKING {
-        FILE *file = fopen(path, "r");
-        ssize_t got = file == NULL ? -1 : getdelim(&text, &room, 0, file);
-
-        if (got >= 0)
-            *size = (size_t)got;
-        else if (file == NULL || ferror(file)) {
-            free(text);
-            text = NULL;
-        }
-        if (file != NULL)
-            fclose(file);
-    }
-    return text;
-}
-
 PRIM(read_file)
 {
     const struct string *path = vm_want(vm, "read-file", STRING, arg[0]);
-    size_t size;
-    char *text = read_text(path->byte, &size);
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t size = -1;
+    int error = 0;
 
-    if (text == NULL)
-        vm_fail(vm, arg[0], "read-file: %s", strerror(errno));
-    return string_of_text(vm, text, size);
+    GC_BLOCKING {
+        FILE *file = fopen(path->byte, "r");
+
+        if (file != NULL) {
+            size = getdelim(&text, &room, 0, file);
+            if (feof(file) && size < 0)
+                size = 0;
+            fclose(file);
+        }
+        error = errno;
+    }
+    if (size >= 0)
+        return string_of_text(vm, text, (size_t)size);
+    free(text);
+    vm_fail(vm, arg[0], "read-file: %s", strerror(error));
 }
 
 /* (read-all string name): the list of its data */

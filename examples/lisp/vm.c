@@ -38,6 +38,8 @@ trace_vm(gc_tracer *tracer, void *arg)
     gc_trace_tagged(tracer, &value_decode, &vm->acc, 1);
     gc_trace_tagged(tracer, &value_decode, &vm->thrown, 1);
     gc_trace(tracer, vm->self);
+    for (const struct trap *t = vm->trap; t != NULL; t = t->outer)
+        gc_trace(tracer, t->self);
 }
 
 bool

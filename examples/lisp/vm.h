@@ -11,7 +11,7 @@
  *     fp[params + 2]       the caller's closure
  *     fp[params + 3 ..)    let variables and temporaries
  *
- * trace_vm reports all words below sp and the registers kept here.  The interpreter keeps
+ * trace_vm reports all words below sp and the registers kept here and in traps.  The interpreter keeps
  * its registers in locals, and brings them here before each call that may need them.
  */
 #include "value.h"
