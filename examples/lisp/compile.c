@@ -80,12 +80,6 @@ GC_TYPE_TRACED(var_type, struct var, trace_var);
 
 /* ---- data ---- */
 
-static _Noreturn void
-bad_syntax(struct compiler *c, value x)
-{
-    vm_fail(c->vm, x, "bad syntax");
-}
-
 /* How many elements the list has; UINT32_MAX if it is none. */
 static uint32_t
 length(value list)
@@ -104,7 +98,7 @@ want(struct compiler *c, value list, uint32_t min, uint32_t max)
     uint32_t n = length(list);
 
     if (n < min || n > max)
-        bad_syntax(c, list);
+        vm_fail(c->vm, list, "bad syntax");
     return n;
 }
 
@@ -118,20 +112,25 @@ lookup(const struct compiler *c, value name)
     return v;
 }
 
+static uint64_t
+known_by(value x)
+{
+    return is_kind(x, SYMBOL) ? word_load(&symbol_of(x)->special) : 0;
+}
+
 /* What the compiler knows about calls like x; NULL: nothing, or a variable hides it. */
 static const struct special *
 special_of(const struct compiler *c, value x)
 {
-    if (!is_pair(x) || !is_kind(car(x), SYMBOL) || symbol_of(car(x))->special == 0
-            || lookup(c, car(x)) != NULL)
+    if (!is_pair(x) || known_by(car(x)) == 0 || lookup(c, car(x)) != NULL)
         return NULL;
-    return &specials[symbol_of(car(x))->special];
+    return &specials[known_by(car(x))];
 }
 
 static bool
 is_quote(value x)
 {
-    return is_pair(x) && is_kind(car(x), SYMBOL) && symbol_of(car(x))->special == 1;
+    return is_pair(x) && known_by(car(x)) == 1;
 }
 
 /* All but what is quoted: no other thread can change it, and the compiler may. */
@@ -412,7 +411,7 @@ compile_body(struct compiler *c, value body, bool tail)
         bind(c, defined_name(c, car(x)), c->lambda->depth - 1, false);
     }
     if (x == NIL)
-        bad_syntax(c, body);
+        vm_fail(c->vm, body, "bad syntax");
     for (value d = body; d != x; d = cdr(d)) {
         struct var *v = lookup(c, defined_name(c, car(d)));
 
@@ -439,59 +438,41 @@ bind_params(struct compiler *c, value params, uint32_t slot)
     return slot;
 }
 
-static value
-code_of(const struct lambda *l, value name)
-{
-    struct code *code = gc_alloc_flex(code_type, l->n);
-
-    code->name = name == NIL ? NULL : symbol_of(name);
-    code->params = l->params;
-    code->rest = l->rest;
-    code->depth = l->most - l->params + 1;
-    return object(code);
-}
-
-static uint32_t
-count_params(value params)
-{
-    uint32_t n = 0;
-
-    for (; is_pair(params); params = cdr(params))
-        n++;
-    return n + (params != NIL);
-}
-
 /* A closure of (lambda params body ...) gets into acc. */
 static void
 compile_lambda(struct compiler *c, value name, struct var *self, value params, value body)
 {
     struct lambda l = { .outer = c->lambda, .self = self, .capacity = 32,
-        .level = c->lambda == NULL ? 0 : c->lambda->level + 1, .params = count_params(params) };
+        .level = c->lambda == NULL ? 0 : c->lambda->level + 1 };
     struct var *scope = c->scope;
-    value code = NIL;
+    struct code *code = NULL;
+    value closure;
     GC_FRAME(l.word, code);
 
     c->lambda = &l;
     l.word = gc_alloc_array(word_type, l.capacity);
+    l.params = bind_params(c, params, 0);
     grow(c, l.params + LINK_WORDS);
-    bind_params(c, params, 0);
     if (l.outer == NULL)
         compile_row(c, body, true);
     else
         compile_body(c, body, true);
-    code = code_of(&l, name);
-    gc_copy(word_type, ((struct code *)object_of(code))->word, l.word, l.n);
+    code = gc_alloc_flex(code_type, l.n);
+    code->name = name == NIL ? NULL : symbol_of(name);
+    code->params = l.params;
+    code->rest = l.rest;
+    code->depth = l.most - l.params + 1;
+    gc_copy(word_type, code->word, l.word, l.n);
     c->scope = scope;
     if ((c->lambda = l.outer) == NULL) {
-        c->vm->acc = code;
+        c->vm->acc = object(code);
         return;
     }
     for (uint32_t i = 0; i < l.ncaptured; i++)
         push_captured(c, l.captured[i]);
-    if (l.ncaptured == 0)
-        code = vm_closure(code, NULL, 0);
     put_op(c, l.ncaptured == 0 ? OP_CONST : OP_CLOSURE, l.ncaptured, 0);
-    put(c, code);
+    closure = l.ncaptured == 0 ? vm_closure(object(code), NULL, 0) : object(code);
+    put(c, closure);
     c->lambda->depth -= l.ncaptured;
 }
 
@@ -527,8 +508,6 @@ operate(struct compiler *c, const struct special *s, value args, label *no)
     c->lambda->depth -= s->args - 1;
 }
 
-static void form_and_or(struct compiler *c, value x, bool tail);
-
 /* Goes on if x is true, else to `no`. */
 static void
 test(struct compiler *c, value x, label *no)
@@ -541,18 +520,6 @@ test(struct compiler *c, value x, label *no)
         put_jump(c, OP_JUMP, 0, no);
     } else if (s != NULL && s->test) {
         operate(c, s, cdr(x), no);
-    } else if (is_form(c, x, form_and_or) && want(c, x, 1, MANY - 1) > 1) {
-        bool and = special_of(c, x)->op == OP_JUMP_FALSE;
-
-        for (x = cdr(x); cdr(x) != NIL; x = cdr(x)) {
-            label next = 0;
-
-            test(c, car(x), and ? no : &next);
-            if (!and)
-                put_jump(c, OP_JUMP, 0, &yes);
-            here(c, &next);
-        }
-        test(c, car(x), no);
     } else {
         compile_datum(c, x, false);
         put_jump(c, OP_JUMP_FALSE, 0, no);
@@ -613,7 +580,7 @@ compile_call(struct compiler *c, value x, bool tail)
     if (tail && v != NULL && is_self(c, v) && n == c->lambda->params && !c->lambda->rest) {
         v->recurs = true;
         put_op(c, OP_AGAIN, n, 0);
-    } else if (v == NULL && is_kind(head, SYMBOL) && symbol_of(head)->special == 0) {
+    } else if (v == NULL && is_kind(head, SYMBOL) && known_by(head) == 0) {
         put_op(c, tail ? OP_TAIL_GLOBAL : OP_CALL_GLOBAL, n, 0);
         put(c, head);
     } else {
@@ -630,7 +597,7 @@ form_quote(struct compiler *c, value x, bool tail)
 {
     x = cdr(x);
     if (!is_pair(x))
-        bad_syntax(c, x);
+        vm_fail(c->vm, x, "bad syntax");
     constant(c, car(x), tail);
 }
 
@@ -688,14 +655,6 @@ form_lambda(struct compiler *c, value x, bool tail)
     leave(c, tail);
 }
 
-/* The first definition is the prelude's, which makes a procedure of the instruction. */
-static void
-end_inlining(value name)
-{
-    if (word_load(&symbol_of(name)->global) != UNBOUND)
-        symbol_of(name)->special = 0;
-}
-
 /* (define-macro (name . params) body ...): called with the form's parts, it gives another */
 static void
 form_define(struct compiler *c, value x, bool tail)
@@ -705,9 +664,8 @@ form_define(struct compiler *c, value x, bool tail)
 
     if (c->scope != NULL || c->lambda->outer != NULL)
         vm_fail(c->vm, x, "syntax: define stands neither at the top nor first in a body");
-    if (!is_kind(name, SYMBOL) || specials[symbol_of(name)->special].form != NULL)
+    if (!is_kind(name, SYMBOL) || specials[known_by(name)].form != NULL)
         vm_fail(c->vm, name, "define: not a name that can be defined");
-    end_inlining(name);
     compile_defined(c, x, NULL);
     put_op(c, op, 0, 0);
     put(c, name);
@@ -723,15 +681,14 @@ form_set(struct compiler *c, value x, bool tail)
     want(c, x, 3, 3);
     name = car(cdr(x));
     if (!is_kind(name, SYMBOL))
-        bad_syntax(c, x);
+        vm_fail(c->vm, x, "bad syntax");
     compile_datum(c, car(cdr(cdr(x))), false);
     v = lookup(c, name);
     if (v != NULL) {
         v->changes = true;
         store(c, v);
     } else {
-        end_inlining(name);
-        put_op(c, OP_SET_GLOBAL, 0, 0);
+            put_op(c, OP_SET_GLOBAL, 0, 0);
         put(c, name);
     }
     leave(c, tail);
@@ -780,7 +737,7 @@ compile_name(struct compiler *c, value name, bool tail)
     if (v != NULL) {
         load(c, v, false);
     } else {
-        if (specials[symbol_of(name)->special].form != NULL)
+        if (specials[known_by(name)].form != NULL)
             vm_fail(c->vm, name, "syntax: a special form's name alone");
         put_op(c, OP_GLOBAL, 0, 0);
         put(c, name);
@@ -833,7 +790,7 @@ compile_datum(struct compiler *c, value x, bool tail)
     else if (is_pair(x))
         compile_pair(c, x, tail);
     else if (x == NIL)
-        bad_syntax(c, x);
+        vm_fail(c->vm, x, "bad syntax");
     else
         constant(c, x, tail);
 }

@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static const char prelude[] =
 #include "prelude.inc"
@@ -84,18 +83,9 @@ PRIM(gc_stats)
             cons(integer(s.heap_alloc), cons(integer(symbol_count()), NIL))));
 }
 
-/* Microseconds since some time. */
-PRIM(clock)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return integer(t.tv_sec * 1000000 + t.tv_nsec / 1000);
-}
-
 static const struct prim_spec main_prims[] = { { "exit", prim_exit, 0, 1 },
     { "collect", prim_collect, 0, 0 }, { "gc-stats", prim_gc_stats, 0, 0 },
-    { "clock", prim_clock, 0, 0 }, { NULL, NULL, 0, 0 } };
+    { NULL, NULL, 0, 0 } };
 
 /* ---- start ---- */
 

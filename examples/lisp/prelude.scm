@@ -171,6 +171,9 @@
   `(try (lambda () ,@body)
         (lambda (,(car handler)) (if (escape? ,(car handler)) (raise ,(car handler))) ,@(cdr handler))))
 
+(define (string->number s)
+  (guard (e #f)
+    (let ((data (read-all s))) (if (and (pair? data) (integer? (car data))) (car data) #f))))
 (define (number->string n) (->string (+ n 0) #f))
 (define gensym
   (let ((n (box 0)))

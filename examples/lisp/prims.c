@@ -119,25 +119,27 @@ PRIM(box_swap)
     return boolean(gc_cas(&box->value, arg[1], arg[2]));
 }
 
+static value
+want_memory(struct vm *vm, value v)
+{
+    if (v == 0)
+        vm_fail(vm, NOTHING, "out of memory");
+    return v;
+}
+
 PRIM(make_vector)
 {
-    value v;
+    int64_t size = vm_want_index(vm, "make-vector", arg[0], UINT32_MAX);
 
-    vm_want_index(vm, "make-vector", arg[0], UINT32_MAX);
-    v = vector_new((size_t)integer_of(arg[0]), n == 2 ? arg[1] : integer(0));
-    if (v == 0)
-        vm_fail(vm, NOTHING, "make-vector: out of memory");
-    return v;
+    return want_memory(vm, vector_new((size_t)size, n == 2 ? arg[1] : integer(0)));
 }
 
 PRIM(vector)
 {
-    value v = vector_new(n, NIL);
+    value v = want_memory(vm, vector_new(n, NIL));
 
-    if (v == 0)
-        vm_fail(vm, NOTHING, "vector: out of memory");
     for (uint32_t i = 0; i < n; i++)
-        vector_of(v)->item[i] = arg[i]; /* raw: nobody knows it, and nothing is called */
+        vector_of(v)->item[i] = arg[i]; /* plainly: nobody knows it, and nothing is called */
     return v;
 }
 
@@ -146,23 +148,7 @@ PRIM(vector_length)
     return integer(((struct head *)vm_want(vm, "vector-length", VECTOR, arg[0]))->size);
 }
 
-PRIM(string_to_number)
-{
-    const struct string *s = vm_want(vm, "string->number", STRING, arg[0]);
-    value number = s->head.size == 0 ? UNBOUND : reader_number(s->byte, s->head.size);
-
-    return number == UNBOUND ? FALSE : number;
-}
-
 /* ---- symbols, characters, strings ---- */
-
-static value
-want_memory(struct vm *vm, value v)
-{
-    if (v == 0)
-        vm_fail(vm, NOTHING, "out of memory for a string");
-    return v;
-}
 
 PRIM(string_to_symbol)
 {
@@ -177,11 +163,6 @@ PRIM(char_to_integer)
 {
     vm_want(vm, "char->integer", CHARACTER, arg[0]);
     return integer((unsigned char)char_of(arg[0]));
-}
-
-PRIM(integer_to_char)
-{
-    return character(vm_want_index(vm, "integer->char", arg[0], 256));
 }
 
 PRIM(string_length)
@@ -327,15 +308,12 @@ const struct prim_spec data_prims[] = { { "type-of", prim_type_of, 1, 1 },
     { "box", prim_box, 1, 1 }, { "unbox", prim_unbox, 1, 1 },
     { "box-swap!", prim_box_swap, 3, 3 }, { "make-vector", prim_make_vector, 1, 2 },
     { "vector", prim_vector, 0, MANY }, { "vector-length", prim_vector_length, 1, 1 },
-    { "string->number", prim_string_to_number, 1, 1 },
     { "string->symbol", prim_string_to_symbol, 1, 1 },
     { "char->integer", prim_char_to_integer, 1, 1 },
-    { "integer->char", prim_integer_to_char, 1, 1 },
     { "string-length", prim_string_length, 1, 1 }, { "string-ref", prim_string_ref, 2, 2 },
     { "substring", prim_substring, 2, 3 }, { "string-append", prim_string_append, 0, MANY },
-    { "->string", prim_to_string, 2, 2 },
-    { "write-text", prim_write_text, 2, 2 }, { "read-line", prim_read_line, 1, 1 },
-    { "read-file", prim_read_file, 1, 1 }, { "read-all", prim_read_all, 1, 2 },
+    { "->string", prim_to_string, 2, 2 }, { "write-text", prim_write_text, 2, 2 },
+    { "read-line", prim_read_line, 1, 1 }, { "read-file", prim_read_file, 1, 1 }, { "read-all", prim_read_all, 1, 2 },
     { NULL, NULL, 0, 0 } };
 
 void
@@ -345,10 +323,8 @@ prims_define(const struct prim_spec *spec)
         struct primitive *p = gc_alloc(primitive_type);
 
         GC_FRAME(p);
-        p->head = (struct head){ PRIMITIVE, spec->max };
-        p->name = spec->name;
-        p->fn = spec->fn;
-        p->min = spec->min;
+        p->head.kind = PRIMITIVE;
+        p->spec = spec;
         symbol_define(symbol(spec->name), object(p));
     }
 }

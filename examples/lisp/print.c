@@ -96,7 +96,7 @@ put_other(struct printer *p, value v)
 
     fprintf(p->out, "#<%s", kind_names[kind]);
     if (kind == PRIMITIVE)
-        fprintf(p->out, " %s", ((const struct primitive *)object_of(v))->name);
+        fprintf(p->out, " %s", ((const struct primitive *)object_of(v))->spec->name);
     else if (kind == CLOSURE && c->code->name != NULL)
         fprintf(p->out, " %s", c->code->name->name);
     fputc('>', p->out);

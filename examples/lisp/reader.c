@@ -2,7 +2,7 @@
 /*
  * From text to data.
  *
- * Purpose: the reader of programs, of the REPL and of (read-from-string s).
+ * Purpose: the reader of programs, of the REPL and of (read-all string).
  * Place: main.c and prims.c call it with a text that does not move; it fails as primitives do.
  * Memory: what is being built is in frames, one per level of nesting; depth is bounded
  * (value_too_deep), so no text overflows the C stack.
@@ -103,13 +103,20 @@ read_vector(struct reader *r)
     return v;
 }
 
+/* Behind one of ' ` , which stand for a list with a name in front. */
 static value
-read_quoted(struct reader *r, const char *name)
+read_quoted(struct reader *r, int c)
 {
-    value v = cons(read_datum(r), NIL), quote;
+    const char *name = c == '\'' ? "quote" : c == '`' ? "quasiquote" : "unquote";
+    value v = NIL, quote = NIL;
+    GC_FRAME(v, quote);
 
-    GC_FRAME(v);
+    if (c == ',' && peek(r) == '@') {
+        next(r);
+        name = "unquote-splicing";
+    }
     quote = symbol(name);
+    v = cons(read_datum(r), NIL);
     return cons(quote, v);
 }
 
@@ -159,8 +166,9 @@ read_char(struct reader *r)
     return character(*begin);
 }
 
-value
-reader_number(const char *text, size_t size)
+/* The number that the token is, or UNBOUND. */
+static value
+number_of(const char *text, size_t size)
 {
     size_t i = text[0] == '-' || text[0] == '+';
     bool minus = text[0] == '-';
@@ -194,7 +202,7 @@ read_token(struct reader *r)
             return boolean(begin[1] == 't');
         wrong(r, "unknown # syntax");
     }
-    v = reader_number(begin, size);
+    v = number_of(begin, size);
     return v != UNBOUND ? v : symbol_intern(begin, size);
 }
 
@@ -222,18 +230,8 @@ read_datum(struct reader *r)
     case '"':
         next(r);
         return read_string(r);
-    case '\'':
-        next(r);
-        return read_quoted(r, "quote");
-    case '`':
-        next(r);
-        return read_quoted(r, "quasiquote");
-    case ',':
-        next(r);
-        if (peek(r) != '@')
-            return read_quoted(r, "unquote");
-        next(r);
-        return read_quoted(r, "unquote-splicing");
+    case '\'': case '`': case ',':
+        return read_quoted(r, next(r));
     case '#':
         return read_hash(r);
     case -1:

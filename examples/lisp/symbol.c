@@ -33,19 +33,6 @@ symbol_init(void)
     return true;
 }
 
-static struct symbol *
-symbol_new(const char *name, size_t size)
-{
-    struct symbol *s;
-
-    GC_FRAME(name);
-    s = gc_alloc(symbol_type);
-    s->head = (struct head){ SYMBOL, (uint32_t)size };
-    s->name = name;
-    s->global = UNBOUND;
-    return s;
-}
-
 value
 symbol_intern(const char *name, size_t size)
 {
@@ -55,7 +42,10 @@ symbol_intern(const char *name, size_t size)
 
     if ((s = gc_weak_map_get(roots.map, key)) != NULL)
         return object(s);
-    fresh = symbol_new(key, size);
+    fresh = gc_alloc(symbol_type);
+    fresh->head = (struct head){ SYMBOL, (uint32_t)size };
+    fresh->name = key;
+    fresh->global = UNBOUND;
     lock(&map_lock);
     if ((s = gc_weak_map_get(roots.map, key)) == NULL)
         gc_weak_map_set(roots.map, key, s = fresh);
@@ -84,6 +74,8 @@ symbol_define(value symbol, value v)
 
     if (word_load(&symbol_of(symbol)->global) == UNBOUND)
         symbol_keep(symbol);
+    else
+        __atomic_store_n(&symbol_of(symbol)->special, 0, __ATOMIC_RELAXED);
     word_store(&symbol_of(symbol)->global, v);
 }
 

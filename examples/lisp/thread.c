@@ -28,9 +28,10 @@ struct mutex {
 };
 GC_TYPE_NOSCAN(mutex_type, struct mutex);
 
-static void
-run_task(struct task *task)
+static void *
+run_thread(void *arg)
 {
+    struct task *task = arg;
     struct vm vm;
     value result = NIL;
     bool ok = false, started = vm_init(&vm, VM_STACK_MAX);
@@ -46,12 +47,7 @@ run_task(struct task *task)
     task->done = 1;
     pthread_cond_broadcast(&task->ended);
     pthread_mutex_unlock(&task->lock);
-}
-
-static void *
-run_thread(void *arg)
-{
-    run_task(arg);
+    GC_FRAME_END;
     gc_thread_detach();
     return NULL;
 }

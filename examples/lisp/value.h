@@ -91,11 +91,15 @@ struct closure {
 /* Arguments are on the VM's stack, so they are held; n is between min and max. */
 typedef value primitive_fn(struct vm *vm, value *arg, uint32_t n);
 
-struct primitive {
-    struct head head; /* size: most arguments, or UINT32_MAX */
+struct prim_spec {
     const char *name;
     primitive_fn *fn;
-    uint64_t min;
+    uint32_t min, max; /* arguments */
+};
+
+struct primitive {
+    struct head head;
+    const struct prim_spec *spec;
 };
 
 /* A variable that changes and is captured, (box v), a macro's procedure. */
@@ -215,7 +219,7 @@ value symbol_intern(const char *name, size_t size);
 value symbol(const char *name);
 /* It lives for ever. */
 void symbol_keep(value symbol);
-/* Sets its global variable, and keeps it. */
+/* Sets its global variable, and keeps it.  The second time calls of it are calls. */
 void symbol_define(value symbol, value v);
 /* How many live. */
 size_t symbol_count(void);

@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
@@ -70,10 +69,9 @@ trace_of(const struct vm *vm)
     const struct closure *self = vm->self;
     const value *fp = vm->fp;
     value first = cons(NIL, NIL), last = first, name = NIL;
-    int n;
     GC_FRAME(first, last, name);
 
-    for (n = 0; self != NULL && n < TRACE_MAX; n++) {
+    for (int n = 0; self != NULL && n < TRACE_MAX; n++) {
         const value *link = fp + self->code->params;
 
         name = self->code->name != NULL ? object(self->code->name) : symbol("lambda");
@@ -171,10 +169,9 @@ vm_reserve(struct vm *vm, size_t words)
         capacity *= 2;
     if (capacity == vm->capacity)
         return;
-    if (capacity > vm->capacity_max)
+    if (capacity > vm->capacity_max
+            || (base = realloc(vm->base, capacity * sizeof(value))) == NULL)
         vm_fail(vm, NOTHING, "recursion too deep");
-    if ((base = realloc(vm->base, capacity * sizeof(value))) == NULL)
-        vm_fail(vm, NOTHING, "out of memory for the stack");
     vm->base = base;
     vm->sp = base + sp;
     vm->fp = base + fp;
@@ -201,15 +198,16 @@ adapt_arguments(struct vm *vm, uint32_t n)
 static value
 call_primitive(struct vm *vm, const value *pc, uint32_t n)
 {
-    const struct primitive *p = object_of(vm->acc);
+    const struct prim_spec *spec;
 
     if (vm->acc == UNBOUND)
         vm_fail(vm, pc[-1], "unbound variable");
     if (!is_kind(vm->acc, PRIMITIVE))
         vm_fail(vm, vm->acc, "not a procedure");
-    if (n < p->min || n > p->head.size)
+    spec = ((struct primitive *)object_of(vm->acc))->spec;
+    if (n < spec->min || n > spec->max)
         vm_fail(vm, vm->acc, "called with %u argument%s", n, n == 1 ? "" : "s");
-    return p->fn(vm, vm->sp - n, n);
+    return spec->fn(vm, vm->sp - n, n);
 }
 
 /* ---- the loop ---- */
@@ -223,13 +221,6 @@ call_primitive(struct vm *vm, const value *pc, uint32_t n)
         w = *pc++;                                                                         \
         goto *labels[w >> 1 & 255];                                                        \
     } while (0)
-#define WRONG(who, kind)                                                                   \
-    do {                                                                                   \
-        SAVE();                                                                            \
-        vm_want(vm, who, kind, acc);                                                       \
-        vm_fail(vm, acc, who ": not a long enough list");                                  \
-    } while (0)
-
 /* acc, a closure, is about to be entered with n arguments. */
 #define ADAPT()                                                                            \
     do {                                                                                   \

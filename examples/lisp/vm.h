@@ -22,7 +22,6 @@ enum op {
 #define OP(name, ...) OP_##name,
 #include "ops.def"
 #undef OP
-    OP_COUNT
 };
 
 enum { LINK_WORDS = 3, VM_STACK_MAX = 1 << 24 /* words */ };
@@ -97,9 +96,6 @@ struct reader {
 value reader_next(struct reader *r);
 #define READER_MORE "unexpected end of the text"
 
-/* The number that the text is, or UNBOUND.  size is not 0. */
-value reader_number(const char *text, size_t size);
-
 /* The text of a value, malloc'ed; NULL without memory.  write: "a" and #\a. */
 char *print_text(value v, bool write, size_t *size);
 
@@ -110,16 +106,8 @@ char *print_text(value v, bool write, size_t *size);
     static value prim_##name(struct vm *vm __attribute__((unused)),                        \
             value *arg __attribute__((unused)), uint32_t n __attribute__((unused)))
 
-struct prim_spec {
-    const char *name;
-    primitive_fn *fn;
-    uint32_t min, max;
-};
-
-/* Each ends with a NULL. */
+/* Each ends with a NULL.  prims_define makes them the values of global variables. */
 extern const struct prim_spec data_prims[], thread_prims[];
-
-/* Makes them the values of global variables. */
 void prims_define(const struct prim_spec *spec);
 
 #endif
