@@ -122,9 +122,9 @@ known_by(value x)
 static const struct special *
 special_of(const struct compiler *c, value x)
 {
-    if (!is_pair(x) || known_by(car(x)) == 0 || lookup(c, car(x)) != NULL)
-        return NULL;
-    return &specials[known_by(car(x))];
+    uint64_t n = is_pair(x) ? known_by(car(x)) : 0;
+
+    return n == 0 || lookup(c, car(x)) != NULL ? NULL : &specials[n];
 }
 
 static bool

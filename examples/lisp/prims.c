@@ -70,8 +70,6 @@ PRIM(try)
     return CALL_AGAIN;
 }
 
-/* ---- errors ---- */
-
 PRIM(raise)
 {
     vm_raise(vm, arg[0]);
@@ -230,9 +228,7 @@ PRIM(write_text)
 {
     const struct string *s = vm_want(vm, "write-text", STRING, arg[0]);
 
-    GC_BLOCKING {
-        fwrite(s->byte, 1, s->head.size, arg[1] == FALSE ? stdout : stderr);
-    }
+    GC_BLOCKING { fwrite(s->byte, 1, s->head.size, arg[1] == FALSE ? stdout : stderr); }
     return NOTHING;
 }
 
