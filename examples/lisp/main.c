@@ -9,7 +9,7 @@
  * Purpose: makes the heap, and runs the prelude, whose procedure main does the rest: programs
  * and the REPL are read, run and complained about in Lisp.
  * The heap has precise_stacks: every thread says itself what it holds.
- * The heap is shut down at the end, unless there were other threads: exit() does without.
+ * The heap is shut down at the end, unless other threads may still run: exit() does without.
  * Status: 0; 1 after an error that nothing caught; 2 for a bad command line.
  */
 #include "vm.h"
@@ -51,7 +51,7 @@ finish(const struct vm *vm, int status)
 {
     if (stats_wanted)
         print_stats();
-    if (vm == &main_vm && !main_vm.spawned) {
+    if (vm == &main_vm && __atomic_load_n(&thread_unjoined, __ATOMIC_RELAXED) == 0) {
         vm_finish(&main_vm);
         gc_shutdown();
     }

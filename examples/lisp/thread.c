@@ -5,20 +5,22 @@
  * Purpose: (spawn thunk) runs on a thread of its own, with a VM of its own, in the same heap;
  * (join t) gives its value, or raises what it raised.  There is no global lock: threads
  * meet only where they share something.
- * Concurrency: mutexes and conditions are inside the objects, which do not move, and who
- * waits has the object on its VM's stack and is in a blocking region, where others answer
- * for it.  Nothing fails or allocates while a task's own lock is held.
+ * Concurrency: mutexes are inside the objects, which do not move, and who waits has the object
+ * on its VM's stack and is in a blocking region, where others answer for it.  What a thread
+ * has done is seen by who has joined it.
  * A new thread is attached by gc_pthread_create; its task, a heap object, is its argument.
  */
 #include "vm.h"
 
+unsigned thread_unjoined;
+
 struct task {
-    struct head head; /* size: 1 if it has ended by an error */
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    uint64_t done; /* lock */
-    value thunk;   /* const */
-    value result;  /* lock */
+    struct head head;     /* size: 1 if it has ended by an error */
+    pthread_mutex_t lock; /* held while somebody joins it */
+    pthread_t thread;
+    uint64_t joined;      /* lock */
+    value thunk;          /* const */
+    value result;
 };
 GC_TYPE_TAGGED(task_type, struct task, value_decode, thunk, result);
 
@@ -41,12 +43,8 @@ run_thread(void *arg)
         ok = vm_apply(&vm, task->thunk, NIL, &result);
         vm_finish(&vm);
     }
-    lock(&task->lock);
-    word_store(&task->result, result);
     task->head.size = !ok;
-    task->done = 1;
-    pthread_cond_broadcast(&task->ended);
-    pthread_mutex_unlock(&task->lock);
+    word_store(&task->result, result);
     GC_FRAME_END;
     gc_thread_detach();
     return NULL;
@@ -55,31 +53,32 @@ run_thread(void *arg)
 PRIM(spawn)
 {
     struct task *task = gc_alloc(&task_type);
-    pthread_t thread;
     GC_FRAME(task);
 
     task->head.kind = TASK;
     task->thunk = arg[0];
     task->result = NIL;
     pthread_mutex_init(&task->lock, NULL);
-    pthread_cond_init(&task->ended, NULL);
-    if (gc_pthread_create(&thread, NULL, run_thread, task) != GC_OK)
+    if (gc_pthread_create(&task->thread, NULL, run_thread, task) != GC_OK)
         vm_fail(vm, NOTHING, "spawn: %s", gc_last_error());
-    vm->spawned = true;
-    pthread_detach(thread);
+    __atomic_fetch_add(&thread_unjoined, 1, __ATOMIC_RELAXED);
     return object(task);
 }
 
 PRIM(join)
 {
     struct task *task = vm_want(vm, "join", TASK, arg[0]);
+    int status = 0;
 
     lock(&task->lock);
-    GC_BLOCKING {
-        while (!task->done)
-            pthread_cond_wait(&task->ended, &task->lock);
+    if (!task->joined) {
+        GC_BLOCKING { status = pthread_join(task->thread, NULL); }
+        task->joined = status == 0;
+        __atomic_fetch_sub(&thread_unjoined, status == 0, __ATOMIC_RELAXED);
     }
     pthread_mutex_unlock(&task->lock);
+    if (status != 0)
+        vm_fail(vm, NOTHING, "join: a thread cannot wait for itself");
     if (task->head.size == 1)
         vm_raise(vm, task->result);
     return task->result;

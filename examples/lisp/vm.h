@@ -45,7 +45,6 @@ struct vm {
     value thrown;          /* what was raised last, until the next */
     struct trap *trap;     /* the innermost */
     uint32_t argc;         /* with CALL_AGAIN */
-    bool spawned;          /* it has made threads */
     size_t capacity, capacity_max; /* words */
 };
 
@@ -98,6 +97,9 @@ value reader_next(struct reader *r);
 
 /* The text of a value, malloc'ed; NULL without memory.  write: "a" and #\a. */
 char *print_text(value v, bool write, size_t *size);
+
+/* Threads that nobody has joined; atomic. */
+extern unsigned thread_unjoined;
 
 /* ---- primitives ---- */
 
