@@ -20,6 +20,8 @@
  */
 #include "vm.h"
 
+#define IS_SMALL(x) (is_integer(x) && integer_of(x) == (int16_t)integer_of(x))
+
 enum { CAPTURED_MAX = 100 };
 
 struct var {
@@ -30,7 +32,6 @@ struct var {
     uint32_t slot;      /* in that one's frame */
     bool ready;         /* has its first value */
     bool changes, captured, recurs;
-    uint32_t unused;
 };
 
 /* A procedure that is being compiled. */
@@ -58,7 +59,7 @@ struct special {
     const char *name;
     void (*form)(struct compiler *c, value x, bool tail); /* NULL: an inlined procedure */
     uint32_t args;
-    enum op op, op_int; /* op_int: the same where the last argument is small; 0: there is none */
+    enum op op, op_int; /* op_int: where the last argument is small; or 0 */
     bool test;          /* the instruction branches */
 };
 enum { SPECIALS = 30 };
@@ -112,47 +113,13 @@ lookup(const struct compiler *c, value name)
     return v;
 }
 
-static uint64_t
-known_by(value x)
-{
-    return is_kind(x, SYMBOL) ? word_load(&symbol_of(x)->special) : 0;
-}
-
 /* What the compiler knows about calls like x; NULL: nothing, or a variable hides it. */
 static const struct special *
 special_of(const struct compiler *c, value x)
 {
-    uint64_t n = is_pair(x) ? known_by(car(x)) : 0;
+    uint64_t n = is_pair(x) ? symbol_special(car(x)) : 0;
 
     return n == 0 || lookup(c, car(x)) != NULL ? NULL : &specials[n];
-}
-
-static bool
-is_quote(value x)
-{
-    return is_pair(x) && known_by(car(x)) == 1;
-}
-
-/* All but what is quoted: no other thread can change it, and the compiler may. */
-static value
-copy(struct vm *vm, value x)
-{
-    value list = NIL, last = NIL, element = NIL;
-    GC_FRAME(x, list, last, element);
-
-    if (!is_pair(x) || is_quote(x))
-        return x;
-    if (value_too_deep())
-        vm_fail(vm, NOTHING, "syntax: nested too deeply");
-    list = last = cons(NIL, NIL);
-    for (; is_pair(x) && !is_quote(x); x = cdr(x)) {
-        element = copy(vm, car(x));
-        element = cons(element, NIL);
-        word_store(&pair_of(last)->cdr, element);
-        last = element;
-    }
-    word_store(&pair_of(last)->cdr, x);
-    return cdr(list);
 }
 
 /* ---- instructions ---- */
@@ -486,17 +453,11 @@ inlined(const struct compiler *c, value x)
     return s != NULL && s->form == NULL && length(cdr(x)) == s->args ? s : NULL;
 }
 
-static bool
-is_small(value x)
-{
-    return is_integer(x) && integer_of(x) == (int16_t)integer_of(x);
-}
-
 /* The instruction of s, behind its operands: all but the last one on the stack. */
 static void
 operate(struct compiler *c, const struct special *s, value args, label *no)
 {
-    if (s->op_int != 0 && is_small(car(cdr(args)))) {
+    if (s->op_int != 0 && IS_SMALL(car(cdr(args)))) {
         compile_datum(c, car(args), false);
         put_jump(c, s->op_int, (uint16_t)integer_of(car(cdr(args))), no);
         return;
@@ -580,7 +541,7 @@ compile_call(struct compiler *c, value x, bool tail)
     if (tail && v != NULL && is_self(c, v) && n == c->lambda->params && !c->lambda->rest) {
         v->recurs = true;
         put_op(c, OP_AGAIN, n, 0);
-    } else if (v == NULL && is_kind(head, SYMBOL) && known_by(head) == 0) {
+    } else if (v == NULL && is_kind(head, SYMBOL) && symbol_special(head) == 0) {
         put_op(c, tail ? OP_TAIL_GLOBAL : OP_CALL_GLOBAL, n, 0);
         put(c, head);
     } else {
@@ -664,7 +625,7 @@ form_define(struct compiler *c, value x, bool tail)
 
     if (c->scope != NULL || c->lambda->outer != NULL)
         vm_fail(c->vm, x, "syntax: define stands neither at the top nor first in a body");
-    if (!is_kind(name, SYMBOL) || specials[known_by(name)].form != NULL)
+    if (!is_kind(name, SYMBOL) || specials[symbol_special(name)].form != NULL)
         vm_fail(c->vm, name, "define: not a name that can be defined");
     compile_defined(c, x, NULL);
     put_op(c, op, 0, 0);
@@ -696,7 +657,7 @@ form_set(struct compiler *c, value x, bool tail)
 
 static const struct special specials[SPECIALS] = {
     { .name = NULL },
-    { "quote", form_quote, 0, 0, 0, false }, /* is_quote knows its place */
+    { "quote", form_quote, 0, 0, 0, false }, /* SPECIAL_QUOTE */
     { "if", form_if, 0, 0, 0, false },
     { "begin", form_begin, 0, 0, 0, false },
     { "and", form_and_or, 0, OP_JUMP_FALSE, 0, false },
@@ -737,7 +698,7 @@ compile_name(struct compiler *c, value name, bool tail)
     if (v != NULL) {
         load(c, v, false);
     } else {
-        if (specials[known_by(name)].form != NULL)
+        if (specials[symbol_special(name)].form != NULL)
             vm_fail(c->vm, name, "syntax: a special form's name alone");
         put_op(c, OP_GLOBAL, 0, 0);
         put(c, name);
@@ -754,7 +715,7 @@ expand(struct compiler *c, value macro, value x)
 
     if (!vm_apply(c->vm, box_of(macro)->value, cdr(x), &result))
         vm_raise(c->vm, result);
-    result = copy(c->vm, result);
+    result = reader_copy(c->vm, result);
     word_store(&pair_of(x)->car, EXPANDED);
     word_store(&pair_of(x)->cdr, result);
 }
@@ -801,7 +762,7 @@ compile(struct vm *vm, value datum)
     struct var *first = NULL;
     GC_FRAME(datum, first);
 
-    datum = cons(copy(vm, datum), NIL);
+    datum = cons(reader_copy(vm, datum), NIL);
     first = gc_alloc(&var_type);
     for (int reading = 1; reading <= 2; reading++) {
         struct compiler c = { .vm = vm, .last = first };

@@ -137,7 +137,7 @@ PRIM(vector)
     value v = want_memory(vm, vector_new(n, NIL));
 
     for (uint32_t i = 0; i < n; i++)
-        vector_of(v)->item[i] = arg[i]; /* plainly: nobody knows it, and nothing is called */
+        vector_of(v)->item[i] = arg[i]; /* raw: nobody knows it yet */
     return v;
 }
 
@@ -309,7 +309,8 @@ const struct prim_spec data_prims[] = { { "type-of", prim_type_of, 1, 1 },
     { "string-length", prim_string_length, 1, 1 }, { "string-ref", prim_string_ref, 2, 2 },
     { "substring", prim_substring, 2, 3 }, { "string-append", prim_string_append, 0, MANY },
     { "->string", prim_to_string, 2, 2 }, { "write-text", prim_write_text, 2, 2 },
-    { "read-line", prim_read_line, 1, 1 }, { "read-file", prim_read_file, 1, 1 }, { "read-all", prim_read_all, 1, 2 },
+    { "read-line", prim_read_line, 1, 1 }, { "read-file", prim_read_file, 1, 1 },
+    { "read-all", prim_read_all, 1, 2 },
     { NULL, NULL, 0, 0 } };
 
 void

@@ -6,7 +6,8 @@
  * Place: under everything; calls gcrt only.
  * Types: fields that hold values are tagged; vectors, closures and code are a header with a
  * tail of tagged words; code and closures also have a raw pointer in their header; symbols
- * have one of each, and a function that traces them.  Strings and primitives have no pointers and are never read by the collector.
+ * have one of each, and a function that traces them.  Strings and primitives have no
+ * pointers and are never read by the collector.
  * Invariants: a new object's fields are stored plainly, before anybody can know it.  What a
  * constructor takes is held by a frame while memory is found, because that may answer a
  * handshake, and a precise thread's stack is not looked at.
@@ -33,10 +34,10 @@ GC_TYPE_FLEX_PLAIN(type_of_vectors, struct vector, item, type_of_words);
 GC_TYPE_FLEX(type_of_code, struct code, word, type_of_words, name);
 GC_TYPE_FLEX(type_of_closures, struct closure, free, type_of_words, code);
 
-const gc_type *const pair_type = &type_of_pairs, *const string_type = &type_of_strings, *const symbol_type = &type_of_symbols,
-        *const vector_type = &type_of_vectors, *const code_type = &type_of_code,
-        *const closure_type = &type_of_closures, *const primitive_type = &type_of_primitives,
-        *const box_type = &type_of_boxes,
+const gc_type *const pair_type = &type_of_pairs, *const string_type = &type_of_strings,
+        *const symbol_type = &type_of_symbols, *const vector_type = &type_of_vectors,
+        *const code_type = &type_of_code, *const closure_type = &type_of_closures,
+        *const primitive_type = &type_of_primitives, *const box_type = &type_of_boxes,
         *const word_type = &type_of_words;
 
 const char *const kind_names[] = { "pair", "integer", "char", "constant", "string", "symbol",

@@ -36,6 +36,7 @@ enum { TAG_PAIR = 1, TAG_OBJECT = 3, TAG_CONSTANT = 5, TAG_BITS = 7, TAG_CHAR = 
 #define EXPANDED    CONSTANT(6) /* the compiler's: (EXPANDED . x) is x, which a macro gave */
 #define CALL_AGAIN  CONSTANT(7) /* from a primitive: call vm->acc with vm->argc words */
 
+#define SPECIAL_QUOTE 1 /* the compiler's number of quote */
 #define STRING_SMALL 4096 /* bytes: allocation of less does not fail */
 
 enum kind {
@@ -221,6 +222,12 @@ value symbol(const char *name);
 void symbol_keep(value symbol);
 /* Sets its global variable, and keeps it.  The second time calls of it are calls. */
 void symbol_define(value symbol, value v);
+/* What the compiler knows by x, if that is a symbol, or 0. */
+static inline uint64_t
+symbol_special(value x)
+{
+    return is_kind(x, SYMBOL) ? word_load(&symbol_of(x)->special) : 0;
+}
 /* How many live. */
 size_t symbol_count(void);
 

@@ -11,8 +11,9 @@
  *     fp[params + 2]       the caller's closure
  *     fp[params + 3 ..)    let variables and temporaries
  *
- * trace_vm reports all words below sp and the registers kept here and in traps.  The interpreter keeps
- * its registers in locals, and brings them here before each call that may need them.
+ * trace_vm reports all words below sp and the registers kept here and in traps.  The
+ * interpreter keeps its registers in locals, and brings them here before each call that may
+ * need them.
  */
 #include "value.h"
 
@@ -94,6 +95,8 @@ struct reader {
  */
 value reader_next(struct reader *r);
 #define READER_MORE "unexpected end of the text"
+/* A copy but of what is quoted: no other thread can change it, and the compiler may. */
+value reader_copy(struct vm *vm, value x);
 
 /* The text of a value, malloc'ed; NULL without memory.  write: "a" and #\a. */
 char *print_text(value v, bool write, size_t *size);
