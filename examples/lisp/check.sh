@@ -30,7 +30,7 @@ expect()
 expect 'an expression' 0 '^(1 2)$' "$lisp" -e '(print (list 1 2))'
 expect 'statistics' 0 '^cycles [0-9]* (1 forced)' "$lisp" --stats -e '(collect)'
 expect 'an error' 1 'error: car: not a pair 5' "$lisp" -e '(define (f x) (car x)) (+ 1 (f 5))'
-expect 'its trace' 1 'in (f g lambda)' "$lisp" \
+expect 'its trace' 1 'in (f g lambda' "$lisp" \
     -e '(define (f x) (+ 1 (car x))) (define (g x) (+ 1 (f x))) (+ 1 (g 5))'
 expect 'raised' 1 'raised: (1 "x")' "$lisp" -e "(raise '(1 \"x\"))"
 expect 'status' 7 '^7$' "$lisp" -e '(print 7) (exit 7)'

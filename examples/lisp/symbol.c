@@ -4,39 +4,24 @@
  *
  * Purpose: interning, and global variables, which are a field of their symbol.
  * Place: the reader, string->symbol and the VM's DEFINE.
- * The table is weak: an open-addressing array of gc_weak references with their hashes.  A
- * symbol that nobody holds is collected; its slot is dead until the table is made anew.  A
- * symbol that means something by itself, because it is defined or the compiler knows it, is in
- * a list of kept ones, which a registered root holds.
- * Concurrency: one mutex; whoever waits for it is in a blocking region.  A global variable is
- * one word: any thread may load and store it at any time.
+ * How: gc_intern gives equal names one address, weakly, and a weak map leads from there to the
+ * symbol.  Its entries are ephemerons, so that the symbol refers to its own key is no
+ * reason to keep either: a symbol that nobody holds is collected, and its name with it.  One
+ * that means something by itself, because it is defined or the compiler knows it, is in a
+ * list that a registered root holds.
+ * Concurrency: looking a symbol up takes no lock; making one does, so that two threads do not
+ * make two.  A global variable is one word: any thread may load and store it at any time.
  */
-#include "symbol.h"
+#include "value.h"
 
 #include <string.h>
 
-enum { SLOTS_FIRST = 1024 };
-
-struct slot {
-    gc_weak *weak; /* lock; NULL: free */
-    uint64_t hash;
-};
-GC_TYPE(slot_type, struct slot, weak);
-
 static struct {
-    value kept;         /* the last one of the list through symbol.next_kept */
-    struct slot *slots; /* lock */
+    gc_weak_map *map;
+    value kept; /* lock: a list */
 } roots; /* registered */
 
-static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
-static size_t capacity, used; /* lock */
-
-static void
-take(void)
-{
-    if (pthread_mutex_trylock(&table_lock) != 0)
-        GC_BLOCKING { pthread_mutex_lock(&table_lock); }
-}
+static pthread_mutex_t map_lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool
 symbol_init(void)
@@ -44,107 +29,27 @@ symbol_init(void)
     if (gc_root_add(&roots, sizeof(roots)) != GC_OK)
         return false;
     word_store(&roots.kept, NIL);
-    gc_write(&roots.slots, gc_alloc_array(&slot_type, capacity = SLOTS_FIRST));
+    gc_write(&roots.map, gc_weak_map_new(1000));
     return true;
-}
-
-static uint64_t
-hash_of(const char *name, size_t size)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ (unsigned char)name[i]) * 0x100000001b3u;
-    return h ^ h >> 32;
-}
-
-static struct slot *
-free_slot(uint64_t hash)
-{
-    while (roots.slots[hash & (capacity - 1)].weak != NULL)
-        hash++;
-    return &roots.slots[hash & (capacity - 1)];
-}
-
-/* NULL: there is none. */
-static struct symbol *
-find(const char *name, size_t size, uint64_t hash)
-{
-    for (uint64_t i = hash;; i++) {
-        const struct slot *slot = &roots.slots[i & (capacity - 1)];
-        struct symbol *s;
-
-        if (slot->weak == NULL)
-            return NULL;
-        if (slot->hash == hash && (s = gc_weak_get(slot->weak)) != NULL
-                && string_of(s->name)->head.size == size
-                && memcmp(string_of(s->name)->byte, name, size) == 0)
-            return s;
-    }
-}
-
-static size_t
-count_living(void)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < capacity; i++)
-        n += roots.slots[i].weak != NULL && gc_weak_get(roots.slots[i].weak) != NULL;
-    return n;
-}
-
-/* Without the dead, and with room for as many symbols again. */
-static void
-renew(void)
-{
-    struct slot *old = roots.slots;
-    size_t n = capacity, wanted = 4 * count_living();
-    GC_FRAME(old);
-
-    for (capacity = SLOTS_FIRST; capacity < wanted;)
-        capacity *= 2;
-    gc_write(&roots.slots, gc_alloc_array(&slot_type, capacity));
-    used = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (old[i].weak != NULL && gc_weak_get(old[i].weak) != NULL) {
-            gc_copy(&slot_type, free_slot(old[i].hash), &old[i], 1);
-            used++;
-        }
-    }
-}
-
-static struct symbol *
-make(const char *name, size_t size, uint64_t hash)
-{
-    value text = string_new(name, size);
-    struct symbol *s = NULL;
-    struct slot *slot;
-    GC_FRAME(text, s);
-
-    s = gc_alloc(symbol_type);
-    s->head.kind = SYMBOL;
-    s->name = text;
-    s->global = UNBOUND;
-    slot = free_slot(hash);
-    gc_write(&slot->weak, gc_weak_new(s));
-    slot->hash = hash;
-    used++;
-    return s;
 }
 
 value
 symbol_intern(const char *name, size_t size)
 {
-    uint64_t hash = hash_of(name, size);
-    struct symbol *s;
+    char *key = gc_intern(NULL, name, size);
+    struct symbol *s = NULL, *fresh = NULL;
+    GC_FRAME(key, s, fresh);
 
-    take();
-    if ((s = find(name, size, hash)) == NULL) {
-        if (2 * used >= capacity)
-            renew();
-        s = make(name, size, hash);
-    }
-    pthread_mutex_unlock(&table_lock);
+    if ((s = gc_weak_map_get(roots.map, key)) != NULL)
+        return object(s);
+    fresh = gc_alloc(symbol_type);
+    fresh->head = (struct head){ SYMBOL, (uint32_t)size };
+    fresh->name = key;
+    fresh->global = UNBOUND;
+    lock(&map_lock);
+    if ((s = gc_weak_map_get(roots.map, key)) == NULL)
+        gc_weak_map_set(roots.map, key, s = fresh);
+    pthread_mutex_unlock(&map_lock);
     return object(s);
 }
 
@@ -157,12 +62,9 @@ symbol(const char *name)
 void
 symbol_keep(value symbol)
 {
-    take();
-    if (symbol_of(symbol)->next_kept == 0) {
-        word_store(&symbol_of(symbol)->next_kept, roots.kept);
-        word_store(&roots.kept, symbol);
-    }
-    pthread_mutex_unlock(&table_lock);
+    lock(&map_lock);
+    word_store(&roots.kept, cons(symbol, roots.kept));
+    pthread_mutex_unlock(&map_lock);
 }
 
 void
@@ -170,17 +72,20 @@ symbol_define(value symbol, value v)
 {
     GC_FRAME(symbol, v);
 
-    symbol_keep(symbol);
+    if (word_load(&symbol_of(symbol)->global) == UNBOUND)
+        symbol_keep(symbol);
+    else
+        __atomic_store_n(&symbol_of(symbol)->special, 0, __ATOMIC_RELAXED);
     word_store(&symbol_of(symbol)->global, v);
 }
 
 size_t
 symbol_count(void)
 {
-    size_t n;
+    size_t n = 0, cursor = 0;
+    void *name, *s;
 
-    take();
-    n = count_living();
-    pthread_mutex_unlock(&table_lock);
+    while (gc_weak_map_next(roots.map, &cursor, &name, &s))
+        n++;
     return n;
 }

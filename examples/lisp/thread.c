@@ -1,218 +1,124 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads, and channels between them.
+ * Threads and mutexes.
  *
  * Purpose: (spawn thunk) runs on a thread of its own, with a VM of its own, in the same heap;
- * (join t) gives its value, or raises what it raised.  A channel of n places blocks who puts
- * into a full one and who takes out of an empty one; mutexes are made of them (prelude.scm).
- * There is no global lock: threads meet only where they share something.
- * Concurrency: mutexes and conditions are inside the objects, which do not move, and who
- * waits has the object on its VM's stack and is in a blocking region, where others answer
- * for it.  Nothing fails or allocates while such a lock is held.
+ * (join t) gives its value, or raises what it raised.  There is no global lock: threads
+ * meet only where they share something.
+ * Concurrency: mutexes are inside the objects, which do not move, and who waits has the object
+ * on its VM's stack and is in a blocking region, where others answer for it.  What a thread
+ * has done is seen by who has joined it.
  * A new thread is attached by gc_pthread_create; its task, a heap object, is its argument.
  */
-#include "prims.h"
+#include "vm.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <time.h>
-
-enum { STACK_MAX = 1 << 24 }; /* words */
+unsigned thread_unjoined;
 
 struct task {
-    struct head head; /* size: 1 if it has ended by an error */
-    pthread_mutex_t lock;
-    pthread_cond_t ended;
-    bool done;    /* lock */
-    value thunk;  /* const */
-    value result; /* lock */
+    struct head head;     /* size: 1 if it has ended by an error */
+    pthread_mutex_t lock; /* held while somebody joins it */
+    pthread_t thread;
+    uint64_t joined;      /* lock */
+    value thunk;          /* const */
+    value result;
 };
 GC_TYPE_TAGGED(task_type, struct task, value_decode, thunk, result);
 
-struct channel {
+struct mutex {
     struct head head;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint32_t first, count; /* lock: of the ring */
-    struct vector *ring;   /* const */
 };
-GC_TYPE(channel_type, struct channel, ring);
-
-static void
-take(pthread_mutex_t *lock)
-{
-    if (pthread_mutex_trylock(lock) != 0)
-        GC_BLOCKING { pthread_mutex_lock(lock); }
-}
-
-/* Threads whose task is not done, and those that are about to detach since. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t gone;
-    unsigned running, leaving; /* lock */
-} threads = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 };
-
-static void
-count(int running, int leaving)
-{
-    pthread_mutex_lock(&threads.lock); /* for some instructions: no blocking region */
-    threads.running += (unsigned)running;
-    threads.leaving += (unsigned)leaving;
-    pthread_cond_broadcast(&threads.gone);
-    pthread_mutex_unlock(&threads.lock);
-}
-
-bool
-thread_alone(void)
-{
-    bool alone = false;
-
-    GC_BLOCKING {
-        pthread_mutex_lock(&threads.lock);
-        while (threads.running == 0 && threads.leaving > 0)
-            pthread_cond_wait(&threads.gone, &threads.lock);
-        alone = threads.running == 0;
-        pthread_mutex_unlock(&threads.lock);
-    }
-    return alone;
-}
-
-static void
-run_task(struct task *task)
-{
-    struct vm vm;
-    value result = NIL;
-    bool ok = false;
-    GC_FRAME(task, result);
-
-    if (vm_init(&vm, STACK_MAX)) {
-        ok = vm_apply(&vm, task->thunk, NIL, &result);
-        take(&task->lock);
-        word_store(&task->result, result);
-        vm_finish(&vm);
-    } else {
-        take(&task->lock);
-    }
-    task->head.size = !ok;
-    task->done = true;
-    count(-1, 1);
-    pthread_cond_broadcast(&task->ended);
-    pthread_mutex_unlock(&task->lock);
-}
+GC_TYPE_NOSCAN(mutex_type, struct mutex);
 
 static void *
 run_thread(void *arg)
 {
-    run_task(arg);
+    struct task *task = arg;
+    struct vm vm;
+    value result = NIL;
+    bool ok = false, started = vm_init(&vm, VM_STACK_MAX);
+    GC_FRAME(task, result);
+
+    if (started) {
+        ok = vm_apply(&vm, task->thunk, NIL, &result);
+        vm_finish(&vm);
+    }
+    task->head.size = !ok;
+    word_store(&task->result, result);
+    GC_FRAME_END;
     gc_thread_detach();
-    count(0, -1);
     return NULL;
 }
 
 PRIM(spawn)
 {
     struct task *task = gc_alloc(&task_type);
-    pthread_t thread;
     GC_FRAME(task);
 
     task->head.kind = TASK;
     task->thunk = arg[0];
     task->result = NIL;
     pthread_mutex_init(&task->lock, NULL);
-    pthread_cond_init(&task->ended, NULL);
-    count(1, 0);
-    if (gc_pthread_create(&thread, NULL, run_thread, task) != GC_OK) {
-        count(-1, 0);
+    if (gc_pthread_create(&task->thread, NULL, run_thread, task) != GC_OK)
         vm_fail(vm, NOTHING, "spawn: %s", gc_last_error());
-    }
-    pthread_detach(thread);
+    __atomic_fetch_add(&thread_unjoined, 1, __ATOMIC_RELAXED);
     return object(task);
 }
 
 PRIM(join)
 {
     struct task *task = vm_want(vm, "join", TASK, arg[0]);
-    value result;
+    int status = 0;
 
-    take(&task->lock);
-    GC_BLOCKING {
-        while (!task->done)
-            pthread_cond_wait(&task->ended, &task->lock);
+    lock(&task->lock);
+    if (!task->joined) {
+        GC_BLOCKING { status = pthread_join(task->thread, NULL); }
+        task->joined = status == 0;
+        __atomic_fetch_sub(&thread_unjoined, status == 0, __ATOMIC_RELAXED);
     }
-    result = word_load(&task->result);
     pthread_mutex_unlock(&task->lock);
+    if (status != 0)
+        vm_fail(vm, NOTHING, "join: a thread cannot wait for itself");
     if (task->head.size == 1)
-        vm_raise(vm, result);
-    return result;
+        vm_raise(vm, task->result);
+    return task->result;
 }
 
-PRIM(make_channel)
+PRIM(make_mutex)
 {
-    int64_t places = n == 0 ? 1 : vm_want_index(vm, "make-channel", arg[0], UINT32_MAX);
-    value ring = vector_new(places < 1 ? 1 : (size_t)places, NIL);
-    struct channel *c;
-    GC_FRAME(ring);
+    struct mutex *m = gc_alloc(&mutex_type);
+    pthread_mutexattr_t attr;
 
-    if (ring == 0)
-        vm_fail(vm, NOTHING, "make-channel: out of memory");
-    c = gc_alloc(&channel_type);
-    c->head.kind = CHANNEL;
-    c->ring = vector_of(ring);
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->changed, NULL);
-    return object(c);
+    m->head.kind = MUTEX;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&m->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    return object(m);
 }
 
-PRIM(put)
+PRIM(mutex_lock)
 {
-    struct channel *c = vm_want(vm, "channel-put!", CHANNEL, arg[0]);
-    uint32_t places = c->ring->head.size;
+    struct mutex *m = vm_want(vm, "mutex-lock!", MUTEX, arg[0]);
+    int status = pthread_mutex_trylock(&m->lock);
 
-    take(&c->lock);
-    GC_BLOCKING {
-        while (c->count == places)
-            pthread_cond_wait(&c->changed, &c->lock);
-    }
-    word_store(&c->ring->item[(c->first + c->count++) % places], arg[1]);
-    pthread_cond_broadcast(&c->changed);
-    pthread_mutex_unlock(&c->lock);
+    if (status != 0)
+        GC_BLOCKING { status = pthread_mutex_lock(&m->lock); }
+    if (status != 0)
+        vm_fail(vm, NOTHING, "mutex-lock!: this thread has it already");
     return NOTHING;
 }
 
-PRIM(take)
+PRIM(mutex_unlock)
 {
-    struct channel *c = vm_want(vm, "channel-take!", CHANNEL, arg[0]);
-    uint32_t places = c->ring->head.size;
-    value v;
+    struct mutex *m = vm_want(vm, "mutex-unlock!", MUTEX, arg[0]);
 
-    take(&c->lock);
-    GC_BLOCKING {
-        while (c->count == 0)
-            pthread_cond_wait(&c->changed, &c->lock);
-    }
-    v = word_load(&c->ring->item[c->first]);
-    vm->acc = v; /* held while its place is cleared */
-    word_store(&c->ring->item[c->first], NIL);
-    c->first = (c->first + 1) % places;
-    c->count--;
-    pthread_cond_broadcast(&c->changed);
-    pthread_mutex_unlock(&c->lock);
-    return v;
-}
-
-PRIM(sleep)
-{
-    int64_t ms = vm_want_index(vm, "sleep", arg[0], 1000000000);
-    struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
-
-    GC_BLOCKING {
-        while (nanosleep(&left, &left) != 0 && errno == EINTR)
-            ;
-    }
+    if (pthread_mutex_unlock(&m->lock) != 0)
+        vm_fail(vm, NOTHING, "mutex-unlock!: this thread does not have it");
     return NOTHING;
 }
 
 const struct prim_spec thread_prims[] = { { "spawn", prim_spawn, 1, 1 },
-    { "join", prim_join, 1, 1 }, { "make-channel", prim_make_channel, 0, 1 },
-    { "channel-put!", prim_put, 2, 2 }, { "channel-take!", prim_take, 1, 1 },
-    { "sleep", prim_sleep, 1, 1 }, { NULL, NULL, 0, 0 } };
+    { "join", prim_join, 1, 1 }, { "make-mutex", prim_make_mutex, 0, 0 },
+    { "mutex-lock!", prim_mutex_lock, 1, 1 }, { "mutex-unlock!", prim_mutex_unlock, 1, 1 },
+    { NULL, NULL, 0, 0 } };

@@ -5,8 +5,9 @@
  * Purpose: what every other file needs to know of objects.
  * Place: under everything; calls gcrt only.
  * Types: fields that hold values are tagged; vectors, closures and code are a header with a
- * tail of tagged words; code and closures also have a raw pointer in their header.  Strings,
- * flonums and primitives have no pointers and are never read by the collector.
+ * tail of tagged words; code and closures also have a raw pointer in their header; symbols
+ * have one of each, and a function that traces them.  Strings and primitives have no
+ * pointers and are never read by the collector.
  * Invariants: a new object's fields are stored plainly, before anybody can know it.  What a
  * constructor takes is held by a frame while memory is found, because that may answer a
  * handshake, and a precise thread's stack is not looked at.
@@ -24,22 +25,35 @@ const gc_decode value_decode = { 5, 1, ~(uint64_t)7 };
 
 GC_TYPE_TAGGED(type_of_words, struct word, value_decode, value);
 GC_TYPE_TAGGED(type_of_pairs, struct pair, value_decode, car, cdr);
-GC_TYPE_TAGGED(type_of_symbols, struct symbol, value_decode, name, global, next_kept);
+static void trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer);
+GC_TYPE_TRACED(type_of_symbols, struct symbol, trace_symbol);
 GC_TYPE_TAGGED(type_of_boxes, struct box, value_decode, value);
-GC_TYPE_TAGGED(type_of_conditions, struct condition, value_decode, message, irritants, trace);
-GC_TYPE_NOSCAN(type_of_flonums, struct flonum);
 GC_TYPE_NOSCAN(type_of_primitives, struct primitive);
 GC_TYPE_FLEX_PLAIN(type_of_strings, struct string, byte, gc_byte_type);
 GC_TYPE_FLEX_PLAIN(type_of_vectors, struct vector, item, type_of_words);
 GC_TYPE_FLEX(type_of_code, struct code, word, type_of_words, name);
 GC_TYPE_FLEX(type_of_closures, struct closure, free, type_of_words, code);
 
-const gc_type *const pair_type = &type_of_pairs, *const flonum_type = &type_of_flonums,
-        *const string_type = &type_of_strings, *const symbol_type = &type_of_symbols,
-        *const vector_type = &type_of_vectors, *const code_type = &type_of_code,
-        *const closure_type = &type_of_closures, *const primitive_type = &type_of_primitives,
-        *const box_type = &type_of_boxes, *const condition_type = &type_of_conditions,
+const gc_type *const pair_type = &type_of_pairs, *const string_type = &type_of_strings,
+        *const symbol_type = &type_of_symbols, *const vector_type = &type_of_vectors,
+        *const code_type = &type_of_code, *const closure_type = &type_of_closures,
+        *const primitive_type = &type_of_primitives, *const box_type = &type_of_boxes,
         *const word_type = &type_of_words;
+
+const char *const kind_names[] = { "pair", "integer", "char", "constant", "string", "symbol",
+     "vector", "procedure", "procedure", "box", "macro", "thread",
+    "mutex" };
+
+/* A raw pointer and a tagged word in one object. */
+static void
+trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    const struct symbol *s = obj;
+
+    (void)bytes;
+    gc_trace(tracer, s->name);
+    gc_trace_tagged(tracer, &value_decode, &s->global, 1);
+}
 
 value
 cons(value a, value b)
@@ -61,16 +75,6 @@ box_new(enum kind kind, value v)
     return object(box);
 }
 
-void
-string_count(struct string *s)
-{
-    uint32_t chars = 0;
-
-    for (uint32_t i = 0; i < s->head.size; i++)
-        chars += (s->byte[i] & 0xc0) != 0x80;
-    s->chars = chars;
-}
-
 value
 string_new(const char *text, size_t size)
 {
@@ -83,19 +87,9 @@ string_new(const char *text, size_t size)
     if (s == NULL)
         return 0;
     s->head = (struct head){ STRING, (uint32_t)size };
-    if (text != NULL) {
+    if (text != NULL)
         memcpy(s->byte, text, size);
-        string_count(s);
-    }
     return object(s);
-}
-
-value
-string_text(const char *text)
-{
-    value s = string_new(text, strlen(text));
-
-    return s != 0 ? s : string_text("");
 }
 
 value
@@ -120,77 +114,72 @@ value_kind(value v)
 {
     if (is_object(v))
         return ((const struct head *)object_of(v))->kind;
-    return is_pair(v) ? PAIR : is_fixnum(v) ? FIXNUM : is_char(v) ? CHARACTER : OTHER;
+    return is_pair(v) ? PAIR : is_integer(v) ? INTEGER : is_char(v) ? CHARACTER : OTHER;
 }
 
-static uint64_t
-flonum_bits(value v)
-{
-    uint64_t bits;
+/* ---- nesting ---- */
 
-    memcpy(&bits, &((const struct flonum *)object_of(v))->number, sizeof(bits));
-    return bits;
+enum { C_STACK_MAX = 1 << 20 }; /* bytes */
+
+static __thread const char *depth_start;
+
+void
+value_depth_start(void)
+{
+    depth_start = __builtin_frame_address(0);
 }
 
 bool
-value_eqv(value a, value b)
+value_too_deep(void)
 {
-    return a == b || (is_kind(a, FLONUM) && is_kind(b, FLONUM)
-            && flonum_bits(a) == flonum_bits(b));
+    return depth_start - (const char *)__builtin_frame_address(0) > C_STACK_MAX;
 }
 
-/* Neither is a pair or vector of the other's kind: no recursion, and so no frame. */
+/* ---- equal? ---- */
+
+/* The frame is for the safepoint: another thread may unlink what this one is looking at. */
 static int
-leaves_equal(value a, value b)
-{
-    if (is_kind(a, STRING) && is_kind(b, STRING)) {
-        const struct string *s = string_of(a), *t = string_of(b);
-
-        return s->head.size == t->head.size && memcmp(s->byte, t->byte, s->head.size) == 0;
-    }
-    return value_eqv(a, b);
-}
-
-static int
-vectors_equal(const struct vector *a, const struct vector *b, int depth)
-{
-    int same = a->head.size == b->head.size;
-
-    for (uint32_t i = 0; same == 1 && i < a->head.size; i++)
-        same = value_equal(word_load(&a->item[i]), word_load(&b->item[i]), depth);
-    return same;
-}
-
-/*
- * The frame is for the safepoint: another thread may unlink what this one is looking at.
- */
-static int
-pairs_equal(value a, value b, int depth)
+pairs_equal(value a, value b)
 {
     int same = 1;
 
     GC_FRAME(a, b);
     for (; same == 1 && a != b && is_pair(a) && is_pair(b); a = cdr(a), b = cdr(b)) {
         gc_safepoint();
-        same = value_equal(car(a), car(b), depth);
+        same = value_equal(car(a), car(b));
     }
-    return same != 1 || a == b ? same : value_equal(a, b, depth);
+    return same != 1 || a == b ? same : value_equal(a, b);
+}
+
+static int
+vectors_equal(value a, value b)
+{
+    uint32_t n = vector_of(a)->head.size;
+    int same = n == vector_of(b)->head.size;
+
+    GC_FRAME(a, b);
+    for (uint32_t i = 0; same == 1 && i < n; i++)
+        same = value_equal(word_load(&vector_of(a)->item[i]), word_load(&vector_of(b)->item[i]));
+    return same;
 }
 
 int
-value_equal(value a, value b, int depth)
+value_equal(value a, value b)
 {
     if (a == b)
         return 1;
-    if (depth > DEPTH_MAX)
+    if (value_too_deep())
         return -1;
     if (is_pair(a) && is_pair(b))
-        return pairs_equal(a, b, depth + 1);
-    if (is_kind(a, VECTOR) && is_kind(b, VECTOR)) {
-        GC_FRAME(a, b);
-        return vectors_equal(vector_of(a), vector_of(b), depth + 1);
+        return pairs_equal(a, b);
+    if (is_kind(a, VECTOR) && is_kind(b, VECTOR))
+        return vectors_equal(a, b);
+    if (is_kind(a, STRING) && is_kind(b, STRING)) {
+        const struct string *s = string_of(a), *t = string_of(b);
+
+        return s->head.size == t->head.size && memcmp(s->byte, t->byte, s->head.size) == 0;
     }
-    return leaves_equal(a, b);
+    return 0;
 }
 
 static uint64_t
@@ -202,16 +191,12 @@ mix(uint64_t h)
 
 /* Of nested data only the first elements count: others may be equal, which costs probes. */
 uint64_t
-value_hash(value v, bool eq)
+value_hash(value v)
 {
     uint64_t h = 17;
 
-    if (is_kind(v, FLONUM))
-        return mix(flonum_bits(v));
-    if (eq)
-        return mix(v);
     for (int i = 0; is_pair(v) && i < 8; i++, v = cdr(v))
-        h = h * 31 + (is_pair(car(v)) ? 5 : value_hash(car(v), false));
+        h = h * 31 + (is_pair(car(v)) ? 5 : value_hash(car(v)));
     if (is_kind(v, VECTOR))
         return mix(h + vector_of(v)->head.size);
     if (is_kind(v, STRING)) {

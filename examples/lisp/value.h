@@ -5,7 +5,7 @@
 /*
  * Values are words, told apart by their low bits:
  *
- *     ...xx0   fixnum of 63 bits; return addresses and offsets on a VM's stack are even, too
+ *     ...xx0   integer of 63 bits; return addresses and offsets on a VM's stack are even, too
  *     ...001   pair: the address of 16 bytes, without a head
  *     ...011   the address of any other object, whose first word says what it is
  *     ...101   constant: (), #t, #f, a character
@@ -32,20 +32,18 @@ enum { TAG_PAIR = 1, TAG_OBJECT = 3, TAG_CONSTANT = 5, TAG_BITS = 7, TAG_CHAR = 
 #define TRUE        CONSTANT(2)
 #define NOTHING     CONSTANT(3) /* what (if #f #f) gives; not printed by the REPL */
 #define END_OF_FILE CONSTANT(4)
-#define UNBOUND     CONSTANT(5) /* in a symbol: no global variable; in a table: a free slot */
-#define DELETED     CONSTANT(6) /* in a table */
+#define UNBOUND     CONSTANT(5) /* in a symbol: no global variable */
+#define EXPANDED    CONSTANT(6) /* the compiler's: (EXPANDED . x) is x, which a macro gave */
 #define CALL_AGAIN  CONSTANT(7) /* from a primitive: call vm->acc with vm->argc words */
 
-#define FIXNUM_MAX   (INT64_MAX >> 1)
-#define FIXNUM_MIN   (INT64_MIN >> 1)
+#define SPECIAL_QUOTE 1 /* the compiler's number of quote */
 #define STRING_SMALL 4096 /* bytes: allocation of less does not fail */
-#define DEPTH_MAX    2000 /* of nested data: reader, compiler, printer and equal? are recursive */
 
 enum kind {
-    PAIR, FIXNUM, CHARACTER, OTHER, /* not in heads */
-    FLONUM, STRING, SYMBOL, VECTOR, CODE, CLOSURE, PRIMITIVE, BOX, PROMISE, MACRO, TABLE,
-    CONDITION, ESCAPE, TASK, CHANNEL
+    PAIR, INTEGER, CHARACTER, OTHER, /* not in heads */
+    STRING, SYMBOL, VECTOR, CLOSURE, PRIMITIVE, BOX, MACRO, TASK, MUTEX
 };
+extern const char *const kind_names[];
 
 struct vm;
 
@@ -58,26 +56,17 @@ struct pair {
     value car, cdr;
 };
 
-struct flonum {
-    struct head head;
-    double number;
-};
-
-/* UTF-8, immutable, with a zero byte behind it that does not count. */
+/* Bytes, immutable, with a zero behind them that does not count.  A character is a byte. */
 struct string {
-    struct head head; /* size in bytes */
-    uint32_t chars;   /* const: characters */
-    uint32_t unused;
+    struct head head;
     char byte[];
 };
 
 struct symbol {
-    struct head head;
-    value name;       /* const: a string */
+    struct head head; /* size of the name in bytes */
+    const char *name; /* const: interned (gc_intern), which makes it the symbol's key */
     value global;     /* the global variable of this name, or UNBOUND */
-    value next_kept;  /* the table's: 0 if it is not kept, NIL at the list's end */
-    uint16_t syntax;  /* the compiler's: a special form's number, or 0 */
-    uint16_t inlined; /* the compiler's: the number of an instruction for calls, or 0 */
+    uint64_t special; /* the compiler's: what it knows by this name, or 0 */
 };
 
 struct vector {
@@ -87,11 +76,10 @@ struct vector {
 
 /* Instructions are even words, so constants stand between them (ops.def). */
 struct code {
-    struct head head;
     struct symbol *name; /* const: NULL for a lambda without one */
     uint32_t params;     /* const: words that a caller leaves, a rest list included */
     uint32_t depth;      /* const: words that the frame may take above its arguments */
-    bool rest;           /* const */
+    uint64_t rest;       /* const: 1 if the last parameter takes a list */
     value word[];        /* const */
 };
 
@@ -104,31 +92,49 @@ struct closure {
 /* Arguments are on the VM's stack, so they are held; n is between min and max. */
 typedef value primitive_fn(struct vm *vm, value *arg, uint32_t n);
 
-struct primitive {
-    struct head head; /* size: most arguments, or UINT32_MAX */
+struct prim_spec {
     const char *name;
     primitive_fn *fn;
-    uint64_t min;
+    uint32_t min, max; /* arguments */
 };
 
-/* A variable that changes and is captured, (box v), a promise, a macro's procedure. */
+struct primitive {
+    struct head head;
+    const struct prim_spec *spec;
+};
+
+/* A variable that changes and is captured, (box v), a macro's procedure. */
 struct box {
-    struct head head; /* size: a promise's state */
+    struct head head;
     value value;
 };
 
-struct condition {
-    struct head head;
-    value message, irritants, trace; /* a string; a list; names of procedures, innermost first */
-};
-
 /* One for each kind of object: files that share a type share pages. */
-extern const gc_type *const pair_type, *const flonum_type, *const string_type,
-        *const symbol_type, *const vector_type, *const code_type, *const closure_type,
-        *const primitive_type, *const box_type, *const condition_type, *const word_type;
+extern const gc_type *const pair_type, *const string_type, *const symbol_type,
+        *const vector_type, *const code_type, *const closure_type, *const primitive_type,
+        *const box_type, *const word_type;
 extern const gc_decode value_decode;
 
 /* ---- words ---- */
+
+#define is_integer(v)    (((v) & 1) == 0)
+#define integer_of(v)    ((int64_t)(v) >> 1)
+#define integer(i)       ((value)(i) << 1)
+#define is_char(v)       (((v) & 0xff) == TAG_CHAR)
+#define char_of(v)       ((char)((v) >> 8))
+#define character(c)     ((value)(unsigned char)(c) << 8 | TAG_CHAR)
+#define boolean(b)       ((b) ? TRUE : FALSE)
+#define is_pair(v)       (((v) & TAG_BITS) == TAG_PAIR)
+#define pair_of(v)       ((struct pair *)((v) - TAG_PAIR))
+#define is_object(v)     (((v) & TAG_BITS) == TAG_OBJECT)
+#define object_of(v)     ((void *)((v) - TAG_OBJECT))
+#define object(p)        ((value)(p) + TAG_OBJECT)
+#define kind_of(v)       (((const struct head *)object_of(v))->kind)
+#define is_kind(v, kind) (is_object(v) && kind_of(v) == (kind))
+#define string_of(v)     ((struct string *)object_of(v))
+#define symbol_of(v)     ((struct symbol *)object_of(v))
+#define vector_of(v)     ((struct vector *)object_of(v))
+#define box_of(v)        ((struct box *)object_of(v))
 
 static inline value
 word_load(const value *slot)
@@ -146,48 +152,6 @@ word_store(value *slot, value v)
     gc_write_word(&value_decode, slot, v);
 }
 
-static inline bool
-is_fixnum(value v)
-{
-    return (v & 1) == 0;
-}
-
-static inline int64_t
-fixnum_of(value v)
-{
-    return (int64_t)v >> 1;
-}
-
-static inline value
-fixnum(int64_t i)
-{
-    return (value)i << 1;
-}
-
-static inline bool
-is_char(value v)
-{
-    return (v & 0xff) == TAG_CHAR;
-}
-
-static inline value
-boolean(bool b)
-{
-    return b ? TRUE : FALSE;
-}
-
-static inline bool
-is_pair(value v)
-{
-    return (v & TAG_BITS) == TAG_PAIR;
-}
-
-static inline struct pair *
-pair_of(value v)
-{
-    return (struct pair *)(v - TAG_PAIR);
-}
-
 static inline value
 car(value v)
 {
@@ -200,34 +164,13 @@ cdr(value v)
     return word_load(&pair_of(v)->cdr);
 }
 
-static inline bool
-is_object(value v)
+/* An object's mutex: whoever has to wait is in a blocking region meanwhile. */
+static inline void
+lock(pthread_mutex_t *mutex)
 {
-    return (v & TAG_BITS) == TAG_OBJECT;
+    if (pthread_mutex_trylock(mutex) != 0)
+        GC_BLOCKING { pthread_mutex_lock(mutex); }
 }
-
-static inline void *
-object_of(value v)
-{
-    return (void *)(v - TAG_OBJECT);
-}
-
-static inline value
-object(const void *p)
-{
-    return (value)p + TAG_OBJECT;
-}
-
-static inline bool
-is_kind(value v, enum kind kind)
-{
-    return is_object(v) && ((const struct head *)object_of(v))->kind == kind;
-}
-
-#define string_of(v) ((struct string *)object_of(v))
-#define symbol_of(v) ((struct symbol *)object_of(v))
-#define vector_of(v) ((struct vector *)object_of(v))
-#define box_of(v)    ((struct box *)object_of(v))
 
 /* ---- making values: each holds its own arguments, but for pair_new ---- */
 
@@ -242,35 +185,50 @@ pair_new(value a, value b)
     return (value)p + TAG_PAIR;
 }
 
-static inline value
-flonum(double number)
-{
-    struct flonum *f = gc_alloc(flonum_type);
-
-    f->head.kind = FLONUM;
-    f->number = number;
-    return object(f);
-}
-
 value cons(value a, value b);
 value box_new(enum kind kind, value v);
 /*
- * size bytes of valid UTF-8 (text NULL: the caller fills it in at once).  0 if memory is out, and
- * size is not below STRING_SMALL.
+ * text NULL: the caller fills the bytes in at once.  0 if memory is out, and size is not below
+ * STRING_SMALL.
  */
 value string_new(const char *text, size_t size);
-value string_text(const char *text);
-/* Counts the characters again: after the caller has filled the bytes of a new string in. */
-void string_count(struct string *s);
 /* 0 if memory is out. */
 value vector_new(size_t n, value fill);
 
 enum kind value_kind(value v);
-/* eqv?: the same word, or flonums of the same bits. */
-bool value_eqv(value a, value b);
 /* equal?: 1, 0, or -1: nested too deeply. */
-int value_equal(value a, value b, int depth);
-/* The same for values that are equal?, or, with eq, for those that are eqv?. */
-uint64_t value_hash(value v, bool eq);
+int value_equal(value a, value b);
+/* The same for values that are equal?. */
+uint64_t value_hash(value v);
+
+/*
+ * Reader, compiler, printer, equal? and the VM itself call themselves for nested data: this
+ * says whether the thread's C stack has had enough of it, since value_depth_start.
+ */
+void value_depth_start(void);
+bool value_too_deep(void);
+
+/* ---- symbol.c ---- */
+
+/* False without memory.  Once, by the first thread. */
+bool symbol_init(void);
+/*
+ * The symbol of that name, which is shorter than STRING_SMALL: the same one for every
+ * thread, for as long as anybody holds it.
+ */
+value symbol_intern(const char *name, size_t size);
+value symbol(const char *name);
+/* It lives for ever. */
+void symbol_keep(value symbol);
+/* Sets its global variable, and keeps it.  The second time calls of it are calls. */
+void symbol_define(value symbol, value v);
+/* What the compiler knows by x, if that is a symbol, or 0. */
+static inline uint64_t
+symbol_special(value x)
+{
+    return is_kind(x, SYMBOL) ? word_load(&symbol_of(x)->special) : 0;
+}
+/* How many live. */
+size_t symbol_count(void);
 
 #endif

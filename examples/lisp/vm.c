@@ -3,40 +3,30 @@
  * The interpreter.
  *
  * Purpose: runs compiled code (ops.def) on a value stack.
- * Place: main.c and thread.c start it; it calls primitives, which never call it back: those
- * that call procedures (apply, eval) put the call on the stack and return CALL_AGAIN, and
- * those that call many (map, sort) are written in Lisp.  So one run is one C frame however
- * deep Lisp recurses; the stack grows by doubling up to a limit, which is a Lisp error.
+ * Place: main.c and thread.c start it; it calls primitives.  Those that end in a call (apply,
+ * eval) put it on the stack and return CALL_AGAIN, and those that call many (map, sort) are
+ * written in Lisp, so one run is one C frame however deep Lisp recurses; the stack grows by
+ * doubling up to a limit, which is a Lisp error.  Guards and macros are runs of their own.
  * Roots: the thread is precise.  trace_vm reports the stack and the registers; SAVE() brings
  * them up to date before every call that may answer a handshake.  Between calls there is
  * gc_safepoint, at each procedure's entry and each turn of a loop, because a precise thread
  * is not interrupted.  The stack belongs to the thread, so it is written plainly.
- * Errors: raising restores the registers from the innermost record and jumps to the trap of
- * vm_protect, which also puts the thread's GC_FRAMEs right.  Nothing is held across a failing
- * call that would need to be undone.
+ * Errors: raising jumps to the trap of the innermost vm_protect, which puts the stack and
+ * the thread's GC_FRAMEs right.  Nothing is held across a failing call that would need to be
+ * undone.
  * Cost: an instruction is a load and an indirect jump; a call three words and a poll; a
  * cycle reads the whole stack in one handshake, about a nanosecond a word.
  */
 #include "vm.h"
-
-#include "symbol.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 enum { STACK_FIRST = 1024, STACK_SLACK = 32, TRACE_MAX = 12 };
-
-GC_TYPE_NOSCAN(escape_type, struct escape);
-
-#define RESERVE ((size_t)1 << 21)
-
-static __thread struct vm *current; /* for vm_out_of_memory alone */
-static void *reserve; /* a registered root: bytes to let go when memory is out */
 
 static void
 trace_vm(gc_tracer *tracer, void *arg)
@@ -47,6 +37,8 @@ trace_vm(gc_tracer *tracer, void *arg)
     gc_trace_tagged(tracer, &value_decode, &vm->acc, 1);
     gc_trace_tagged(tracer, &value_decode, &vm->thrown, 1);
     gc_trace(tracer, vm->self);
+    for (const struct trap *t = vm->trap; t != NULL; t = t->outer)
+        gc_trace(tracer, t->self);
 }
 
 bool
@@ -56,10 +48,9 @@ vm_init(struct vm *vm, size_t words_max)
     vm->base = malloc(STACK_FIRST * sizeof(value));
     if (vm->base == NULL)
         return false;
-    vm->sp = vm->fp = vm->base + 1; /* so that no record has offset 0 */
-    vm->base[0] = 0;
+    vm->sp = vm->fp = vm->base;
+    value_depth_start();
     vm->limit = vm->base + vm->capacity - STACK_SLACK;
-    current = vm;
     return gc_root_callback(trace_vm, vm) == GC_OK;
 }
 
@@ -67,42 +58,7 @@ void
 vm_finish(struct vm *vm)
 {
     gc_root_callback_remove(trace_vm, vm);
-    current = NULL;
     free(vm->base);
-}
-
-void
-vm_notice(struct vm *vm, const char *text)
-{
-    vm->notice = text;
-    __atomic_store_n(&vm->limit, NULL, __ATOMIC_RELAXED);
-}
-
-/* Runs inside an allocation, so it must not fail there: the VM will, soon after. */
-int
-vm_out_of_memory(gc_heap *heap, size_t bytes, void *arg)
-{
-    (void)heap, (void)bytes, (void)arg;
-    if (current == NULL || __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        return 0;
-    gc_write(&reserve, NULL);
-    vm_notice(current, "out of memory");
-    return 1;
-}
-
-bool
-vm_have_reserve(void)
-{
-    static bool registered; /* the first call is the first thread's */
-
-    if (!registered && gc_root_add(&reserve, sizeof(reserve)) != GC_OK)
-        return false;
-    if (registered && __atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        gc_collect(NULL); /* what a failed allocation near the limit need not have done */
-    registered = true;
-    if (__atomic_load_n(&reserve, __ATOMIC_RELAXED) == NULL)
-        gc_write(&reserve, gc_try_alloc_bytes(RESERVE));
-    return __atomic_load_n(&reserve, __ATOMIC_RELAXED) != NULL;
 }
 
 /* ---- errors ---- */
@@ -113,10 +69,9 @@ trace_of(const struct vm *vm)
     const struct closure *self = vm->self;
     const value *fp = vm->fp;
     value first = cons(NIL, NIL), last = first, name = NIL;
-    int n;
     GC_FRAME(first, last, name);
 
-    for (n = 0; self != NULL && n < TRACE_MAX; n++) {
+    for (int n = 0; self != NULL && n < TRACE_MAX; n++) {
         const value *link = fp + self->code->params;
 
         name = self->code->name != NULL ? object(self->code->name) : symbol("lambda");
@@ -132,17 +87,14 @@ trace_of(const struct vm *vm)
 value
 vm_condition(struct vm *vm, value message, value irritants)
 {
-    struct condition *condition;
-    value trace = NIL;
+    value list = NIL, error = NIL;
+    GC_FRAME(message, irritants, list, error);
 
-    GC_FRAME(message, irritants, trace);
-    trace = trace_of(vm);
-    condition = gc_alloc(condition_type);
-    condition->head.kind = CONDITION;
-    condition->message = message;
-    condition->irritants = irritants;
-    condition->trace = trace;
-    return object(condition);
+    list = trace_of(vm);
+    list = cons(irritants, list);
+    list = cons(message, list);
+    error = symbol("error");
+    return cons(error, list);
 }
 
 void
@@ -157,97 +109,45 @@ vm_fail(struct vm *vm, value about, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     irritants = about == NOTHING ? NIL : cons(about, NIL);
-    message = string_text(text);
+    message = string_new(text, strlen(text));
     vm_raise(vm, vm_condition(vm, message, irritants));
-}
-
-static void
-drop_record(struct vm *vm, const value *record)
-{
-    vm->handler = record[0];
-    if (record[4] != FALSE)
-        ((struct escape *)object_of(record[4]))->alive = false;
-}
-
-/* The registers are those of when the record was pushed, but for acc. */
-static void
-back_to(struct vm *vm, value *record)
-{
-    vm->sp = record;
-    vm->pc = (const value *)record[1];
-    vm->fp = (value *)((char *)vm->base + record[2]);
-    vm->self = object_of(record[3]); /* NULL: 0 + TAG_OBJECT */
 }
 
 void
 vm_raise(struct vm *vm, value thrown)
 {
-    vm->acc = vm->thrown = thrown;
-    vm->notice = NULL; /* this error is notice enough */
-    while (vm->handler != 0) {
-        value *record = (value *)((char *)vm->base + vm->handler);
-        bool guard = record[4] == FALSE;
-
-        drop_record(vm, record);
-        if (guard) {
-            back_to(vm, record);
-            vm_have_reserve(); /* what the error has left behind may be enough */
-            longjmp(vm->trap->env, 1);
-        }
-    }
-    longjmp(vm->trap->env, 2);
+    vm->thrown = thrown;
+    longjmp(vm->trap->env, 1);
 }
 
 void *
 vm_want(struct vm *vm, const char *who, enum kind kind, value v)
 {
-    static const char *const names[] = { "pair", "integer", "character", "value", "number",
-        "string", "symbol", "vector", "code", "procedure", "procedure", "box", "promise",
-        "macro", "hash table", "condition", "escape", "thread", "channel" };
-
     if (value_kind(v) != kind)
-        vm_fail(vm, v, "%s: not a %s", who, names[kind]);
+        vm_fail(vm, v, "%s: not a %s", who, kind_names[kind]);
     return is_object(v) ? object_of(v) : NULL;
 }
 
 int64_t
 vm_want_index(struct vm *vm, const char *who, value v, uint64_t below)
 {
-    if (!is_fixnum(v) || (uint64_t)fixnum_of(v) >= below)
+    if (!is_integer(v) || (uint64_t)integer_of(v) >= below)
         vm_fail(vm, v, "%s: index out of range", who);
-    return fixnum_of(v);
+    return integer_of(v);
 }
 
-/* ---- records, the stack, arguments ---- */
-
-static value
-escape_new(const struct vm *vm)
+static _Noreturn void
+wrong_integers(struct vm *vm, value l, value r)
 {
-    struct escape *e = gc_alloc(&escape_type);
-
-    e->head.kind = ESCAPE;
-    e->vm = vm;
-    e->alive = true;
-    return object(e);
+    vm_want(vm, "arithmetic", INTEGER, l);
+    vm_want(vm, "arithmetic", INTEGER, r);
+    vm_fail(vm, NOTHING, r == integer(0) ? "division by zero" : "integer overflow");
 }
 
-static void
-push_record(struct vm *vm, const value *pc, value escape)
-{
-    value *record = vm->sp;
+/* ---- closures, the stack, arguments ---- */
 
-    record[0] = vm->handler;
-    record[1] = (value)pc;
-    record[2] = (value)((char *)vm->fp - (char *)vm->base);
-    record[3] = object(vm->self);
-    record[4] = escape;
-    vm->handler = (size_t)((char *)record - (char *)vm->base);
-    if (escape != FALSE)
-        ((struct escape *)object_of(escape))->record = vm->handler;
-}
-
-static value
-closure_new(value code, const value *captured, uint32_t n)
+value
+vm_closure(value code, const value *captured, uint32_t n)
 {
     struct closure *c = gc_alloc_flex(closure_type, n);
 
@@ -258,17 +158,6 @@ closure_new(value code, const value *captured, uint32_t n)
     return object(c);
 }
 
-static void
-obey(struct vm *vm)
-{
-    const char *notice = vm->notice;
-
-    vm->notice = NULL;
-    vm->limit = vm->base + vm->capacity - STACK_SLACK;
-    if (notice != NULL)
-        vm_fail(vm, NOTHING, "%s", notice);
-}
-
 void
 vm_reserve(struct vm *vm, size_t words)
 {
@@ -276,15 +165,13 @@ vm_reserve(struct vm *vm, size_t words)
     size_t capacity = vm->capacity;
     value *base;
 
-    obey(vm);
     while (sp + words + STACK_SLACK > capacity)
         capacity *= 2;
     if (capacity == vm->capacity)
         return;
-    if (capacity > vm->capacity_max)
+    if (capacity > vm->capacity_max
+            || (base = realloc(vm->base, capacity * sizeof(value))) == NULL)
         vm_fail(vm, NOTHING, "recursion too deep");
-    if ((base = realloc(vm->base, capacity * sizeof(value))) == NULL)
-        vm_fail(vm, NOTHING, "out of memory for the stack");
     vm->base = base;
     vm->sp = base + sp;
     vm->fp = base + fp;
@@ -307,55 +194,33 @@ adapt_arguments(struct vm *vm, uint32_t n)
     vm->sp = arg + code->params;
 }
 
+/* acc is no closure; pc is behind the call. */
 static value
-call_primitive(struct vm *vm, uint32_t n)
+call_primitive(struct vm *vm, const value *pc, uint32_t n)
 {
-    const struct primitive *p = object_of(vm->acc);
-
-    if (UNLIKELY(n < p->min || n > p->head.size))
-        vm_fail(vm, vm->acc, "called with %u argument%s", n, n == 1 ? "" : "s");
-    return p->fn(vm, vm->sp - n, n);
-}
-
-/* acc is neither closure nor primitive; pc is behind the call.  The registers are new. */
-static bool
-call_other(struct vm *vm, const value *pc, uint32_t n)
-{
-    struct escape *e = object_of(vm->acc);
-    value result;
+    const struct prim_spec *spec;
 
     if (vm->acc == UNBOUND)
         vm_fail(vm, pc[-1], "unbound variable");
-    if (!is_kind(vm->acc, ESCAPE))
+    if (!is_kind(vm->acc, PRIMITIVE))
         vm_fail(vm, vm->acc, "not a procedure");
-    if (n != 1 || e->vm != vm || !e->alive)
-        vm_fail(vm, vm->acc, "escape that is over, or another thread's");
-    result = vm->sp[-1];
-    while (e->alive)
-        drop_record(vm, (value *)((char *)vm->base + vm->handler));
-    back_to(vm, (value *)((char *)vm->base + e->record));
-    vm->acc = result;
-    return true;
+    spec = ((struct primitive *)object_of(vm->acc))->spec;
+    if (n < spec->min || n > spec->max)
+        vm_fail(vm, vm->acc, "called with %u argument%s", n, n == 1 ? "" : "s");
+    return spec->fn(vm, vm->sp - n, n);
 }
 
 /* ---- the loop ---- */
 
 #define A      ((uint16_t)(w >> 16))
 #define B      ((int32_t)(w >> 32))
-#define C      ((uint32_t)(w >> 9) & 127)
+#define SMALL  integer((int16_t)A)
 #define SAVE() (vm->sp = sp, vm->fp = fp, vm->acc = acc, vm->self = self)
 #define NEXT()                                                                             \
     do {                                                                                   \
         w = *pc++;                                                                         \
         goto *labels[w >> 1 & 255];                                                        \
     } while (0)
-#define WRONG(who, kind)                                                                   \
-    do {                                                                                   \
-        SAVE();                                                                            \
-        vm_want(vm, who, kind, acc);                                                       \
-        vm_fail(vm, acc, who ": not a long enough list");                                  \
-    } while (0)
-
 /* acc, a closure, is about to be entered with n arguments. */
 #define ADAPT()                                                                            \
     do {                                                                                   \
@@ -379,9 +244,8 @@ run(struct vm *vm)
     struct closure *self, *callee;
     const value *pc;
     value *sp, *fp, acc, w, link[LINK_WORDS];
-    uint32_t n, tail;
+    uint32_t n = 0, tail;
 
-reload:
     sp = vm->sp, fp = vm->fp, pc = vm->pc, acc = vm->acc, self = vm->self;
     NEXT();
 #define OP(name, ...) op_##name : __VA_ARGS__ NEXT();
@@ -402,7 +266,7 @@ enter:
     self = callee;
     pc = self->code->word;
     SAVE();
-    if (UNLIKELY(sp + self->code->depth > __atomic_load_n(&vm->limit, __ATOMIC_RELAXED))) {
+    if (UNLIKELY(sp + self->code->depth > vm->limit)) {
         vm_reserve(vm, self->code->depth);
         sp = vm->sp, fp = vm->fp;
     }
@@ -425,11 +289,10 @@ leave: /* acc is the result, n the number of the frame's arguments */
     NEXT();
 other: /* acc is no closure */
     SAVE();
-    if (UNLIKELY(!is_kind(acc, PRIMITIVE)) && call_other(vm, pc, n))
-        goto reload;
-    acc = call_primitive(vm, n);
+    acc = call_primitive(vm, pc, n);
+    sp = vm->sp, fp = vm->fp; /* it may have moved the stack */
     if (acc == CALL_AGAIN) {
-        sp = vm->sp, fp = vm->fp, acc = vm->acc, n = vm->argc;
+        acc = vm->acc, n = vm->argc;
         goto *(tail ? &&tail_call : &&call);
     }
     if (tail) {
@@ -441,14 +304,6 @@ other: /* acc is no closure */
 }
 
 /* ---- ways in ---- */
-
-value
-vm_closure(value code)
-{
-    GC_FRAME(code);
-
-    return closure_new(code, NULL, 0);
-}
 
 uint32_t
 vm_spread(struct vm *vm, value list)
@@ -483,30 +338,24 @@ bool
 vm_protect(struct vm *vm, value (*body)(struct vm *, void *), void *arg, value *ret)
 {
     struct trap trap = { .outer = vm->trap, .frames = gc_frames_save(), .self = vm->self,
-        .sp = (size_t)(vm->sp - vm->base), .fp = (size_t)(vm->fp - vm->base),
-        .handler = vm->handler };
-    volatile bool done = true;
+        .sp = (size_t)(vm->sp - vm->base), .fp = (size_t)(vm->fp - vm->base) };
+    volatile bool done = false;
 
+    if (value_too_deep())
+        vm_fail(vm, NOTHING, "nested too deeply");
     vm->trap = &trap;
-    vm->handler = 0;
-    switch (setjmp(trap.env)) {
-    case 0:
-        vm->acc = body(vm, arg);
-        break;
-    case 1: /* a guard: where to go on is in the registers */
-        gc_frames_restore(trap.frames);
-        vm->acc = run(vm);
-        break;
-    default:
-        gc_frames_restore(trap.frames);
-        done = false;
+    if (setjmp(trap.env) == 0) {
+        *ret = body(vm, arg);
+        done = true;
     }
     vm->trap = trap.outer;
-    vm->handler = trap.handler;
     vm->self = trap.self;
     vm->sp = vm->base + trap.sp;
     vm->fp = vm->base + trap.fp;
-    *ret = done ? vm->acc : vm->thrown;
+    if (!done) {
+        gc_frames_restore(trap.frames);
+        *ret = vm->thrown;
+    }
     return done;
 }
 

@@ -25,7 +25,7 @@
 (define long-lived (vector #f #f))
 (populate! max-depth long-lived)
 (define array (make-vector 20000 0))
-(do ((i 0 (+ i 1))) ((= i 20000)) (vector-set! array i (/ 1 (+ i 1.0))))
+(do ((i 0 (+ i 1))) ((= i 20000)) (vector-set! array i (* i i)))
 
 (do ((depth 4 (+ depth 2))) ((> depth max-depth))
   (let ((times (quotient (* 2 (nodes max-depth)) (nodes depth))))
@@ -36,5 +36,5 @@
         (check "bottom up" (count (make-tree depth)) (nodes depth))))))
 
 (check "long-lived tree" (count long-lived) (nodes max-depth))
-(check "array" (vector-ref array 999) 0.001)
+(check "array" (vector-ref array 999) 998001)
 (print "gcbench: ok")

@@ -3,7 +3,7 @@
 ; theorem if its normal form is a tautology.  The rules are our own: natural numbers in Peano's
 ; form, lists, and connectives as (if c a b).
 
-(define rules (make-eq-hash-table))
+(define rules (make-hash-table))
 (define (rule! left right)
   (hash-table-update! rules (car left) (lambda (l) (cons (cons left right) l)) '()))
 

@@ -30,20 +30,18 @@
 (check "mutex" counter 1200)
 (check "swap" (unbox cell) 1200)
 
-; A pipeline: numbers, squares, their sum.
-(define numbers (make-channel 4))
-(define squares (make-channel 4))
-(define adder (spawn (lambda ()
-  (let loop ((sum 0))
-    (let ((x (channel-take! squares))) (if x (loop (+ sum x)) sum))))))
-(define squarer (spawn (lambda ()
-  (let loop ()
-    (let ((x (channel-take! numbers)))
-      (channel-put! squares (and x (* x x)))
-      (when x (loop)))))))
-(for-each (lambda (i) (channel-put! numbers i)) (iota 500))
-(channel-put! numbers #f)
-(check "pipeline" (join adder) 41541750)
+; What a mutex holds is the same for all: a queue of numbers, from two threads to two others.
+(define queue '())
+(define (put! x) (with-mutex m (lambda () (set! queue (cons x queue)))))
+(define (take!)
+  (let ((x (with-mutex m (lambda ()
+             (if (null? queue) #f (let ((x (car queue))) (set! queue (cdr queue)) x))))))
+    (or x (take!))))
+(define takers (start 2 (lambda (t) (fold + 0 (map (lambda (i) (take!)) (iota 250))))))
+(join-all (start 2 (lambda (t) (for-each put! (iota 250)))))
+(check "queue" (fold + 0 (join-all takers)) 62250)
+(check "locked twice" (guard (e (condition-message e)) (with-mutex m (lambda () (with-mutex m car))))
+       "mutex-lock!: this thread has it already")
 
 ; Symbols are interned once, whoever asks.
 (define (names t) (map (lambda (i) (string->symbol (string-append "s" (number->string i)))) (iota 300)))
