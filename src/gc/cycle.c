@@ -337,8 +337,9 @@ run_cycle(struct gc_heap *heap, bool forced)
     gcrt_verify_at(heap, VERIFY_IDLE);
     TRACE(heap, cycle, start, aword_load_relaxed(&heap->cycles.started), forced);
     trace_heap(heap);
-    announce_complete(heap);
+    /* First, so that who has called gc_collect finds its listeners told. */
     gcrt_listen_tell(heap, GC_EVENT_CYCLE_END, gcrt_os_now_ns() - start);
+    announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
 }

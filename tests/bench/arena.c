@@ -154,8 +154,12 @@ keep(uint64_t mib)
 int
 main(int argc, char **argv)
 {
-    struct bench_arg args[] = { { "objects", 1000 }, { "requests", 2000 }, { "rounds", 11 },
-        { "live", 16 } };
+    struct bench_arg args[] = {
+        { "objects", 1000, "of each request" },
+        { "requests", 2000, "in each round" },
+        { "rounds", 11, "of all three ways" },
+        { "live", 16, "MiB of objects that stay" },
+    };
     static const char *const names[WAYS] = { "arena", "heap", "malloc" };
 
     bench_args(argc, argv, args, 4);

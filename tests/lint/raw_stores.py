@@ -28,7 +28,12 @@ import argparse
 import re
 import sys
 
-ALLOCS = {f"gc_{t}alloc{k}" for t in ("", "try_") for k in ("", "_array", "_flex")}
+ALLOCS = {
+    f"gc_{t}{a}alloc{k}"
+    for t in ("", "try_")
+    for a in ("", "arena_")
+    for k in ("", "_array", "_flex")
+}
 # Functions that write through an argument, and which.
 WRITERS = {"memcpy": 0, "memmove": 0, "memset": 0, "bzero": 0, "qsort": 0, "fread": 0,
            "read": 1, "recv": 1}

@@ -582,14 +582,8 @@ perform_elsewhere(struct player *pl, const struct op *op)
     case OP_GOGC:
         (void)gc_set_gogc(NULL, op->a);
         break;
-    case OP_ARENA_PUT:
-    case OP_ARENA_TAKE:
-    case OP_ARENA_CHANGE:
-    case OP_ARENA_FREE:
-        arenas_perform(pl, op);
-        break;
     default:
-        coros_perform(pl, op);
+        (op->code >= OP_ARENA_PUT ? arenas_perform : coros_perform)(pl, op);
         break;
     }
 }
