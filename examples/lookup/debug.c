@@ -19,10 +19,11 @@
  * JOBS_MAX are admitted at a time.  A client that takes nothing for the patience is dropped;
  * until then its stream leaves out events instead of piling them up.
  *
- * Concurrency.  One detached thread per admitted request.  It is not attached to the heap, so
- * the collector knows nothing of it, and looking does not change what is seen.  `lock` guards
- * `jobs` and `recording`; nothing that waits is called with it held.  Every wait of a thread also watches `stop`, a pipe
- * whose writing end is closed by debug_stop, which then waits until no job is left.
+ * Concurrency.  One detached thread per admitted request.  It is not attached to the heap,
+ * so the collector knows nothing of it, and looking does not change what is seen.
+ * `lock` guards `jobs` and `recording`; nothing that waits is called with it held.
+ * Every wait of a thread also watches `stop`, a pipe whose writing end is closed by
+ * debug_stop, which then waits until no job is left.
  *
  * Cost.  Nothing for other requests but a comparison of the path's beginning.
  */
