@@ -23,7 +23,7 @@
 
 #define _GNU_SOURCE
 
-#include "family.h"
+#include "anchor.h"
 #include "noise.h"
 #include "pooled.h"
 
@@ -33,31 +33,11 @@
 #include <string.h>
 
 #define MUTATORS_MAX 64
-#define HELD         10
 #define GLOBALS      24
-
-enum anchor {
-    ANCHOR_ROOT,
-    ANCHOR_HEAP,
-    ANCHOR_HANDLE,
-    ANCHOR_STACK,
-    ANCHOR_INTERIOR, /* the stack holds an address inside the object only */
-    ANCHOR_END,      /* the stack holds the address of its end only */
-    ANCHORS
-};
-
-struct holding {
-    struct family *family; /* owned; NULL: empty */
-    enum anchor where;
-    gc_handle *handle;
-};
 
 struct mutator {
     struct player player; /* the first: noise takes it */
-    struct holding held[HELD];
-    void *roots[HELD];     /* registered */
-    gc_handle *table;      /* an array of HELD pointers in the heap */
-    void *volatile *stack; /* HELD words in the thread's first frame */
+    struct anchors on;
     pthread_t thread;
     pthread_t child;
     int has_child;
@@ -94,106 +74,12 @@ flag(const int *word)
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-/* ---- anchors ---- */
-
-static void **
-table_slot(struct mutator *m, size_t i)
-{
-    return (void **)gc_handle_get(m->table) + i;
-}
-
-static void *
-stack_word(struct mutator *m, const struct holding *held, char *root)
-{
-    const struct node *node = &held->family->nodes[held->family->root];
-
-    switch (held->where) {
-    case ANCHOR_INTERIOR:
-        return root + t_below(&m->player.rng, node->bytes);
-    case ANCHOR_END:
-        return is_precise ? root : root + node->bytes; /* frames are exact */
-    default:
-        return root;
-    }
-}
-
-/* The family's root is root and hangs on anchor i from now on. */
-static void
-anchor_set(struct mutator *m, size_t i, void *root)
-{
-    struct holding *held = &m->held[i];
-
-    switch (held->where) {
-    case ANCHOR_ROOT:
-        t_store(&m->roots[i], root);
-        break;
-    case ANCHOR_HEAP:
-        t_store(table_slot(m, i), root);
-        break;
-    case ANCHOR_HANDLE:
-        if (held->handle != NULL) {
-            gc_handle_set(held->handle, root);
-            break;
-        }
-        held->handle = gc_handle_new(root);
-        T_CHECK(held->handle != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
-        break;
-    default:
-        m->stack[i] = stack_word(m, held, root);
-        break;
-    }
-}
-
-static void
-anchor_clear(struct mutator *m, size_t i)
-{
-    struct holding *held = &m->held[i];
-
-    switch (held->where) {
-    case ANCHOR_ROOT:
-        t_store(&m->roots[i], NULL);
-        break;
-    case ANCHOR_HEAP:
-        t_store(table_slot(m, i), NULL);
-        break;
-    case ANCHOR_HANDLE:
-        gc_handle_free(held->handle);
-        held->handle = NULL;
-        break;
-    default:
-        m->stack[i] = NULL;
-        break;
-    }
-}
-
-static void
-anchor_check(struct mutator *m, size_t i)
-{
-    const struct holding *held = &m->held[i];
-    void *root = family_root(held->family), *seen = root;
-
-    if (held->where == ANCHOR_ROOT)
-        seen = m->roots[i];
-    else if (held->where == ANCHOR_HEAP)
-        seen = *table_slot(m, i);
-    else if (held->where == ANCHOR_HANDLE)
-        seen = gc_handle_get(held->handle);
-    T_CHECK(seen == root, "anchor %zu (way %d) holds %p, not %p", i, (int)held->where, seen,
-            root);
-}
-
-static enum anchor
-any_anchor(struct mutator *m)
-{
-    return (enum anchor)t_below(&m->player.rng, ANCHORS);
-}
-
 static void
 take(struct mutator *m, size_t i, struct family *family, void *root)
 {
-    m->held[i].family = family;
-    m->held[i].where = any_anchor(m);
-    anchor_set(m, i, root);
+    m->on.held[i].family = family;
+    m->on.held[i].where = anchor_any(&m->on);
+    anchor_set(&m->on, i, root);
 }
 
 static struct family *
@@ -218,13 +104,13 @@ family_drop(struct family *family)
 static void
 do_step(struct mutator *m, size_t i)
 {
-    struct holding *held = &m->held[i];
+    struct holding *held = &m->on.held[i];
     void *root = family_step(held->family, &m->player, noise, m);
 
     if (root != NULL)
-        anchor_set(m, i, root);
+        anchor_set(&m->on, i, root);
     if (t_below(&m->player.rng, 16) == 0) {
-        anchor_check(m, i);
+        anchor_check(&m->on, i);
         family_check(held->family, &m->player, 0);
     }
 }
@@ -232,10 +118,10 @@ do_step(struct mutator *m, size_t i)
 static void
 do_drop(struct mutator *m, size_t i)
 {
-    family_check(m->held[i].family, &m->player, 0);
-    anchor_clear(m, i);
-    family_drop(m->held[i].family);
-    m->held[i].family = NULL;
+    family_check(m->on.held[i].family, &m->player, 0);
+    anchor_clear(&m->on, i);
+    family_drop(m->on.held[i].family);
+    m->on.held[i].family = NULL;
 }
 
 static void
@@ -253,7 +139,7 @@ do_create(struct mutator *m, size_t i)
 static void
 do_rehang(struct mutator *m, size_t i)
 {
-    struct family *family = m->held[i].family;
+    struct family *family = m->on.held[i].family;
     void *root = family_root(family);
     void *cell[3] = { NULL, NULL, NULL };
     gc_handle *handle = NULL;
@@ -267,7 +153,7 @@ do_rehang(struct mutator *m, size_t i)
         handle = gc_handle_new(root);
         T_CHECK(handle != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
     }
-    anchor_clear(m, i);
+    anchor_clear(&m->on, i);
     noise(m);
     family_check(family, &m->player, 0);
     if (way == 1) {
@@ -287,12 +173,12 @@ static void
 do_detach(struct mutator *m)
 {
     for (size_t i = 0; i < HELD; i++) {
-        struct holding *held = &m->held[i];
+        struct holding *held = &m->on.held[i];
 
         if (held->family == NULL || held->where < ANCHOR_STACK)
             continue;
-        t_store(&m->roots[i], family_root(held->family));
-        anchor_clear(m, i);
+        t_store(&m->on.roots[i], family_root(held->family));
+        anchor_clear(&m->on, i);
         held->where = ANCHOR_ROOT;
     }
     gc_thread_detach();
@@ -340,12 +226,12 @@ do_global(struct mutator *m, size_t i)
     void *root = NULL;
     GC_FRAME(root);
 
-    if (family == NULL && m->held[i].family != NULL) {
-        family = m->held[i].family;
+    if (family == NULL && m->on.held[i].family != NULL) {
+        family = m->on.held[i].family;
         global_put(j, family, family_root(family));
-        anchor_clear(m, i);
-        m->held[i].family = NULL;
-    } else if (family != NULL && m->held[i].family == NULL) {
+        anchor_clear(&m->on, i);
+        m->on.held[i].family = NULL;
+    } else if (family != NULL && m->on.held[i].family == NULL) {
         root = global_roots[j];
         t_store(&global_roots[j], NULL);
         global->family = NULL;
@@ -417,7 +303,7 @@ do_borrow(struct mutator *m)
 static void
 do_pool(struct mutator *m, size_t i)
 {
-    struct family *family = m->held[i].family;
+    struct family *family = m->on.held[i].family;
     void *root = NULL;
     GC_FRAME(root);
 
@@ -425,8 +311,8 @@ do_pool(struct mutator *m, size_t i)
         root = family_root(family);
         if (gc_usable_size(root) < 16 || gc_base(root) != root)
             return; /* a tiny object is no item */
-        anchor_clear(m, i);
-        m->held[i].family = NULL;
+        anchor_clear(&m->on, i);
+        m->on.held[i].family = NULL;
         pooled_put(family, root);
         return;
     }
@@ -501,12 +387,12 @@ do_spawn(struct mutator *m, size_t i)
 
     join_child(m);
     parcel = gc_alloc(&parcel_type);
-    parcel->family = (uintptr_t)m->held[i].family;
+    parcel->family = (uintptr_t)m->on.held[i].family;
     parcel->rng = t_rand(&m->player.rng);
-    t_store(&parcel->root, family_root(m->held[i].family));
-    m->held[i].family = NULL;
+    t_store(&parcel->root, family_root(m->on.held[i].family));
+    m->on.held[i].family = NULL;
     /* The anchor still says where, though the family is not ours any more. */
-    anchor_clear(m, i);
+    anchor_clear(&m->on, i);
     T_OK(gc_pthread_create(&m->child, NULL, child_main, parcel));
     m->has_child = 1;
 }
@@ -518,7 +404,7 @@ do_something(struct mutator *m)
 {
     size_t i = (size_t)t_below(&m->player.rng, HELD);
     uint64_t dice = t_below(&m->player.rng, 1000);
-    int full = m->held[i].family != NULL;
+    int full = m->on.held[i].family != NULL;
 
     if (dice < 100)
         do_global(m, i);
@@ -566,10 +452,12 @@ mutator_main(void *arg)
 
     if (gc_thread_heap() == NULL)
         T_OK(gc_thread_attach(NULL));
-    m->stack = stack;
-    T_OK(gc_root_add(m->roots, sizeof m->roots));
-    m->table = gc_handle_new(gc_alloc_array(&gc_pointer_type, HELD));
-    T_CHECK(m->table != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
+    m->on.rng = &m->player.rng;
+    m->on.precise = is_precise;
+    m->on.stack = stack;
+    T_OK(gc_root_add(m->on.roots, sizeof m->on.roots));
+    m->on.table = gc_handle_new(gc_alloc_array(&gc_pointer_type, HELD));
+    T_CHECK(m->on.table != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
     while (!flag(&stopping)) {
         if (flag(&pausing)) {
             join_child(m);
@@ -580,10 +468,10 @@ mutator_main(void *arg)
     }
     join_child(m); /* it may still hang its family on a global */
     for (size_t i = 0; i < HELD; i++)
-        if (m->held[i].family != NULL)
+        if (m->on.held[i].family != NULL)
             do_drop(m, i);
-    gc_handle_free(m->table);
-    gc_root_remove(m->roots);
+    gc_handle_free(m->on.table);
+    gc_root_remove(m->on.roots);
     return NULL;
 }
 
@@ -595,13 +483,15 @@ check_everything(struct census *census, struct player *player)
     memset(census, 0, sizeof *census);
     for (size_t k = 0; k < nmutators; k++)
         for (size_t i = 0; i < HELD; i++) {
-            struct family *family = mutators[k].held[i].family;
+            struct family *family = mutators[k].on.held[i].family;
 
             if (family == NULL)
                 continue;
-            anchor_check(&mutators[k], i);
+            anchor_check(&mutators[k].on, i);
             family_check(family, player, 1);
             family_count(family, census);
+            if (mutators[k].on.held[i].where == ANCHOR_ARENA)
+                census->objects += 2; /* the arena and its chunk */
         }
     for (size_t j = 0; j < GLOBALS; j++)
         if (globals[j].family != NULL) {
