@@ -4,72 +4,10 @@
  * so what is not in `roots` is not held, and one cycle is enough; each test runs with marking
  * concurrent, and with everybody stopped.
  */
-#include <criterion/criterion.h>
+#define CHAIN         100000
+#define MODEKIT_ROOTS (CHAIN + 16)
 
-#include "heapkit.h"
-
-#include <string.h>
-
-struct node {
-    struct node *next;
-    uint64_t number;
-};
-
-GC_TYPE(node_type, struct node, next);
-
-#define CHAIN 100000
-
-static void *roots[CHAIN + 16];
-
-static void
-begin(bool stw)
-{
-    gc_options opt;
-
-    gc_options_default(&opt);
-    opt.precise_stacks = 1;
-    opt.debug_clobberfree = 1;
-    opt.debug_verify = 2;
-    opt.mode = stw ? GC_MODE_STW : GC_MODE_CONCURRENT;
-    T_OK(gc_init(&opt));
-    memset(roots, 0, sizeof(roots));
-    T_OK(gc_root_add(roots, sizeof(roots)));
-}
-
-static void
-end(void)
-{
-    gc_root_remove(roots);
-    t_verify(NULL);
-    gc_shutdown();
-}
-
-#define IN_BOTH_MODES(name)                     \
-    static void name(void);                     \
-    Test(ephemeron, name##_concurrent)          \
-    {                                           \
-        begin(false);                           \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    Test(ephemeron, name##_stopped)             \
-    {                                           \
-        begin(true);                            \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    static void name(void)
-
-/* Into a root, at once: nothing else holds it. */
-static struct node *
-make(size_t root, uint64_t number)
-{
-    struct node *n = gc_alloc(&node_type);
-
-    n->number = number;
-    gc_write(&roots[root], n);
-    return n;
-}
+#include "modekit.h"
 
 static void
 drop(size_t root)
@@ -102,7 +40,7 @@ objects(void)
 
 /* ---- life ---- */
 
-IN_BOTH_MODES(a_value_lives_as_long_as_its_key)
+IN_BOTH_MODES(ephemeron, a_value_lives_as_long_as_its_key, NULL)
 {
     make(0, 1);
     make(1, 2);
@@ -121,7 +59,7 @@ IN_BOTH_MODES(a_value_lives_as_long_as_its_key)
     cr_assert_eq(objects(), 1);
 }
 
-IN_BOTH_MODES(a_value_does_not_keep_its_key)
+IN_BOTH_MODES(ephemeron, a_value_does_not_keep_its_key, NULL)
 {
     make(0, 1);
     make(1, 2)->next = roots[0]; /* the value refers to the key */
@@ -133,7 +71,7 @@ IN_BOTH_MODES(a_value_does_not_keep_its_key)
     cr_assert_eq(objects(), 1);
 }
 
-IN_BOTH_MODES(an_ephemeron_dies_with_nobody_to_hold_it)
+IN_BOTH_MODES(ephemeron, an_ephemeron_dies_with_nobody_to_hold_it, NULL)
 {
     make(0, 1);
     make(1, 2);
@@ -144,7 +82,7 @@ IN_BOTH_MODES(an_ephemeron_dies_with_nobody_to_hold_it)
     cr_assert_eq(objects(), 1);
 }
 
-IN_BOTH_MODES(a_value_may_be_the_key_or_the_ephemeron)
+IN_BOTH_MODES(ephemeron, a_value_may_be_the_key_or_the_ephemeron, NULL)
 {
     make(0, 1);
     pair(1, 0, 0);
@@ -158,7 +96,7 @@ IN_BOTH_MODES(a_value_may_be_the_key_or_the_ephemeron)
     cr_assert_eq(objects(), 1);
 }
 
-IN_BOTH_MODES(a_value_may_be_no_object)
+IN_BOTH_MODES(ephemeron, a_value_may_be_no_object, NULL)
 {
     static int outside;
 
@@ -177,7 +115,7 @@ IN_BOTH_MODES(a_value_may_be_no_object)
     cr_assert_null(gc_ephemeron_value(roots[1]));
 }
 
-IN_BOTH_MODES(a_key_may_be_inside_large_or_tiny)
+IN_BOTH_MODES(ephemeron, a_key_may_be_inside_large_or_tiny, NULL)
 {
     char *big = gc_alloc_array(&gc_pointer_type, 100000), *tiny;
 
@@ -201,7 +139,7 @@ IN_BOTH_MODES(a_key_may_be_inside_large_or_tiny)
     cr_assert_eq(objects(), 2);
 }
 
-IN_BOTH_MODES(many_ephemerons_may_have_one_key)
+IN_BOTH_MODES(ephemeron, many_ephemerons_may_have_one_key, NULL)
 {
     make(0, 1);
     for (size_t i = 0; i < 1000; i++) {
@@ -220,7 +158,7 @@ IN_BOTH_MODES(many_ephemerons_may_have_one_key)
 /* ---- chains ---- */
 
 /* Marked in one of the two orders, each ephemeron is filed before its key is found. */
-IN_BOTH_MODES(a_chain_is_followed_in_any_order)
+IN_BOTH_MODES(ephemeron, a_chain_is_followed_in_any_order, NULL)
 {
     for (int backwards = 0; backwards < 2; backwards++) {
         size_t n = 0;
@@ -289,7 +227,7 @@ Test(ephemeron, bad_keys_and_bad_ephemerons_are_named)
 {
     int local = 0;
 
-    begin(false);
+    begin_in_mode(GC_MODE_CONCURRENT, NULL);
     make(0, 1);
     expect_fatal(new_for, NULL, "gc_ephemeron_new|no object");
     expect_fatal(new_for, &local, "gc_ephemeron_new|no object");
@@ -299,5 +237,5 @@ Test(ephemeron, bad_keys_and_bad_ephemerons_are_named)
     expect_fatal(set_value_of, &local, "gc_ephemeron_set_value|no ephemeron");
     cr_assert_null(gc_try_ephemeron_new(&local, NULL));
     cr_assert(strstr(gc_last_error(), "no object") != NULL, "%s", gc_last_error());
-    end();
+    end_of_mode();
 }

@@ -3,58 +3,15 @@
  * Interning: equal bytes are one pointer while anybody holds it, and nothing is held by the
  * table.  Threads are precise, so what is not in `roots` is not held.
  */
-#include <criterion/criterion.h>
+#define WORDS         5000
+#define MODEKIT_ROOTS WORDS
 
-#include "heapkit.h"
+#include "modekit.h"
 
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define WORDS 5000
-
-static void *roots[WORDS];
-
-static void
-begin(bool stw)
-{
-    gc_options opt;
-
-    gc_options_default(&opt);
-    opt.precise_stacks = 1;
-    opt.debug_clobberfree = 1;
-    opt.debug_verify = 1;
-    opt.mode = stw ? GC_MODE_STW : GC_MODE_CONCURRENT;
-    T_OK(gc_init(&opt));
-    memset(roots, 0, sizeof(roots));
-    T_OK(gc_root_add(roots, sizeof(roots)));
-}
-
-static void
-end(void)
-{
-    gc_root_remove(roots);
-    t_verify(NULL);
-    gc_shutdown();
-}
-
-#define IN_BOTH_MODES(name)                     \
-    static void name(void);                     \
-    Test(intern, name##_concurrent)             \
-    {                                           \
-        begin(false);                           \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    Test(intern, name##_stopped)                \
-    {                                           \
-        begin(true);                            \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    static void name(void)
 
 static uint64_t
 objects(void)
@@ -77,7 +34,7 @@ word(char *buf, size_t i)
     return n;
 }
 
-IN_BOTH_MODES(equal_bytes_are_one_pointer)
+IN_BOTH_MODES(intern, equal_bytes_are_one_pointer, NULL)
 {
     char buf[128];
 
@@ -97,7 +54,7 @@ IN_BOTH_MODES(equal_bytes_are_one_pointer)
         cr_assert_neq(roots[i], roots[i - 1]);
 }
 
-IN_BOTH_MODES(what_nobody_holds_is_dropped)
+IN_BOTH_MODES(intern, what_nobody_holds_is_dropped, NULL)
 {
     char buf[128];
 
@@ -119,7 +76,7 @@ IN_BOTH_MODES(what_nobody_holds_is_dropped)
     cr_assert_eq(objects(), WORDS);
 }
 
-IN_BOTH_MODES(lengths_and_places_do_not_matter)
+IN_BOTH_MODES(intern, lengths_and_places_do_not_matter, NULL)
 {
     static char zeroes[64], big[GC_INTERN_MAX];
     char *copy;
@@ -178,7 +135,7 @@ race(void *arg)
     return NULL;
 }
 
-IN_BOTH_MODES(threads_agree)
+IN_BOTH_MODES(intern, threads_agree, NULL)
 {
     pthread_t threads[THREADS];
 
@@ -204,7 +161,7 @@ Test(intern, a_forked_child_has_the_table)
     int status;
     pid_t pid;
 
-    begin(false);
+    begin_in_mode(GC_MODE_CONCURRENT, NULL);
     for (size_t i = 0; i < 100; i++)
         gc_write(&roots[i], gc_intern(NULL, buf, word(buf, i)));
     pid = fork();
@@ -218,7 +175,7 @@ Test(intern, a_forked_child_has_the_table)
     }
     cr_assert_eq(waitpid(pid, &status, 0), pid);
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", (unsigned)status);
-    end();
+    end_of_mode();
 }
 
 /* ---- misuse ---- */
@@ -258,7 +215,7 @@ Test(intern, misuse_is_named)
     gc_options opt;
     gc_heap *other;
 
-    begin(false);
+    begin_in_mode(GC_MODE_CONCURRENT, NULL);
     gc_options_default(&opt);
     T_OK(gc_heap_create(&opt, &other));
     expect_fatal(too_long, NULL, "gc_intern|GC_INTERN_MAX");
@@ -266,5 +223,5 @@ Test(intern, misuse_is_named)
     expect_fatal(foreign_heap, other, "gc_intern|heap is not the calling thread's");
     cr_assert_null(gc_try_intern(NULL, roots, GC_INTERN_MAX + 1));
     T_OK(gc_heap_destroy(other));
-    end();
+    end_of_mode();
 }

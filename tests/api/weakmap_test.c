@@ -3,74 +3,19 @@
  * Weak maps: against a model of plain arrays, through growth, removal and death.  Threads are
  * precise, so what is not in `roots` is not held.
  */
-#include <criterion/criterion.h>
+#define KEYS          4000
+#define MODEKIT_ROOTS (KEYS + 16)
+#define MAP           ((gc_weak_map *)roots[KEYS])
+#define TEMP          KEYS + 1
 
-#include "heapkit.h"
+#include "modekit.h"
 
 #include <pthread.h>
-#include <string.h>
-
-struct node {
-    struct node *next;
-    uint64_t number;
-};
-
-GC_TYPE(node_type, struct node, next);
-
-#define KEYS 4000
-
-static void *roots[KEYS + 16];
-#define MAP  ((gc_weak_map *)roots[KEYS])
-#define TEMP KEYS + 1
 
 static void
-begin(bool stw)
+make_map(void)
 {
-    gc_options opt;
-
-    gc_options_default(&opt);
-    opt.precise_stacks = 1;
-    opt.debug_clobberfree = 1;
-    opt.debug_verify = 2;
-    opt.mode = stw ? GC_MODE_STW : GC_MODE_CONCURRENT;
-    T_OK(gc_init(&opt));
-    memset(roots, 0, sizeof(roots));
-    T_OK(gc_root_add(roots, sizeof(roots)));
     gc_write(&roots[KEYS], gc_weak_map_new(0));
-}
-
-static void
-end(void)
-{
-    gc_root_remove(roots);
-    t_verify(NULL);
-    gc_shutdown();
-}
-
-#define IN_BOTH_MODES(name)                     \
-    static void name(void);                     \
-    Test(weakmap, name##_concurrent)            \
-    {                                           \
-        begin(false);                           \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    Test(weakmap, name##_stopped)               \
-    {                                           \
-        begin(true);                            \
-        name();                                 \
-        end();                                  \
-    }                                           \
-    static void name(void)
-
-static struct node *
-make(size_t root, uint64_t number)
-{
-    struct node *n = gc_alloc(&node_type);
-
-    n->number = number;
-    gc_write(&roots[root], n);
-    return n;
 }
 
 /* An entry for key i whose value has the number, and refers back to the key. */
@@ -113,7 +58,7 @@ count_entries(uint64_t *sum)
     return n;
 }
 
-IN_BOTH_MODES(what_is_put_is_found_until_it_is_removed)
+IN_BOTH_MODES(weakmap, what_is_put_is_found_until_it_is_removed, make_map)
 {
     uint64_t sum;
 
@@ -140,7 +85,7 @@ IN_BOTH_MODES(what_is_put_is_found_until_it_is_removed)
     cr_assert_null(gc_weak_map_get(MAP, &sum));
 }
 
-IN_BOTH_MODES(entries_die_with_their_keys_and_with_the_map)
+IN_BOTH_MODES(weakmap, entries_die_with_their_keys_and_with_the_map, make_map)
 {
     uint64_t sum;
 
@@ -161,7 +106,7 @@ IN_BOTH_MODES(entries_die_with_their_keys_and_with_the_map)
 }
 
 /* Each key lives for 100 others. */
-IN_BOTH_MODES(a_map_through_which_much_passes_stays_small)
+IN_BOTH_MODES(weakmap, a_map_through_which_much_passes_stays_small, make_map)
 {
     uint64_t passed = 200000, before;
 
@@ -181,7 +126,7 @@ IN_BOTH_MODES(a_map_through_which_much_passes_stays_small)
     cr_assert_lt(objects() - before, 3 * 16384);
 }
 
-IN_BOTH_MODES(an_iteration_leaves_none_out_while_the_table_is_rebuilt)
+IN_BOTH_MODES(weakmap, an_iteration_leaves_none_out_while_the_table_is_rebuilt, make_map)
 {
     static bool seen[KEYS];
     size_t cursor = 0, made = 500;
@@ -234,7 +179,7 @@ write_and_read(void *arg)
     return NULL;
 }
 
-IN_BOTH_MODES(threads_may_share_a_map)
+IN_BOTH_MODES(weakmap, threads_may_share_a_map, make_map)
 {
     pthread_t threads[THREADS];
     uint64_t sum;
@@ -290,7 +235,7 @@ Test(weakmap, misuse_is_named)
 {
     int local = 0;
 
-    begin(false);
+    begin_in_mode(GC_MODE_CONCURRENT, make_map);
     make(0, 1);
     expect_fatal(get_of, NULL, "gc_weak_map_get|no weak map");
     expect_fatal(get_of, roots[0], "gc_weak_map_get|no weak map");
@@ -299,5 +244,5 @@ Test(weakmap, misuse_is_named)
     expect_fatal(set_null, roots[0], "gc_weak_map_set|value is NULL");
     expect_fatal(next_of_nothing, MAP, "gc_weak_map_next|NULL");
     cr_assert_null(gc_try_weak_map_new(SIZE_MAX));
-    end();
+    end_of_mode();
 }

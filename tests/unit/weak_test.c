@@ -61,6 +61,15 @@ buffered(const void *p)
     return n;
 }
 
+/* An object, and a weak reference to it. */
+static gc_weak *
+begin_with_weak(struct node **n)
+{
+    begin_by_hand();
+    *n = gc_alloc(&node_type);
+    return gc_weak_new(*n);
+}
+
 static void
 to_closing(void)
 {
@@ -83,9 +92,7 @@ Test(weak, off_takes_what_the_place_holds)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     cr_expect_eq(gc_weak_get(w), n);
     gcrt_weak_begin(the_heap); /* the coordinator has begun, H1 is not here yet */
     cr_expect_eq(gc_weak_get(w), n);
@@ -100,9 +107,7 @@ Test(weak, off_after_h5_takes_what_the_place_holds)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_decided();
     handshake(ACTION_BARRIER_OFF); /* ours; another one's answer is still missing */
     set_marked(n, false);
@@ -116,9 +121,7 @@ Test(weak, before_marking_opens_the_object_is_queued_and_not_marked)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     gcrt_weak_begin(the_heap);
     handshake(ACTION_BARRIER_ON);
     cr_expect_eq(gc_weak_get(w), n);
@@ -141,9 +144,7 @@ Test(weak, marking_shades_the_unmarked)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     gcrt_weak_begin(the_heap);
     to_marking();
     self()->nbarrier = 0;
@@ -161,9 +162,7 @@ Test(weak, closing_is_cancelled_by_an_unmarked_object)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_closing();
     self()->nbarrier = 0;
     cr_expect_eq(gc_weak_get(w), n);
@@ -179,9 +178,7 @@ Test(weak, closing_is_not_cancelled_by_a_marked_object)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_closing();
     set_marked(n, true);
     cr_expect_eq(gc_weak_get(w), n);
@@ -195,9 +192,7 @@ Test(weak, decided_gives_the_marked_and_not_the_unmarked)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_decided();
     self()->nbarrier = 0;
     cr_expect_null(gc_weak_get(w), "before its place is emptied, too");
@@ -281,9 +276,7 @@ Test(weak, finding_it_while_marking_makes_it_strong)
     struct node *n;
     gc_weak *w;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_closing();
     set_marked(n, true);
     self()->nbarrier = 0;
@@ -298,9 +291,7 @@ Test(weak, a_dead_reference_is_replaced)
     struct node *n;
     gc_weak *w, *fresh;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_decided();
     set_marked(n, true);
     set_marked(w, false);
@@ -350,9 +341,7 @@ records_after(bool object, bool reference, void **target)
     gc_weak *w;
     uint64_t left;
 
-    begin_by_hand();
-    n = gc_alloc(&node_type);
-    w = gc_weak_new(n);
+    w = begin_with_weak(&n);
     to_decided();
     set_marked(n, object);
     set_marked(w, reference);
