@@ -5,11 +5,12 @@
  * that what is unreachable is gone after two collections.  A quarter of the objects have a
  * cleanup, which must not run while they are reachable, and must run once in the end, and a weak
  * reference, which gives the object until then, and NULL when the cleanup runs.  Some objects are
- * ephemerons: they have key and value while the key is reachable, and keep no key.
+ * ephemerons: they have key and value while the key is reachable, and keep no key.  Interned words
+ * are one pointer for all who hold them.
  *
  * Place: public interface only.  support/node.c makes objects of every kind, family.c
  * does random operations on small graphs; here is where the graphs' roots live (registered
- * roots, handles, heap objects, the stack, interior pointers on the stack, shared globals,
+ * roots, handles, heap objects, arenas, the stack, interior pointers on the stack, shared globals,
  * a new thread's argument, a pool) and how they move from place to place and thread to thread.
  *
  * Concurrency: a family belongs to one mutator, or to a global entry and its lock.  At
@@ -26,6 +27,7 @@
 #include "anchor.h"
 #include "noise.h"
 #include "pooled.h"
+#include "words.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -38,6 +40,7 @@
 struct mutator {
     struct player player; /* the first: noise takes it */
     struct anchors on;
+    struct words words;
     pthread_t thread;
     pthread_t child;
     int has_child;
@@ -416,6 +419,8 @@ do_something(struct mutator *m)
         do_detach(m);
     else if (dice < 190)
         do_pool(m, i);
+    else if (dice < 200)
+        words_step(&m->words);
     else if (!full)
         do_create(m, i);
     else if (dice < 230)
@@ -456,6 +461,7 @@ mutator_main(void *arg)
     m->on.precise = is_precise;
     m->on.stack = stack;
     T_OK(gc_root_add(m->on.roots, sizeof m->on.roots));
+    words_begin(&m->words, &m->player.rng);
     m->on.table = gc_handle_new(gc_alloc_array(&gc_pointer_type, HELD));
     T_CHECK(m->on.table != NULL, "gc_handle_new gave NULL: %s", gc_last_error());
     while (!flag(&stopping)) {
@@ -471,6 +477,7 @@ mutator_main(void *arg)
         if (m->on.held[i].family != NULL)
             do_drop(m, i);
     gc_handle_free(m->on.table);
+    words_end(&m->words);
     gc_root_remove(m->on.roots);
     return NULL;
 }
@@ -480,6 +487,8 @@ mutator_main(void *arg)
 static __attribute__((noinline)) void
 check_everything(struct census *census, struct player *player)
 {
+    const struct words *words[MUTATORS_MAX];
+
     memset(census, 0, sizeof *census);
     for (size_t k = 0; k < nmutators; k++)
         for (size_t i = 0; i < HELD; i++) {
@@ -501,6 +510,9 @@ check_everything(struct census *census, struct player *player)
             family_count(globals[j].family, census);
         }
     census->objects += nmutators; /* the tables */
+    for (size_t k = 0; k < nmutators; k++)
+        words[k] = &mutators[k].words;
+    census->objects += words_check(words, nmutators);
 }
 
 /*
