@@ -116,7 +116,7 @@ gc_pool_get(gc_pool *pool)
         n = gc_impl_self.hot_n;
         item = gc_impl_self.hot_items[n % GC_IMPL_HOT_UNIT];
         if (GC_LIKELY(item != 0)) {
-            gc_impl_self.hot_n = n + GC_IMPL_HOT_UNIT - 1;
+            __atomic_store_n(&gc_impl_self.hot_n, n + GC_IMPL_HOT_UNIT - 1, __ATOMIC_RELAXED);
             return item;
         }
     }
@@ -153,7 +153,7 @@ gc_pool_put(gc_pool *pool, void *item)
         n = gc_impl_self.hot_n;
         if (GC_LIKELY(n % GC_IMPL_HOT_UNIT < GC_IMPL_HOT_ITEMS)) {
             gc_impl_self.hot_items[n % GC_IMPL_HOT_UNIT + 1] = item;
-            gc_impl_self.hot_n = n + 1;
+            __atomic_store_n(&gc_impl_self.hot_n, n + 1, __ATOMIC_RELAXED);
             return;
         }
     }

@@ -60,7 +60,7 @@ gets(const struct gcrt_mutator *m)
 static void
 set_height(struct gcrt_mutator *m, uint32_t n)
 {
-    m->self->hot_n = gets(m) * GC_IMPL_HOT_UNIT + n;
+    __atomic_store_n(&m->self->hot_n, gets(m) * GC_IMPL_HOT_UNIT + n, __ATOMIC_RELAXED);
 }
 
 static uint32_t
@@ -88,12 +88,12 @@ gcrt_pool_tell_hot(struct gcrt_mutator *m)
 RACY_READER uint64_t
 gcrt_pool_hot_sum(const struct gcrt_mutator *m, uint64_t *told_not)
 {
-    uint32_t n = height(m);
-    uint64_t items = 0;
+    uint64_t word = __atomic_load_n(&m->self->hot_n, __ATOMIC_RELAXED), items = 0;
+    uint32_t n = (uint32_t)(word % GC_IMPL_HOT_UNIT);
 
     for (uint32_t i = 1; i <= n && i <= GC_IMPL_HOT_ITEMS; i++)
         items += RACY_READ(&m->self->hot_items[i]) != 0;
-    *told_not = gets(m) - m->hot.told;
+    *told_not = word / GC_IMPL_HOT_UNIT - m->hot.told;
     return items;
 }
 

@@ -473,7 +473,12 @@ Test(arena, what_is_freed_while_a_cycle_marks_is_still_scanned)
     end();
 }
 
-/* A child has the parent's arenas and may go on with them. */
+/*
+ * A child has the parent's arenas and may go on with them.  Not under AddressSanitizer: a thread of
+ * the collector may hold a lock of its malloc, which gcc's does not take before a fork, and the
+ * child waits for it for ever.
+ */
+#if !defined(__SANITIZE_ADDRESS__)
 IN_BOTH_MODES(a_child_of_fork_has_the_arena)
 {
     struct node *n = gc_arena_alloc(ARENA, &node_type);
@@ -501,6 +506,7 @@ IN_BOTH_MODES(a_child_of_fork_has_the_arena)
     cr_expect_eq(status, 0, "status %#x", (unsigned)status);
     expect_node(n->next, 1);
 }
+#endif
 
 /* ---- asking about objects ---- */
 
@@ -697,7 +703,7 @@ Test(arena, other_faults_go_on)
     int status = t_child(crash, NULL, text, sizeof(text));
 
     cr_expect(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
-    cr_expect(!t_mentions(text, "arena"), "%s", text);
+    cr_expect(!t_mentions(text, "which was freed"), "%s", text);
 }
 
 /* Guarded memory comes back. */
