@@ -10,8 +10,9 @@
  *
  * Place: public interface only.  support/node.c makes objects of every kind, family.c
  * does random operations on small graphs; here is where the graphs' roots live (registered
- * roots, handles, heap objects, arenas, the stack, interior pointers on the stack, shared globals,
- * a new thread's argument, a pool) and how they move from place to place and thread to thread.
+ * roots, handles, heap objects, arenas, parked fibers, the stack, interior pointers on the stack,
+ * shared globals, a new thread's argument, a pool) and how they move from place to place and
+ * thread to thread.
  *
  * Concurrency: a family belongs to one mutator, or to a global entry and its lock.  At
  * quiesce points all mutators wait (some in a blocking region, some outside of one) and
@@ -477,6 +478,7 @@ mutator_main(void *arg)
         if (m->on.held[i].family != NULL)
             do_drop(m, i);
     gc_handle_free(m->on.table);
+    anchor_end(&m->on);
     words_end(&m->words);
     gc_root_remove(m->on.roots);
     return NULL;
@@ -523,7 +525,8 @@ check_everything(struct census *census, struct player *player)
 static void
 check_reclaimed(const struct census *census, uint64_t weak, uint64_t *excess_max)
 {
-    uint64_t allowed = weak + (is_precise ? 0 : nmutators * 4 * FAMILY_NODES), excess;
+    uint64_t places = nmutators * (4 + HELD); /* of stale words; the latter on parked fibers */
+    uint64_t allowed = weak + (is_precise ? 0 : places * FAMILY_NODES), excess;
     gc_stats stats;
 
     gc_stats_read(NULL, &stats);

@@ -6,6 +6,12 @@
  */
 #include "anchor.h"
 
+#include "coro.h"
+
+#include <stdlib.h>
+
+#define FIBER_BYTES ((size_t)64 << 10)
+
 static void **
 table_slot(struct anchors *a, size_t i)
 {
@@ -46,6 +52,79 @@ hang_in_arena(struct anchors *a, struct holding *held, void *root)
         t_store(&held->hook[0], root);
 }
 
+/* ---- fibers ---- */
+
+struct anchor_fiber {
+    struct coro coro;
+    struct coro visitor; /* the thread that has resumed it */
+    char *memory;
+    void *passed, *seen; /* held by the visitor meanwhile */
+    bool changes;        /* take what is passed */
+};
+
+/* Never returns: whoever resumes it may change what it holds, and learns it. */
+static void
+hold(void *arg)
+{
+    struct anchor_fiber *f = arg;
+    void *root = NULL;
+    GC_FRAME(root);
+
+    for (;;) {
+        if (f->changes)
+            root = f->passed;
+        f->seen = root;
+        coro_transfer(&f->coro, &f->visitor);
+    }
+}
+
+static void *
+visit(struct anchor_fiber *f, bool changes, void *root)
+{
+    void *seen;
+    GC_FRAME(root);
+
+    f->passed = root;
+    f->changes = changes;
+    coro_adopt(&f->visitor, f->coro.how);
+    coro_transfer(&f->visitor, &f->coro);
+    coro_forget(&f->visitor);
+    f->passed = NULL;
+    seen = f->seen;
+    f->seen = NULL;
+    return seen;
+}
+
+static struct anchor_fiber *
+fiber_of(struct anchors *a, struct holding *held)
+{
+    struct anchor_fiber *f = held->fiber;
+
+    if (f != NULL)
+        return f;
+    f = held->fiber = calloc(1, sizeof *f);
+    T_CHECK(f != NULL && (f->memory = coro_map(1, FIBER_BYTES)) != NULL, "no memory for a fiber");
+    coro_make(&f->coro, (enum coro_how)t_below(a->rng, CORO_HOWS), f->memory, FIBER_BYTES, hold, f);
+    return f;
+}
+
+void
+anchor_end(struct anchors *a)
+{
+    for (size_t i = 0; i < HELD; i++) {
+        struct anchor_fiber *f = a->held[i].fiber;
+
+        if (f == NULL)
+            continue;
+        coro_drop(&f->coro);
+        coro_unmap(f->memory, 1, FIBER_BYTES);
+        free(f);
+        a->held[i].fiber = NULL;
+    }
+}
+
+/* ---- all of them ---- */
+
 /* The family's root is root and hangs on anchor i from now on. */
 void
 anchor_set(struct anchors *a, size_t i, void *root)
@@ -72,6 +151,9 @@ anchor_set(struct anchors *a, size_t i, void *root)
             t_store(&held->hook[0], root);
         else
             hang_in_arena(a, held, root);
+        break;
+    case ANCHOR_FIBER:
+        (void)visit(fiber_of(a, held), true, root);
         break;
     default:
         a->stack[i] = stack_word(a, held, root);
@@ -100,6 +182,9 @@ anchor_clear(struct anchors *a, size_t i)
         gc_handle_free(held->handle);
         held->handle = NULL;
         break;
+    case ANCHOR_FIBER:
+        (void)visit(held->fiber, true, NULL);
+        break;
     default:
         a->stack[i] = NULL;
         break;
@@ -120,6 +205,8 @@ anchor_check(struct anchors *a, size_t i)
         seen = gc_handle_get(held->handle);
     else if (held->where == ANCHOR_ARENA)
         seen = held->hook[0];
+    else if (held->where == ANCHOR_FIBER)
+        seen = visit(held->fiber, false, NULL);
     T_CHECK(seen == root, "anchor %zu (way %d) holds %p, not %p", i, (int)held->where, seen,
             root);
 }

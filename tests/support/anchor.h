@@ -15,6 +15,7 @@ enum anchor {
     ANCHOR_HEAP,
     ANCHOR_HANDLE,
     ANCHOR_ARENA,    /* an object in an arena of the anchor's own */
+    ANCHOR_FIBER,    /* a local of a coroutine that is parked, whoever runs it next */
     ANCHOR_STACK,
     ANCHOR_INTERIOR, /* the stack holds an address inside the object only */
     ANCHOR_END,      /* the stack holds the address of its end only */
@@ -26,6 +27,7 @@ struct holding {
     enum anchor where;
     gc_handle *handle; /* of the root, or of the arena */
     void **hook;       /* in the arena */
+    struct anchor_fiber *fiber; /* owned; NULL: none yet */
 };
 
 /* One thread's. */
@@ -44,5 +46,7 @@ void anchor_clear(struct anchors *a, size_t i);
 /* The anchor has the root that the shadow knows. */
 void anchor_check(struct anchors *a, size_t i);
 enum anchor anchor_any(struct anchors *a);
+/* All are clear; what they are made of goes. */
+void anchor_end(struct anchors *a);
 
 #endif
