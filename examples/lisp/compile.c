@@ -5,39 +5,35 @@
  * Purpose: special forms, scopes, closures, macros; calls of some procedures are instructions.
  * Place: the REPL, load and eval call compile().  Fails (vm_fail) on bad syntax.
  * How: compile_datum leaves a datum's value in the accumulator; with `tail` it also leaves
- * the procedure, by RETURN or a tail call.  test() branches.  The compiler knows how many
- * words stand in the frame at each moment, so variables have fixed slots, and the largest
- * number is all that the VM checks, once, when the procedure is entered.
+ * the procedure, by RETURN or a tail call.  The compiler knows how many words stand in the
+ * frame at each moment, so variables have fixed slots, and the largest number is all that the
+ * VM checks, once, when the procedure is entered.
  * Two readings: a variable that is captured and changes must be in a box from the beginning,
  * and that is known at the end.  So each form is compiled twice.  The first time makes the
  * variables and learns about them, and its code is thrown away; the second one meets the same
  * variables in the same order.  That is so because the datum is a copy of the compiler's
  * own, in which macro calls are replaced by what they gave.
- * Closures are flat: they copy what they capture, a box if there is one.  A procedure that
- * calls itself captures nothing for that, and in tail position it is a jump: loops are no more.
+ * Closures are flat: they copy what they capture, a box if there is one.
  * Memory: the copy and the list of variables are held by the frame of compile(), instructions
  * by that of compile_lambda; all else lies on the C stack, so an error leaves nothing behind.
  */
 #include "vm.h"
-
-#define IS_SMALL(x) (is_integer(x) && integer_of(x) == (int16_t)integer_of(x))
 
 enum { CAPTURED_MAX = 100 };
 
 struct var {
     struct var *next;   /* the one that was bound after it */
     struct var *outer;  /* the scope around it */
-    value name;
+    struct symbol *name;
     uint32_t level;     /* how many lambdas are around its own */
     uint32_t slot;      /* in that one's frame */
     bool ready;         /* has its first value */
-    bool changes, captured, recurs;
+    bool changes, captured;
 };
 
 /* A procedure that is being compiled. */
 struct lambda {
     struct lambda *outer;
-    struct var *self;  /* the variable that this procedure is the value of, or NULL */
     uint32_t level, params;
     bool rest;
     value *word;       /* code so far: on the heap */
@@ -59,25 +55,12 @@ struct special {
     const char *name;
     void (*form)(struct compiler *c, value x, bool tail); /* NULL: an inlined procedure */
     uint32_t args;
-    enum op op, op_int; /* op_int: where the last argument is small; or 0 */
-    bool test;          /* the instruction branches */
+    enum op op;
 };
-enum { SPECIALS = 30 };
+enum { SPECIALS = 28 };
 static const struct special specials[SPECIALS];
 
-/* The last jump to a place that is still to come, plus one; each leads to the one before. */
-typedef size_t label;
-
-static void
-trace_var(const void *obj, size_t bytes, gc_tracer *tracer)
-{
-    const struct var *v = obj;
-
-    (void)bytes;
-    gc_trace_words(tracer, v, offsetof(struct var, name) / sizeof(value));
-    gc_trace_tagged(tracer, &value_decode, &v->name, 1);
-}
-GC_TYPE_TRACED(var_type, struct var, trace_var);
+GC_TYPE(var_type, struct var, next, outer, name);
 
 /* ---- data ---- */
 
@@ -108,18 +91,18 @@ lookup(const struct compiler *c, value name)
 {
     struct var *v = c->scope;
 
-    while (v != NULL && v->name != name)
+    while (v != NULL && object(v->name) != name)
         v = v->outer;
     return v;
 }
 
-/* What the compiler knows about calls like x; NULL: nothing, or a variable hides it. */
+/* What the compiler knows about calls like x: the first special if nothing, or it is hidden. */
 static const struct special *
 special_of(const struct compiler *c, value x)
 {
     uint64_t n = is_pair(x) ? symbol_special(car(x)) : 0;
 
-    return n == 0 || lookup(c, car(x)) != NULL ? NULL : &specials[n];
+    return n == 0 || lookup(c, car(x)) != NULL ? specials : &specials[n];
 }
 
 /* ---- instructions ---- */
@@ -148,27 +131,21 @@ put_op(struct compiler *c, enum op op, uint32_t a, int64_t b)
     put(c, (value)op << 1 | (value)a << 16 | (value)(uint32_t)b << 32);
 }
 
-/* An instruction that may go on at the label; NULL: it does not branch. */
-static void
-put_jump(struct compiler *c, enum op op, uint32_t a, label *to)
+/* A jump to a place that is still to come; where the jump is. */
+static size_t
+put_jump(struct compiler *c, enum op op)
 {
-    put_op(c, op, a, to == NULL ? 0 : (int64_t)*to);
-    if (to != NULL)
-        *to = c->lambda->n;
+    put_op(c, op, 0, 0);
+    return c->lambda->n;
 }
 
-/* The label is here. */
+/* The jump comes here. */
 static void
-here(struct compiler *c, const label *from)
+here(struct compiler *c, size_t jump)
 {
-    struct lambda *l = c->lambda;
+    value *w = &c->lambda->word[jump - 1];
 
-    for (size_t at = *from; at != 0;) {
-        value w = l->word[at - 1];
-
-        word_store(&l->word[at - 1], (w & UINT32_MAX) | (value)(l->n - at) << 32);
-        at = w >> 32;
-    }
+    word_store(w, *w | (value)(c->lambda->n - jump) << 32);
 }
 
 static void
@@ -199,7 +176,7 @@ constant(struct compiler *c, value v, bool tail)
 static bool
 is_boxed(const struct var *v)
 {
-    return v->changes && (v->captured || v->recurs);
+    return v->changes && v->captured;
 }
 
 /* A new variable, whose first value is in the slot.  The second reading meets it again. */
@@ -212,7 +189,7 @@ bind(struct compiler *c, value name, uint32_t slot, bool ready)
         vm_fail(c->vm, name, "syntax: not the name of a variable");
     if (v == NULL) {
         v = gc_alloc(&var_type);
-        v->name = name;
+        v->name = symbol_of(name);
         gc_write(&c->last->next, v);
         gc_write(&v->outer, c->scope);
     }
@@ -234,17 +211,10 @@ capture(struct compiler *c, struct var *v)
     while (i < l->ncaptured && l->captured[i] != v)
         i++;
     if (i == CAPTURED_MAX)
-        vm_fail(c->vm, v->name, "syntax: too many captured variables");
+        vm_fail(c->vm, object(v->name), "syntax: too many captured variables");
     if (i == l->ncaptured)
         l->captured[l->ncaptured++] = v;
     return i;
-}
-
-/* The current lambda is the variable's value, for ever. */
-static bool
-is_self(const struct compiler *c, const struct var *v)
-{
-    return c->lambda->self == v && !v->changes;
 }
 
 /* A variable's value, or its box, if it has one and `raw` says so. */
@@ -253,16 +223,10 @@ load(struct compiler *c, struct var *v, bool raw)
 {
     bool unbox = is_boxed(v) && !raw;
 
-    if (v->level == c->lambda->level) {
+    if (v->level == c->lambda->level)
         put_op(c, unbox ? OP_LOCAL_BOX : OP_LOCAL, v->slot, 0);
-    } else if (is_self(c, v)) {
-        v->recurs = true;
-        put_op(c, OP_SELF, 0, 0);
-    } else {
-        uint32_t i = capture(c, v);
-
-        put_op(c, unbox ? OP_FREE_BOX : OP_FREE, i, 0);
-    }
+    else
+        put_op(c, unbox ? OP_FREE_BOX : OP_FREE, capture(c, v), 0);
 }
 
 /* For a closure that is about to be made. */
@@ -290,8 +254,7 @@ store(struct compiler *c, struct var *v)
 /* ---- bodies and procedures ---- */
 
 static void compile_datum(struct compiler *c, value x, bool tail);
-static void compile_lambda(struct compiler *c, value name, struct var *self, value params,
-        value body);
+static void compile_lambda(struct compiler *c, value name, value params, value body);
 static void form_define(struct compiler *c, value x, bool tail);
 static void form_lambda(struct compiler *c, value x, bool tail);
 
@@ -334,14 +297,6 @@ compile_row(struct compiler *c, value list, bool tail)
     compile_datum(c, car(list), tail);
 }
 
-static bool
-is_form(const struct compiler *c, value x, void (*form)(struct compiler *, value, bool))
-{
-    const struct special *s = special_of(c, x);
-
-    return s != NULL && s->form == form;
-}
-
 static value
 defined_name(struct compiler *c, value x)
 {
@@ -350,30 +305,31 @@ defined_name(struct compiler *c, value x)
     return is_pair(x) ? car(x) : x;
 }
 
-/* (define name x), (define (name . params) body ...): the value, of self if that is not NULL. */
+/* The value of (define name x) or (define (name . params) body ...). */
 static void
-compile_defined(struct compiler *c, value x, struct var *self)
+compile_defined(struct compiler *c, value x)
 {
     value name = car(cdr(x)), rest = cdr(cdr(x));
 
     if (is_pair(name)) {
-        compile_lambda(c, car(name), self, cdr(name), rest);
+        compile_lambda(c, car(name), cdr(name), rest);
         return;
     }
     want(c, x, 3, 3);
     compile_datum(c, car(rest), false);
 }
 
-/* Definitions, which all know one another, and then expressions. */
+/*
+ * Definitions, which all know one another, and then expressions; behind them the scope and the
+ * depth are those of before.
+ */
 static void
-compile_body(struct compiler *c, value body, bool tail)
+compile_body(struct compiler *c, value body, struct var *scope, uint32_t depth, bool tail)
 {
-    struct var *scope = c->scope;
-    uint32_t depth = c->lambda->depth;
     value x;
 
     want(c, body, 1, MANY - 1);
-    for (x = body; is_pair(x) && is_form(c, car(x), form_define); x = cdr(x)) {
+    for (x = body; is_pair(x) && special_of(c, car(x))->form == form_define; x = cdr(x)) {
         push(c, integer(0));
         bind(c, defined_name(c, car(x)), c->lambda->depth - 1, false);
     }
@@ -382,7 +338,7 @@ compile_body(struct compiler *c, value body, bool tail)
     for (value d = body; d != x; d = cdr(d)) {
         struct var *v = lookup(c, defined_name(c, car(d)));
 
-        compile_defined(c, car(d), v);
+        compile_defined(c, car(d));
         store(c, v);
         v->ready = true;
     }
@@ -407,9 +363,9 @@ bind_params(struct compiler *c, value params, uint32_t slot)
 
 /* A closure of (lambda params body ...) gets into acc. */
 static void
-compile_lambda(struct compiler *c, value name, struct var *self, value params, value body)
+compile_lambda(struct compiler *c, value name, value params, value body)
 {
-    struct lambda l = { .outer = c->lambda, .self = self, .capacity = 32,
+    struct lambda l = { .outer = c->lambda, .capacity = 32,
         .level = c->lambda == NULL ? 0 : c->lambda->level + 1 };
     struct var *scope = c->scope;
     struct code *code = NULL;
@@ -423,7 +379,7 @@ compile_lambda(struct compiler *c, value name, struct var *self, value params, v
     if (l.outer == NULL)
         compile_row(c, body, true);
     else
-        compile_body(c, body, true);
+        compile_body(c, body, scope, l.depth, true);
     code = gc_alloc_flex(code_type, l.n);
     code->name = name == NIL ? NULL : symbol_of(name);
     code->params = l.params;
@@ -443,111 +399,44 @@ compile_lambda(struct compiler *c, value name, struct var *self, value params, v
     c->lambda->depth -= l.ncaptured;
 }
 
-/* ---- tests and inlined procedures ---- */
-
-static const struct special *
-inlined(const struct compiler *c, value x)
-{
-    const struct special *s = special_of(c, x);
-
-    return s != NULL && s->form == NULL && length(cdr(x)) == s->args ? s : NULL;
-}
+/* ---- inlined procedures ---- */
 
 /* The instruction of s, behind its operands: all but the last one on the stack. */
 static void
-operate(struct compiler *c, const struct special *s, value args, label *no)
+compile_inlined(struct compiler *c, const struct special *s, value x, bool tail)
 {
-    if (s->op_int != 0 && IS_SMALL(car(cdr(args)))) {
-        compile_datum(c, car(args), false);
-        put_jump(c, s->op_int, (uint16_t)integer_of(car(cdr(args))), no);
-        return;
-    }
+    value args = cdr(x);
+
     for (; cdr(args) != NIL; args = cdr(args))
         push(c, car(args));
     compile_datum(c, car(args), false);
-    put_jump(c, s->op, 0, no);
+    put_op(c, s->op, 0, 0);
     c->lambda->depth -= s->args - 1;
-}
-
-/* Goes on if x is true, else to `no`. */
-static void
-test(struct compiler *c, value x, label *no)
-{
-    const struct special *s = inlined(c, x);
-    label yes = 0;
-
-    if (s != NULL && s->op == OP_JUMP_TRUE) { /* (not x) */
-        test(c, car(cdr(x)), &yes);
-        put_jump(c, OP_JUMP, 0, no);
-    } else if (s != NULL && s->test) {
-        operate(c, s, cdr(x), no);
-    } else {
-        compile_datum(c, x, false);
-        put_jump(c, OP_JUMP_FALSE, 0, no);
-    }
-    here(c, &yes);
-}
-
-static void
-compile_inlined(struct compiler *c, const struct special *s, value x, bool tail)
-{
-    label no = 0, end = 0;
-
-    if (!s->test) {
-        operate(c, s, cdr(x), NULL);
-        leave(c, tail);
-        return;
-    }
-    test(c, x, &no);
-    constant(c, TRUE, tail);
-    if (!tail)
-        put_jump(c, OP_JUMP, 0, &end);
-    here(c, &no);
-    constant(c, FALSE, tail);
-    here(c, &end);
+    leave(c, tail);
 }
 
 /* ---- calls ---- */
 
-/* ((lambda (x ...) body ...) a ...), which is (let ((x a) ...) body ...): no procedure at all */
-static void
-compile_let(struct compiler *c, value lambda, value args, bool tail)
-{
-    struct var *scope = c->scope;
-    uint32_t depth = c->lambda->depth;
-
-    push_all(c, args);
-    bind_params(c, car(cdr(lambda)), depth);
-    compile_body(c, cdr(cdr(lambda)), tail);
-    if (!tail && c->lambda->depth != depth)
-        put_op(c, OP_POP, c->lambda->depth - depth, 0);
-    c->lambda->depth = depth;
-    c->scope = scope;
-}
-
+/* ((lambda (x ...) body ...) a ...), which is let, needs no procedure at all. */
 static void
 compile_call(struct compiler *c, value x, bool tail)
 {
     uint32_t n = want(c, x, 1, UINT16_MAX) - 1;
     value head = car(x);
-    struct var *v = is_kind(head, SYMBOL) ? lookup(c, head) : NULL;
 
-    if (is_form(c, head, form_lambda) && want(c, head, 3, MANY - 1) > 2
+    if (special_of(c, head)->form == form_lambda && want(c, head, 3, MANY - 1) > 2
             && length(car(cdr(head))) == n) {
-        compile_let(c, head, cdr(x), tail);
+        struct var *scope = c->scope;
+        uint32_t depth = c->lambda->depth;
+
+        push_all(c, cdr(x));
+        bind_params(c, car(cdr(head)), depth);
+        compile_body(c, cdr(cdr(head)), scope, depth, tail);
         return;
     }
     push_all(c, cdr(x));
-    if (tail && v != NULL && is_self(c, v) && n == c->lambda->params && !c->lambda->rest) {
-        v->recurs = true;
-        put_op(c, OP_AGAIN, n, 0);
-    } else if (v == NULL && is_kind(head, SYMBOL) && symbol_special(head) == 0) {
-        put_op(c, tail ? OP_TAIL_GLOBAL : OP_CALL_GLOBAL, n, 0);
-        put(c, head);
-    } else {
-        compile_datum(c, head, false);
-        put_op(c, tail ? OP_TAIL_CALL : OP_CALL, n, 0);
-    }
+    compile_datum(c, head, false);
+    put_op(c, tail ? OP_TAIL_CALL : OP_CALL, n, 0);
     c->lambda->depth -= n;
 }
 
@@ -566,20 +455,22 @@ static void
 form_if(struct compiler *c, value x, bool tail)
 {
     bool otherwise = want(c, x, 3, 4) == 4;
-    label no = 0, end = 0;
+    size_t no, end = 0;
 
     x = cdr(x);
-    test(c, car(x), &no);
+    compile_datum(c, car(x), false);
+    no = put_jump(c, OP_JUMP_FALSE);
     x = cdr(x);
     compile_datum(c, car(x), tail);
     if (!tail)
-        put_jump(c, OP_JUMP, 0, &end);
-    here(c, &no);
+        end = put_jump(c, OP_JUMP);
+    here(c, no);
     if (otherwise)
         compile_datum(c, car(cdr(x)), tail);
     else
         constant(c, NOTHING, tail);
-    here(c, &end);
+    if (!tail)
+        here(c, end);
 }
 
 static void
@@ -590,29 +481,10 @@ form_begin(struct compiler *c, value x, bool tail)
 }
 
 static void
-form_and_or(struct compiler *c, value x, bool tail)
-{
-    enum op op = special_of(c, x)->op;
-    label end = 0;
-
-    if (want(c, x, 1, MANY - 1) == 1) {
-        constant(c, boolean(op == OP_JUMP_FALSE), tail);
-        return;
-    }
-    for (x = cdr(x); cdr(x) != NIL; x = cdr(x)) {
-        compile_datum(c, car(x), false);
-        put_jump(c, op, 0, &end);
-    }
-    compile_datum(c, car(x), tail);
-    here(c, &end);
-    leave(c, tail);
-}
-
-static void
 form_lambda(struct compiler *c, value x, bool tail)
 {
     want(c, x, 3, MANY - 1);
-    compile_lambda(c, NIL, NULL, car(cdr(x)), cdr(cdr(x)));
+    compile_lambda(c, NIL, car(cdr(x)), cdr(cdr(x)));
     leave(c, tail);
 }
 
@@ -627,7 +499,7 @@ form_define(struct compiler *c, value x, bool tail)
         vm_fail(c->vm, x, "syntax: define stands neither at the top nor first in a body");
     if (!is_kind(name, SYMBOL) || specials[symbol_special(name)].form != NULL)
         vm_fail(c->vm, name, "define: not a name that can be defined");
-    compile_defined(c, x, NULL);
+    compile_defined(c, x);
     put_op(c, op, 0, 0);
     put(c, name);
     leave(c, tail);
@@ -637,10 +509,8 @@ static void
 form_set(struct compiler *c, value x, bool tail)
 {
     struct var *v;
-    value name;
+    value name = want(c, x, 3, 3) == 3 ? car(cdr(x)) : NIL;
 
-    want(c, x, 3, 3);
-    name = car(cdr(x));
     if (!is_kind(name, SYMBOL))
         vm_fail(c->vm, x, "bad syntax");
     compile_datum(c, car(cdr(cdr(x))), false);
@@ -649,7 +519,7 @@ form_set(struct compiler *c, value x, bool tail)
         v->changes = true;
         store(c, v);
     } else {
-            put_op(c, OP_SET_GLOBAL, 0, 0);
+        put_op(c, OP_SET_GLOBAL, 0, 0);
         put(c, name);
     }
     leave(c, tail);
@@ -657,35 +527,33 @@ form_set(struct compiler *c, value x, bool tail)
 
 static const struct special specials[SPECIALS] = {
     { .name = NULL },
-    { "quote", form_quote, 0, 0, 0, false }, /* SPECIAL_QUOTE */
-    { "if", form_if, 0, 0, 0, false },
-    { "begin", form_begin, 0, 0, 0, false },
-    { "and", form_and_or, 0, OP_JUMP_FALSE, 0, false },
-    { "or", form_and_or, 0, OP_JUMP_TRUE, 0, false },
-    { "lambda", form_lambda, 0, 0, 0, false },
-    { "define", form_define, 0, OP_DEFINE, 0, false },
-    { "define-macro", form_define, 0, OP_DEFINE_MACRO, 0, false },
-    { "set!", form_set, 0, 0, 0, false },
-    { "+", NULL, 2, OP_ADD, OP_ADD_INT, false },
-    { "-", NULL, 2, OP_SUB, OP_SUB_INT, false },
-    { "*", NULL, 2, OP_MUL, 0, false },
-    { "quotient", NULL, 2, OP_QUOTIENT, 0, false },
-    { "remainder", NULL, 2, OP_REMAINDER, 0, false },
-    { "<", NULL, 2, OP_IF_LT, OP_IF_LT_INT, true },
-    { "<=", NULL, 2, OP_IF_LE, OP_IF_LE_INT, true },
-    { ">", NULL, 2, OP_IF_GT, OP_IF_GT_INT, true },
-    { ">=", NULL, 2, OP_IF_GE, OP_IF_GE_INT, true },
-    { "=", NULL, 2, OP_IF_SAME, OP_IF_SAME_INT, true },
-    { "eq?", NULL, 2, OP_IF_EQ, 0, true },
-    { "zero?", NULL, 1, OP_IF_ZERO, 0, true },
-    { "null?", NULL, 1, OP_IF_NULL, 0, true },
-    { "pair?", NULL, 1, OP_IF_PAIR, 0, true },
-    { "not", NULL, 1, OP_JUMP_TRUE, 0, true },
-    { "cons", NULL, 2, OP_CONS, 0, false },
-    { "car", NULL, 1, OP_CAR, 0, false },
-    { "cdr", NULL, 1, OP_CDR, 0, false },
-    { "vector-ref", NULL, 2, OP_VECTOR_REF, 0, false },
-    { "vector-set!", NULL, 3, OP_VECTOR_SET, 0, false },
+    { "quote", form_quote, 0, 0 }, /* SPECIAL_QUOTE */
+    { "if", form_if, 0, 0 },
+    { "begin", form_begin, 0, 0 },
+    { "lambda", form_lambda, 0, 0 },
+    { "define", form_define, 0, OP_DEFINE },
+    { "define-macro", form_define, 0, OP_DEFINE_MACRO },
+    { "set!", form_set, 0, 0 },
+    { "+", NULL, 2, OP_ADD },
+    { "-", NULL, 2, OP_SUB },
+    { "*", NULL, 2, OP_MUL },
+    { "quotient", NULL, 2, OP_QUOTIENT },
+    { "remainder", NULL, 2, OP_REMAINDER },
+    { "<", NULL, 2, OP_LT },
+    { "<=", NULL, 2, OP_LE },
+    { ">", NULL, 2, OP_GT },
+    { ">=", NULL, 2, OP_GE },
+    { "=", NULL, 2, OP_SAME },
+    { "eq?", NULL, 2, OP_EQ },
+    { "zero?", NULL, 1, OP_ZERO },
+    { "null?", NULL, 1, OP_NULL },
+    { "pair?", NULL, 1, OP_PAIR },
+    { "not", NULL, 1, OP_NOT },
+    { "cons", NULL, 2, OP_CONS },
+    { "car", NULL, 1, OP_CAR },
+    { "cdr", NULL, 1, OP_CDR },
+    { "vector-ref", NULL, 2, OP_VECTOR_REF },
+    { "vector-set!", NULL, 3, OP_VECTOR_SET },
 };
 
 /* ---- any datum ---- */
@@ -723,9 +591,9 @@ expand(struct compiler *c, value macro, value x)
 static void
 compile_pair(struct compiler *c, value x, bool tail)
 {
-    const struct special *s = special_of(c, x), *in = inlined(c, x);
+    const struct special *s = special_of(c, x);
 
-    if (s == NULL && is_kind(car(x), SYMBOL) && lookup(c, car(x)) == NULL) {
+    if (s == specials && is_kind(car(x), SYMBOL) && lookup(c, car(x)) == NULL) {
         value macro = word_load(&symbol_of(car(x))->global);
 
         if (is_kind(macro, MACRO))
@@ -733,10 +601,10 @@ compile_pair(struct compiler *c, value x, bool tail)
     }
     if (car(x) == EXPANDED)
         compile_datum(c, cdr(x), tail);
-    else if (s != NULL && s->form != NULL)
+    else if (s->form != NULL)
         s->form(c, x, tail);
-    else if (in != NULL)
-        compile_inlined(c, in, x, tail);
+    else if (s != specials && length(cdr(x)) == s->args)
+        compile_inlined(c, s, x, tail);
     else
         compile_call(c, x, tail);
 }
@@ -767,7 +635,7 @@ compile(struct vm *vm, value datum)
     for (int reading = 1; reading <= 2; reading++) {
         struct compiler c = { .vm = vm, .last = first };
 
-        compile_lambda(&c, NIL, NULL, NIL, datum);
+        compile_lambda(&c, NIL, NIL, datum);
     }
     return vm_closure(vm->acc, NULL, 0);
 }

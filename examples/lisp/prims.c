@@ -23,15 +23,6 @@ PRIM(type_of)
     return symbol(kind_names[value_kind(arg[0])]);
 }
 
-PRIM(equal)
-{
-    int same = value_equal(arg[0], arg[1]);
-
-    if (same < 0)
-        vm_fail(vm, NOTHING, "equal?: nested too deeply");
-    return boolean(same);
-}
-
 PRIM(hash)
 {
     return integer(value_hash(arg[0]) >> 3);
@@ -202,26 +193,43 @@ PRIM(string_append)
     return s;
 }
 
+/* Two strings with the same bytes; false for what is none. */
+PRIM(string_same)
+{
+    const struct string *a = string_of(arg[0]), *b = string_of(arg[1]);
+
+    return boolean(is_kind(arg[0], STRING) && is_kind(arg[1], STRING)
+            && a->head.size == b->head.size && memcmp(a->byte, b->byte, a->head.size) == 0);
+}
+
+/* What display prints, but for pairs and vectors: #<kind name> for what cannot be read. */
+PRIM(atom_to_string)
+{
+    value v = arg[0];
+    enum kind kind = value_kind(v);
+    char text[100] = { char_of(v) };
+    const char *name = "";
+
+    if (kind == STRING)
+        return v;
+    if (kind == SYMBOL)
+        return string_new(symbol_of(v)->name, symbol_of(v)->head.size);
+    if (kind == CHARACTER)
+        return string_new(text, 1);
+    if (kind == PRIMITIVE)
+        name = ((struct primitive *)object_of(v))->spec->name;
+    else if (kind == CLOSURE && ((struct closure *)object_of(v))->code->name != NULL)
+        name = ((struct closure *)object_of(v))->code->name->name;
+    if (kind == INTEGER)
+        snprintf(text, sizeof(text), "%lld", (long long)integer_of(v));
+    else if (v == NIL || v == TRUE || v == FALSE)
+        strcpy(text, v == NIL ? "()" : v == TRUE ? "#t" : "#f");
+    else
+        snprintf(text, sizeof(text), "#<%s%s%.60s>", kind_names[kind], *name ? " " : "", name);
+    return string_new(text, strlen(text));
+}
+
 /* ---- input and output ---- */
-
-/* A malloc'ed text as a string, and frees it. */
-static value
-string_of_text(struct vm *vm, char *text, size_t size)
-{
-    value s = text == NULL ? 0 : string_new(text, size);
-
-    free(text);
-    return want_memory(vm, s);
-}
-
-/* (->string x write?) */
-PRIM(to_string)
-{
-    size_t size = 0;
-    char *text = print_text(arg[0], arg[1] != FALSE, &size);
-
-    return string_of_text(vm, text, size);
-}
 
 /* (write-text string error?): to standard output, or standard error */
 PRIM(write_text)
@@ -232,50 +240,40 @@ PRIM(write_text)
     return NOTHING;
 }
 
-/* (read-line prompt): a string without the end of the line, or #f */
-PRIM(read_line)
+/*
+ * (read-text path prompt): a file's text up to a zero byte, which texts do not have; or a line
+ * of standard input, if path is #f, with its end.  #f at the end of the file.
+ */
+PRIM(read_text)
 {
-    const struct string *prompt = vm_want(vm, "read-line", STRING, arg[0]);
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t size = -1;
-
-    GC_BLOCKING {
-        if (isatty(STDIN_FILENO))
-            fputs(prompt->byte, stdout);
-        fflush(stdout);
-        size = getline(&line, &room, stdin);
-    }
-    if (size >= 0)
-        return string_of_text(vm, line, (size_t)size - (line[size - 1] == '\n'));
-    free(line);
-    return FALSE;
-}
-
-/* Up to a zero byte, which texts do not have. */
-PRIM(read_file)
-{
-    const struct string *path = vm_want(vm, "read-file", STRING, arg[0]);
+    bool line = arg[0] == FALSE;
+    const struct string *path = line ? NULL : vm_want(vm, "read-text", STRING, arg[0]);
+    const struct string *prompt = vm_want(vm, "read-text", STRING, arg[1]);
     char *text = NULL;
     size_t room = 0;
     ssize_t size = -1;
+    value s = FALSE;
     int error = 0;
 
     GC_BLOCKING {
-        FILE *file = fopen(path->byte, "r");
+        if (line && isatty(STDIN_FILENO))
+            fputs(prompt->byte, stdout);
+        fflush(stdout);
+        FILE *file = line ? stdin : fopen(path->byte, "r");
 
-        if (file != NULL) {
-            size = getdelim(&text, &room, 0, file);
-            if (feof(file) && size < 0)
-                size = 0;
+        if (file != NULL)
+            size = getdelim(&text, &room, line ? '\n' : 0, file);
+        if (file == NULL || ferror(file))
+            error = errno;
+        if (file != NULL && !line)
             fclose(file);
-        }
-        error = errno;
     }
     if (size >= 0)
-        return string_of_text(vm, text, (size_t)size);
+        s = string_new(text, (size_t)size);
     free(text);
-    vm_fail(vm, arg[0], "read-file: %s", strerror(error));
+    if (error != 0)
+        vm_fail(vm, arg[0], "%s", strerror(error));
+    return want_memory(vm, s);
 }
 
 /* (read-all string name): the list of its data */
@@ -297,7 +295,7 @@ PRIM(read_all)
 }
 
 const struct prim_spec data_prims[] = { { "type-of", prim_type_of, 1, 1 },
-    { "equal?", prim_equal, 2, 2 }, { "apply", prim_apply, 2, MANY }, { "eval", prim_eval, 1, 1 },
+    { "apply", prim_apply, 2, MANY }, { "eval", prim_eval, 1, 1 },
     { "try", prim_try, 2, 2 }, { "raise", prim_raise, 1, 1 },
     { "raise-error", prim_error, 2, 2 }, { "hash", prim_hash, 1, 1 },
     { "set-car!", prim_set_car, 2, 2 }, { "set-cdr!", prim_set_cdr, 2, 2 },
@@ -308,9 +306,9 @@ const struct prim_spec data_prims[] = { { "type-of", prim_type_of, 1, 1 },
     { "char->integer", prim_char_to_integer, 1, 1 },
     { "string-length", prim_string_length, 1, 1 }, { "string-ref", prim_string_ref, 2, 2 },
     { "substring", prim_substring, 2, 3 }, { "string-append", prim_string_append, 0, MANY },
-    { "->string", prim_to_string, 2, 2 }, { "write-text", prim_write_text, 2, 2 },
-    { "read-line", prim_read_line, 1, 1 }, { "read-file", prim_read_file, 1, 1 },
-    { "read-all", prim_read_all, 1, 2 },
+    { "string=?", prim_string_same, 2, 2 }, { "atom->string", prim_atom_to_string, 1, 1 },
+    { "write-text", prim_write_text, 2, 2 },
+    { "read-text", prim_read_text, 2, 2 }, { "read-all", prim_read_all, 1, 2 },
     { NULL, NULL, 0, 0 } };
 
 void

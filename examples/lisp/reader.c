@@ -247,30 +247,17 @@ reader_next(struct reader *r)
     return peek(r) == -1 ? END_OF_FILE : read_datum(r);
 }
 
-/* (quote x), or the tail of a list that would be read so */
-static bool
-is_quote(value x)
-{
-    return is_pair(x) && symbol_special(car(x)) == SPECIAL_QUOTE;
-}
-
 value
 reader_copy(struct vm *vm, value x)
 {
-    value list = NIL, last = NIL, element = NIL;
-    GC_FRAME(x, list, last, element);
+    value first = NIL, rest = NIL;
+    GC_FRAME(x, first, rest);
 
-    if (!is_pair(x) || is_quote(x))
+    if (!is_pair(x) || symbol_special(car(x)) == SPECIAL_QUOTE)
         return x;
     if (value_too_deep())
         vm_fail(vm, NOTHING, "syntax: nested too deeply");
-    list = last = cons(NIL, NIL);
-    for (; is_pair(x) && !is_quote(x); x = cdr(x)) {
-        element = reader_copy(vm, car(x));
-        element = cons(element, NIL);
-        word_store(&pair_of(last)->cdr, element);
-        last = element;
-    }
-    word_store(&pair_of(last)->cdr, x);
-    return cdr(list);
+    first = reader_copy(vm, car(x));
+    rest = reader_copy(vm, cdr(x));
+    return cons(first, rest);
 }

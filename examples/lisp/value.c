@@ -25,7 +25,17 @@ const gc_decode value_decode = { 5, 1, ~(uint64_t)7 };
 
 GC_TYPE_TAGGED(type_of_words, struct word, value_decode, value);
 GC_TYPE_TAGGED(type_of_pairs, struct pair, value_decode, car, cdr);
-static void trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer);
+
+/* A raw pointer and a tagged word in one object. */
+static void
+trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    const struct symbol *s = obj;
+
+    (void)bytes;
+    gc_trace(tracer, s->name);
+    gc_trace_tagged(tracer, &value_decode, &s->global, 1);
+}
 GC_TYPE_TRACED(type_of_symbols, struct symbol, trace_symbol);
 GC_TYPE_TAGGED(type_of_boxes, struct box, value_decode, value);
 GC_TYPE_NOSCAN(type_of_primitives, struct primitive);
@@ -41,19 +51,7 @@ const gc_type *const pair_type = &type_of_pairs, *const string_type = &type_of_s
         *const word_type = &type_of_words;
 
 const char *const kind_names[] = { "pair", "integer", "char", "constant", "string", "symbol",
-     "vector", "procedure", "procedure", "box", "macro", "thread",
-    "mutex" };
-
-/* A raw pointer and a tagged word in one object. */
-static void
-trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer)
-{
-    const struct symbol *s = obj;
-
-    (void)bytes;
-    gc_trace(tracer, s->name);
-    gc_trace_tagged(tracer, &value_decode, &s->global, 1);
-}
+    "vector", "procedure", "procedure", "box", "macro", "thread", "mutex" };
 
 value
 cons(value a, value b)
@@ -135,52 +133,7 @@ value_too_deep(void)
     return depth_start - (const char *)__builtin_frame_address(0) > C_STACK_MAX;
 }
 
-/* ---- equal? ---- */
-
-/* The frame is for the safepoint: another thread may unlink what this one is looking at. */
-static int
-pairs_equal(value a, value b)
-{
-    int same = 1;
-
-    GC_FRAME(a, b);
-    for (; same == 1 && a != b && is_pair(a) && is_pair(b); a = cdr(a), b = cdr(b)) {
-        gc_safepoint();
-        same = value_equal(car(a), car(b));
-    }
-    return same != 1 || a == b ? same : value_equal(a, b);
-}
-
-static int
-vectors_equal(value a, value b)
-{
-    uint32_t n = vector_of(a)->head.size;
-    int same = n == vector_of(b)->head.size;
-
-    GC_FRAME(a, b);
-    for (uint32_t i = 0; same == 1 && i < n; i++)
-        same = value_equal(word_load(&vector_of(a)->item[i]), word_load(&vector_of(b)->item[i]));
-    return same;
-}
-
-int
-value_equal(value a, value b)
-{
-    if (a == b)
-        return 1;
-    if (value_too_deep())
-        return -1;
-    if (is_pair(a) && is_pair(b))
-        return pairs_equal(a, b);
-    if (is_kind(a, VECTOR) && is_kind(b, VECTOR))
-        return vectors_equal(a, b);
-    if (is_kind(a, STRING) && is_kind(b, STRING)) {
-        const struct string *s = string_of(a), *t = string_of(b);
-
-        return s->head.size == t->head.size && memcmp(s->byte, t->byte, s->head.size) == 0;
-    }
-    return 0;
-}
+/* ---- hashes ---- */
 
 static uint64_t
 mix(uint64_t h)

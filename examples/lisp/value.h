@@ -196,13 +196,11 @@ value string_new(const char *text, size_t size);
 value vector_new(size_t n, value fill);
 
 enum kind value_kind(value v);
-/* equal?: 1, 0, or -1: nested too deeply. */
-int value_equal(value a, value b);
-/* The same for values that are equal?. */
+/* The same for values that are equal?, which prelude.scm says. */
 uint64_t value_hash(value v);
 
 /*
- * Reader, compiler, printer, equal? and the VM itself call themselves for nested data: this
+ * Reader, compiler and the VM itself call themselves for nested data: this
  * says whether the thread's C stack has had enough of it, since value_depth_start.
  */
 void value_depth_start(void);

@@ -144,6 +144,14 @@ wrong_integers(struct vm *vm, value l, value r)
     vm_fail(vm, NOTHING, r == integer(0) ? "division by zero" : "integer overflow");
 }
 
+static inline value *
+element(struct vm *vm, const char *who, value v, value i)
+{
+    const struct head *head = is_kind(v, VECTOR) ? object_of(v) : vm_want(vm, who, VECTOR, v);
+
+    return &vector_of(v)->item[vm_want_index(vm, who, i, head->size)];
+}
+
 /* ---- closures, the stack, arguments ---- */
 
 value
@@ -194,14 +202,12 @@ adapt_arguments(struct vm *vm, uint32_t n)
     vm->sp = arg + code->params;
 }
 
-/* acc is no closure; pc is behind the call. */
+/* acc is no closure. */
 static value
-call_primitive(struct vm *vm, const value *pc, uint32_t n)
+call_primitive(struct vm *vm, uint32_t n)
 {
     const struct prim_spec *spec;
 
-    if (vm->acc == UNBOUND)
-        vm_fail(vm, pc[-1], "unbound variable");
     if (!is_kind(vm->acc, PRIMITIVE))
         vm_fail(vm, vm->acc, "not a procedure");
     spec = ((struct primitive *)object_of(vm->acc))->spec;
@@ -214,25 +220,12 @@ call_primitive(struct vm *vm, const value *pc, uint32_t n)
 
 #define A      ((uint16_t)(w >> 16))
 #define B      ((int32_t)(w >> 32))
-#define SMALL  integer((int16_t)A)
 #define SAVE() (vm->sp = sp, vm->fp = fp, vm->acc = acc, vm->self = self)
 #define NEXT()                                                                             \
     do {                                                                                   \
         w = *pc++;                                                                         \
         goto *labels[w >> 1 & 255];                                                        \
     } while (0)
-/* acc, a closure, is about to be entered with n arguments. */
-#define ADAPT()                                                                            \
-    do {                                                                                   \
-        callee = object_of(acc);                                                           \
-        if (UNLIKELY(callee->code->params != n || callee->code->rest)) {                   \
-            SAVE();                                                                        \
-            adapt_arguments(vm, n);                                                        \
-            sp = vm->sp;                                                                   \
-            n = callee->code->params;                                                      \
-        }                                                                                  \
-    } while (0)
-
 static __attribute__((noinline)) value
 run(struct vm *vm)
 {
@@ -244,7 +237,8 @@ run(struct vm *vm)
     struct closure *self, *callee;
     const value *pc;
     value *sp, *fp, acc, w, link[LINK_WORDS];
-    uint32_t n = 0, tail;
+    uint32_t n = 0;
+    bool tail = false;
 
     sp = vm->sp, fp = vm->fp, pc = vm->pc, acc = vm->acc, self = vm->self;
     NEXT();
@@ -252,16 +246,38 @@ run(struct vm *vm)
 #include "ops.def"
 #undef OP
 
-call: /* acc is called with the n words below sp; pc is where to go on */
-    tail = 0;
-    if (UNLIKELY(!is_kind(acc, CLOSURE)))
-        goto other;
-    ADAPT();
-    sp[0] = (value)pc;
-    sp[1] = (value)((char *)fp - (char *)vm->base);
-    sp[2] = object(self);
-    fp = sp - n;
-enter:
+call: /* acc is called with the n words below sp; if not tail, pc is where to go on */
+    if (UNLIKELY(!is_kind(acc, CLOSURE))) {
+        SAVE();
+        acc = call_primitive(vm, n);
+        sp = vm->sp, fp = vm->fp; /* it may have moved the stack */
+        if (acc == CALL_AGAIN) {
+            acc = vm->acc, n = vm->argc;
+            goto call;
+        }
+        sp -= n;
+        if (!tail)
+            NEXT();
+        n = self->code->params;
+        goto leave;
+    }
+    callee = object_of(acc);
+    if (UNLIKELY(callee->code->params != n || callee->code->rest)) {
+        SAVE();
+        adapt_arguments(vm, n);
+        sp = vm->sp;
+        n = callee->code->params;
+    }
+    if (tail) { /* the frame goes */
+        memcpy(link, fp + self->code->params, sizeof(link));
+        memmove(fp, sp - n, n * sizeof(value));
+        sp = memcpy(fp + n, link, sizeof(link));
+    } else {
+        sp[0] = (value)pc;
+        sp[1] = (value)((char *)fp - (char *)vm->base);
+        sp[2] = object(self);
+        fp = sp - n;
+    }
     sp += LINK_WORDS;
     self = callee;
     pc = self->code->word;
@@ -272,34 +288,11 @@ enter:
     }
     gc_safepoint();
     NEXT();
-tail_call: /* the same, and the frame goes */
-    tail = 1;
-    if (UNLIKELY(!is_kind(acc, CLOSURE)))
-        goto other;
-    ADAPT();
-    memcpy(link, fp + self->code->params, sizeof(link));
-    memmove(fp, sp - n, n * sizeof(value));
-    sp = memcpy(fp + n, link, sizeof(link));
-    goto enter;
 leave: /* acc is the result, n the number of the frame's arguments */
     sp = fp;
     pc = (const value *)sp[n];
     fp = (value *)((char *)vm->base + sp[n + 1]);
     self = object_of(sp[n + 2]);
-    NEXT();
-other: /* acc is no closure */
-    SAVE();
-    acc = call_primitive(vm, pc, n);
-    sp = vm->sp, fp = vm->fp; /* it may have moved the stack */
-    if (acc == CALL_AGAIN) {
-        acc = vm->acc, n = vm->argc;
-        goto *(tail ? &&tail_call : &&call);
-    }
-    if (tail) {
-        n = self->code->params;
-        goto leave;
-    }
-    sp -= n;
     NEXT();
 }
 

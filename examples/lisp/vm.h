@@ -80,7 +80,7 @@ int64_t vm_want_index(struct vm *vm, const char *who, value v, uint64_t below);
 value compile(struct vm *vm, value datum);
 void compile_init(void);
 
-/* ---- reader.c, print.c ---- */
+/* ---- reader.c ---- */
 
 struct reader {
     struct vm *vm;
@@ -98,11 +98,7 @@ value reader_next(struct reader *r);
 /* A copy but of what is quoted: no other thread can change it, and the compiler may. */
 value reader_copy(struct vm *vm, value x);
 
-/* The text of a value, malloc'ed; NULL without memory.  write: "a" and #\a. */
-char *print_text(value v, bool write, size_t *size);
-
-/* Threads that nobody has joined; atomic. */
-extern unsigned thread_unjoined;
+extern unsigned thread_unjoined; /* threads that nobody has joined; atomic */
 
 /* ---- primitives ---- */
 
