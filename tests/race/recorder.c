@@ -74,7 +74,7 @@ record(void *arg)
     gc_sink sink = { count_bytes, &bytes };
     gc_recorder_options opt = { .ring_bytes = 4096, .pause_ns = 1000 };
 
-    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+    do { /* once at least, however late it gets the CPU */
         unsigned long calls = 0;
 
         if (gc_recorder_start(heap, &opt) != GC_OK
@@ -85,7 +85,7 @@ record(void *arg)
         gc_unlisten(heap, listen_for_long, &calls);
         gone += calls;
         gc_recorder_stop(heap);
-    }
+    } while (!__atomic_load_n(&stop, __ATOMIC_RELAXED));
     return bytes > 0 ? arg : NULL;
 }
 
