@@ -317,7 +317,7 @@ op_collect(void)
     T_CHECK(n == 0, "a list has lost %llu nodes", (unsigned long long)n);
 }
 
-static unsigned due, done; /* atomic: done */
+static unsigned due, done; /* of the heap; atomic: done */
 
 static void
 clean(void *arg)
@@ -498,6 +498,7 @@ run_once(const struct rung *rung, struct calls *calls)
     opt.debug_clobberfree = 1;
     opt.reserve = 512 * MIB;
     opt.heap_min = MIB;
+    due = done = 0; /* what stale words have kept of the last heap went with it */
     forget_last_error();
     if (rung->op->whole)
         start_malloc_faults(rung);
