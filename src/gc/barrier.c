@@ -398,17 +398,21 @@ gc_clear(const gc_type *type, void *dst, size_t n)
 
 /* ---- roots of threads that may not be attached ---- */
 
-/* One past the end of an object counts for it, in a root. */
+/*
+ * A handle's word means the object that it points into, and not the one before: that may be
+ * garbage, and to mark it when marking has been decided to be complete is too late.
+ */
 static void
 add_reference(const struct gc_heap *heap, uintptr_t *words, uint32_t *n, uintptr_t word)
 {
-    if (mheap_contains(&heap->mheap, word) || mheap_contains(&heap->mheap, word - 1))
-        words[(*n)++] = word;
+    if (mheap_contains(&heap->mheap, word))
+        words[(*n)++] = word | RAW_EXACT;
 }
 
 /*
  * A detached thread has no barrier state.  Under the registry lock no handshake can be
- * published, so its test and its store are one step for the protocol.
+ * published, so its test and its store are one step for the protocol.  It may come at any time up
+ * to H5; what it hands over then is marked.
  */
 static void
 store_detached(struct gc_heap *heap, void *slot, uintptr_t value)
