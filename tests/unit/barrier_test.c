@@ -469,6 +469,7 @@ Test(barrier, stores_by_others_than_the_heaps_inside_mutators_are_handed_over)
     take_raw(&raw);
     cr_expect_eq(count_raw(&raw, one), 1, "detached: the old value");
     cr_expect_eq(count_raw(&raw, two), 1, "detached: the new value");
+    cr_expect_eq(raw.nexact, raw.n, "and not the objects before them");
     GC_BLOCKING {
         gc_handle_set(handle, one);
         cr_expect_eq(self()->nbarrier, 0, "outside the buffer is not ours");

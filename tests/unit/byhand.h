@@ -123,7 +123,7 @@ to_marking(void)
 #define RAW_MAX 4096
 
 struct raw_words {
-    size_t n;
+    size_t n, nexact; /* of them, how many mean their object alone */
     uintptr_t word[RAW_MAX];
 };
 
@@ -133,10 +133,12 @@ take_raw(struct raw_words *raw)
 {
     struct workbuf *b;
 
-    raw->n = 0;
+    raw->n = raw->nexact = 0;
     while ((b = gcrt_work_pop_raw(&the_heap->work)) != NULL) {
-        for (uint32_t i = 0; i < b->n && raw->n < RAW_MAX; i++)
+        for (uint32_t i = 0; i < b->n && raw->n < RAW_MAX; i++) {
+            raw->nexact += (b->slot[i] & RAW_EXACT) != 0;
             raw->word[raw->n++] = b->slot[i] & ~RAW_EXACT;
+        }
         gcrt_work_put_empty(&the_heap->work, b);
     }
 }
