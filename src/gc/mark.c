@@ -24,6 +24,7 @@
 #include "gc/fiber.h"
 #include "gc/heap.h"
 #include "gc/kind.h"
+#include "gc/weak.h"
 
 /* What a trace function sees of a marker. */
 struct gc_tracer {
@@ -65,6 +66,8 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
 
     if (aword_load_relaxed(word) & bit)
         return;
+    /* I-weak-agree: what was not marked when the decision fell is dead. */
+    ASSERT(ahalf_load_relaxed(&mk->heap->weak.word) != WEAK_DECIDED);
     if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
         return;
     chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
