@@ -17,6 +17,7 @@ ALLOWED = {
     # process-wide
     "gcrt_default_heap": "what gc_init makes and NULL means",
     "forks": "fork handlers have no argument: the list of heaps, and its lock",
+    "unwinder": "a library is loaded once in a process",
     "held_ranks": "debug builds: which locks this thread holds",
 }
 

@@ -7,36 +7,88 @@
  * Invariants: no symbol is looked up here: a profile carries addresses and the files with
  * their build ids, and whoever reads it has the symbols, or not.
  * Concurrency: any thread.  dl_iterate_phdr holds the linker's lock while fn runs, so fn
- * allocates nothing and calls nobody who might.
- * Cost: a stack of 24 frames 1 to 3 us, by glibc's unwinder, which needs no frame pointers.
+ * allocates nothing and calls nobody who might.  libunwind blocks signals while it holds a lock
+ * of its own, so no thread answers a handshake, nor is held for a fork, inside of one.
+ *
+ * Two unwinders, both by unwind tables, so that the host need not be built with frame pointers.
+ * glibc's backtrace() reads the tables of each frame each time.  libunwind's unw_backtrace keeps
+ * what it has learned of an address, for each thread, and is ten times as fast.  To link it
+ * would give the host its backtrace() and its exceptions' unwinder too, so it is loaded by name,
+ * for ourselves alone (RTLD_LOCAL), and is not missed where it is not installed.
+ *
+ * Cost: a stack of 24 frames 0.2 to 0.4 us by libunwind, 2 to 4 us by glibc.
  */
 #define _GNU_SOURCE
 
 #include "alloc/os/unwind.h"
 
+#include "alloc/base/atomic.h"
+
+#include <dlfcn.h>
 #include <elf.h>
 #include <execinfo.h>
 #include <limits.h>
 #include <link.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(void *) == sizeof(uintptr_t), "backtrace fills our words");
 
+typedef int backtrace_fn(void **pcs, int n);
+
+static struct {
+    pthread_once_t once;
+    aword fast; /* libunwind's function, 0: there is none.  pairs: unwind.fast */
+} unwinder = { .once = PTHREAD_ONCE_INIT };
+
+#ifdef GCRT_LIBUNWIND
+/*
+ * Never closed: some thread may always be inside.  A program that was linked statically has no
+ * dynamic linker (AT_BASE), and a library that is loaded nevertheless brings a second libc.
+ */
+static void
+load_libunwind(void)
+{
+    void *library, *function = NULL;
+
+    if (getauxval(AT_BASE) == 0)
+        return;
+    library = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
+    if (library != NULL)
+        function = dlsym(library, "unw_backtrace");
+    aword_store_release(&unwinder.fast, (uintptr_t)function); /* pairs: unwind.fast */
+}
+#else
+static void
+load_libunwind(void)
+{
+}
+#endif
+
 unsigned
 gcrt_os_backtrace(uintptr_t *pcs, unsigned n)
 {
-    int got = backtrace((void **)pcs, (int)n);
+    backtrace_fn *f = (backtrace_fn *)aword_load_acquire(&unwinder.fast); /* pairs: unwind.fast */
+    int got = f != NULL ? f((void **)pcs, (int)n) : backtrace((void **)pcs, (int)n);
 
     return got < 0 ? 0 : (unsigned)got;
 }
 
-/* The first call loads the unwinder's library, which allocates. */
+bool
+gcrt_os_backtrace_is_fast(void)
+{
+    return aword_load_relaxed(&unwinder.fast) != 0;
+}
+
+/* The first calls load libraries, which allocates. */
 void
 gcrt_os_backtrace_warm_up(void)
 {
     uintptr_t pc;
 
+    (void)pthread_once(&unwinder.once, load_libunwind);
     (void)gcrt_os_backtrace(&pc, 1);
 }
 

@@ -12,6 +12,8 @@
  */
 unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n);
 void gcrt_os_backtrace_warm_up(void);
+/* Is it libunwind's, which is fast?  Known after gcrt_os_backtrace_warm_up. */
+bool gcrt_os_backtrace_is_fast(void);
 
 /* A stretch of code in memory: bytes [start, limit) are those of path from offset on. */
 struct os_module {
