@@ -4,14 +4,19 @@
 
     meson compile -C BUILD bench-programs
     tests/bench/bench.py BUILD alloc trees --rounds 9 --json result.json
+    tests/bench/bench.py BUILD all --rounds 5 --json result.json --charts DIR
+
+comparisons.py lists what there is to compare.  --quick is a part of it with less work, to
+see that all is well; it takes less than ten minutes on two cores.
 
 A comparison is one or more groups: the same program with the same arguments, once per
 peer.  In each round every peer of a group runs once, one after the other (A B C A B C ...),
 so that a drift of the machine hits all of them; the order is turned by one each round.
 Reported are the median and the extremes over the rounds, and the median of the ratios
 between a peer and gcrt within one round.  The peak of the resident memory is the kernel's
-for the whole program (VmHWM); so is the CPU time of trees (wait4), while the other
-programs take wall and CPU time around what they measure.
+for the whole program (VmHWM); so are wall and CPU time of the whole programs (wait4), from
+trees to pipeline, while the others take both around what they measure.  Programs that print
+a checksum must print the same one in every run and for every peer.
 
 Numbers from a busy machine are not comparable: the load before each run is recorded and
 the largest one is printed with each table.
@@ -27,194 +32,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
+import charts
+from comparisons import COMPARISONS
+
 TIMEOUT_S = 900
-
-
-@dataclass
-class Peer:
-    """A program's suffix, how it is called in tables, and its environment."""
-
-    label: str
-    suffix: str
-    env: dict = field(default_factory=dict)
-
-
-@dataclass
-class Column:
-    """One number of a run: key in its results, heading, divisor, digits."""
-
-    key: str
-    title: str
-    divisor: float = 1.0
-    digits: int = 2
-    spread: bool = False  # show the extremes and the interquartile range too
-    ratio: bool = False  # show the ratio to the first peer too
-
-
-@dataclass
-class Group:
-    program: str
-    args: dict
-    peers: list
-    columns: list
-    note: str = ""
-
-    def title(self):
-        words = [self.program] + [f"{k}={v}" for k, v in self.args.items()]
-        return " ".join(words + ([f"({self.note})"] if self.note else []))
-
-
-GCRT = Peer("gcrt", "gcrt")
-BOEHM = Peer("Boehm", "boehm")
-BOEHM_TYPED = Peer("Boehm typed", "boehm_typed")
-BOEHM_ONE = Peer("Boehm, 1 marker", "boehm", {"GC_MARKERS": "1"})
-BOEHM_INCREMENTAL = Peer("Boehm incremental", "boehm", {"BENCH_BOEHM_INCREMENTAL": "1"})
-MIMALLOC = Peer("mimalloc", "mimalloc")
-GLIBC = Peer("glibc", "glibc")
-GO = Peer("Go", "go")
-
-CPU = Column("cpu_s", "CPU s", ratio=True)
-RSS = Column("peak_rss_kib", "peak RSS MiB", 1024, 1)
-CYCLES = Column("cycles", "cycles", digits=0)
-
-ALLOC_COLUMNS = [
-    Column("ns_per_object", "ns/object", spread=True, ratio=True),
-    Column("cpu_ns_per_object", "CPU ns/object", ratio=True),
-    RSS,
-    CYCLES,
-]
-TREES_COLUMNS = [
-    Column("wall_s", "wall s", digits=3, spread=True, ratio=True),
-    CPU,
-    RSS,
-    CYCLES,
-]
-PAUSE_COLUMNS = [
-    Column("spin_own_max_ns", "spin own max us", 1000, 1, spread=True),
-    Column("spin_max_ns", "spin max us", 1000, 0),
-    Column("spin_own_over_1ms", "spin own >1ms", digits=0),
-    Column("op_p999_ns", "op p99.9 us", 1000, 1),
-    Column("op_own_max_ns", "op own max us", 1000, 0, spread=True),
-    Column("pause_p50_ns", "pause p50 us", 1000, 1),
-    Column("pause_p99_ns", "p99 us", 1000, 1),
-    Column("pause_p999_ns", "p99.9 us", 1000, 1),
-    Column("pause_max_ns", "max us", 1000, 1, spread=True),
-    Column("ops_per_s", "ops k/s", 1000, 0),
-    CYCLES,
-    RSS,
-]
-MARK_COLUMNS = [
-    Column("wall_ns", "wall ms", 1e6, 1, spread=True, ratio=True),
-    Column("gb_per_s", "GB/s"),
-    Column("ns_per_object", "ns/object"),
-    Column("cpu_ns_per_object", "CPU ns/object", ratio=True),
-    RSS,
-]
-
-FORK_COLUMNS = [
-    Column("fork_p50_ns", "fork us", 1000, 0, spread=True, ratio=True),
-    Column("whole_p50_ns", "with the child us", 1000, 0, spread=True, ratio=True),
-    RSS,
-]
-
-ASSIST_COLUMNS = [
-    Column("op_per_s", "ops k/s", 1000, 0, spread=True),
-    Column("assist_cpu_p50_us", "assist CPU p50 us", 1, 1),
-    Column("assist_cpu_p999_us", "p99.9 us", 1, 1),
-    Column("assist_cpu_max_us", "max us", 1, 0, spread=True),
-    Column("op_own_over_1ms", "own gaps > 1 ms", 1, 0),
-    Column("heap_most_of_goal", "heap / goal", 1, 3),
-    CYCLES,
-]
-MANNERS_COLUMNS = [
-    Column("rounds_per_s", "rounds k/s", 1000, 0, spread=True),
-    Column("late_p50_ns", "late p50 us", 1000, 0),
-    Column("late_p99_ns", "p99 us", 1000, 0, spread=True),
-    Column("idle_cpu", "idle CPUs", 1, 3),
-    Column("dedicated_cpu", "share CPUs", 1, 3),
-    CYCLES,
-]
-
-POOL_COLUMNS = [
-    Column("pool_ns", "pool ns", spread=True, ratio=True),
-    Column("list_ns", "list ns"),
-    Column("ratio", "pool / list"),
-    Column("malloc_ns", "malloc ns"),
-    Column("alloc_ns", "gc_alloc ns"),
-]
-
-ALLOC_PEERS = [GCRT, BOEHM, BOEHM_TYPED, MIMALLOC, GLIBC]
-TREES_PEERS = [GCRT, BOEHM, BOEHM_ONE, BOEHM_TYPED, GO, MIMALLOC, GLIBC]
-PAUSE_PEERS = [GCRT, BOEHM, BOEHM_INCREMENTAL, GO, MIMALLOC]
-MARK_PEERS = [GCRT, BOEHM, BOEHM_TYPED, GO]
-MARK_SHAPES = ["graph", "tree", "list", "arrays"]
-MARK_PEERS_ONE = [
-    Peer("gcrt, 1 thread", "gcrt", {"GCRT_THREADS": "1"}),
-    BOEHM_ONE,
-    Peer("Boehm typed, 1 marker", "boehm_typed", {"GC_MARKERS": "1"}),
-    Peer("Go, 1 P", "go", {"GOMAXPROCS": "1"}),
-]
-
-
-def alloc(**args):
-    return Group("alloc", args, ALLOC_PEERS, ALLOC_COLUMNS)
-
-
-def trees(**args):
-    return Group("trees", args, TREES_PEERS, TREES_COLUMNS)
-
-
-def pause(**args):
-    return Group("pause", args, PAUSE_PEERS, PAUSE_COLUMNS)
-
-
-def mark(peers, shape):
-    args = {"shape": MARK_SHAPES.index(shape), "bytes": "256m", "reps": 7}
-    return Group("mark", args, peers, MARK_COLUMNS, shape)
-
-
-def fork(**args):
-    return Group("fork", args, [GCRT, GLIBC], FORK_COLUMNS)
-
-
-def assist(**args):
-    return Group("assist", args, [GCRT], ASSIST_COLUMNS)
-
-
-def manners(**args):
-    return Group("manners", args, [GCRT], MANNERS_COLUMNS)
-
-
-def pool(**args):
-    return Group("pool", args, [GCRT, GO], POOL_COLUMNS)
-
-
-COMPARISONS = {
-    "assist": [assist(shape=n, live="100m", mutators=2) for n in range(5)],
-    "pool": [pool(batch=b, threads=t) for t in (1, 2) for b in (1, 4, 12, 32, 64)],
-    "manners": [manners(busy=n, collect=c) for n in (0, 1, 2) for c in (0, 1)],
-    "fork": [fork(live="1g", exec=1), fork(live="1g", exec=0), fork(live="1m", exec=1)],
-    "alloc": [alloc(size=24, threads=1, count="50m")],
-    "alloc-sizes": [
-        alloc(size=size, threads=1, count=count)
-        for size, count in (
-            (16, "20m"), (32, "20m"), (48, "20m"), (64, "20m"), (96, "10m"),
-            (128, "10m"), (192, "10m"), (256, "5m"), (384, "5m"), (512, "5m"),
-        )
-    ],
-    "alloc-threads": [alloc(size=24, threads=n, count="20m") for n in (2, 4)],
-    "trees": [trees(depth=18, threads=n) for n in (1, 2)],
-    "pause": [
-        pause(live=live, mutators=1, spinners=1, seconds=seconds)
-        for live, seconds in (("64m", 10), ("1g", 20), ("4g", 40))
-    ],
-    "pause-small": [pause(live="64m", mutators=1, spinners=1, seconds=5)],
-    "mark": [mark(MARK_PEERS, shape) for shape in MARK_SHAPES],
-    "mark-1thread": [mark(MARK_PEERS_ONE, shape) for shape in MARK_SHAPES],
-}
 
 
 def load_average():
@@ -226,10 +49,10 @@ def load_average():
 
 def command(build, group, peer):
     program = build / "tests" / "bench" / f"{group.program}_{peer.suffix}"
-    return [str(program)] + [f"{k}={v}" for k, v in group.args.items()]
+    return [str(program)] + [f"{k}={v}" for k, v in {**group.args, **peer.args}.items()]
 
 
-def run_once(argv, env):
+def run_once(argv, env, whole):
     """Runs a program; returns its results with the kernel's added, or {"error": text}."""
     load = load_average()
     start = time.monotonic()
@@ -257,7 +80,7 @@ def run_once(argv, env):
         sys_s=usage.ru_stime,
         load=load,
     )
-    if result["program"] == "trees":  # compared as a whole, start and end included
+    if whole:  # compared as a whole, start and end included
         result.update(wall_s=wall, cpu_s=usage.ru_utime + usage.ru_stime)
     return result
 
@@ -267,12 +90,21 @@ def run_group(build, group, peers, rounds):
     for number in range(rounds):
         turn = number % len(peers)
         for peer in peers[turn:] + peers[:turn]:
-            result = run_once(command(build, group, peer), peer.env)
+            result = run_once(command(build, group, peer), peer.env, group.whole())
             result["round"] = number
             runs[peer.label].append(result)
             if "error" in result:
                 print(f"  {peer.label}: {result['error']}", file=sys.stderr)
     return runs
+
+
+def same_checksum(group, runs):
+    """Whether all peers did the same work, in all rounds; says so if not."""
+    sums = {(run["checksum"], peer) for peer in runs for run in runs[peer] if "checksum" in run}
+    if len({checksum for checksum, _ in sums}) <= 1:
+        return True
+    print(f"  {group.title()}: checksums differ: {sorted(sums)}", file=sys.stderr)
+    return False
 
 
 def values(runs, key):
@@ -385,6 +217,8 @@ def machine(build):
         "compiler": first_line(["cc", "--version"]),
         "go": first_line(["go", "version"]),
         "boehm": first_line(["pkg-config", "--modversion", "bdw-gc"]),
+        "jemalloc": first_line(["pkg-config", "--modversion", "jemalloc"]),
+        "tcmalloc": first_line(["pkg-config", "--modversion", "libtcmalloc_minimal"]),
         "build": build_options(build),
     }
 
@@ -430,24 +264,51 @@ def arguments():
     parser.add_argument("--peers", help="only these program suffixes, with commas between")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="replace an argument where a comparison gives it")
+    parser.add_argument("--quick", action="store_true", help="a part, with less work")
     parser.add_argument("--json", help="write all runs to this file")
+    parser.add_argument("--charts", type=Path, metavar="DIR", help="draw charts there")
     parser.add_argument("--hyperfine", action="store_true",
                         help="let hyperfine run and time the programs")
     return parser.parse_args()
 
 
+def chosen_groups(args):
+    """The groups that the command line wants, with its changes made."""
+    names = list(COMPARISONS) if "all" in args.comparisons else args.comparisons
+    changes = dict(pair.split("=", 1) for pair in args.set)
+    groups = []
+    for group in [group for name in names for group in COMPARISONS[name]]:
+        if args.quick and not group.in_quick:
+            continue
+        if args.quick:
+            group.args.update(group.quick)
+        group.args.update((k, v) for k, v in changes.items() if k in group.args)
+        groups.append(group)
+    return groups
+
+
+def group_result(group, peers, runs):
+    return {
+        "title": group.title(),
+        "chart": group.chart,
+        "label": group.label,
+        "column": group.columns[0].title,
+        "divisor": group.columns[0].divisor,
+        "key": group.columns[0].key,
+        "peers": [peer.label for peer in peers],
+        "runs": runs,
+    }
+
+
 def main():
     args = arguments()
     wanted = args.peers.split(",") if args.peers else None
-    names = list(COMPARISONS) if "all" in args.comparisons else args.comparisons
     result = {"machine": machine(args.build), "argv": sys.argv[1:], "groups": []}
     failed = False
     if args.hyperfine and shutil.which("hyperfine") is None:
         sys.exit("hyperfine is not installed")
     print(json.dumps(result["machine"]))
-    for group in [group for name in names for group in COMPARISONS[name]]:
-        pairs = [pair.split("=", 1) for pair in args.set]
-        group.args.update((name, value) for name, value in pairs if name in group.args)
+    for group in chosen_groups(args):
         peers = available(args.build, group, wanted)
         if not peers:
             continue
@@ -456,10 +317,13 @@ def main():
             continue
         runs = run_group(args.build, group, peers, args.rounds)
         failed |= any("error" in run for results in runs.values() for run in results)
+        failed |= not same_checksum(group, runs)
         report(group, peers, runs)
-        result["groups"].append({"title": group.title(), "runs": runs})
+        result["groups"].append(group_result(group, peers, runs))
         if args.json:
             Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+        if args.charts:
+            charts.draw_all(result, args.charts)
     return 1 if failed else 0
 
 

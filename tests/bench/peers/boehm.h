@@ -107,6 +107,12 @@ peer_alloc_pointers(size_t n)
     return p;
 }
 
+BENCH_INLINE void *
+peer_alloc_bytes(size_t n)
+{
+    return GC_MALLOC_ATOMIC(n);
+}
+
 BENCH_INLINE void
 peer_free(void *p)
 {
@@ -115,6 +121,7 @@ peer_free(void *p)
 
 /* Boehm finds changed pages by itself, also when incremental. */
 #define peer_write(slot, value) ((void)(*(slot) = (value)))
+#define PEER_WAITS
 
 static inline void
 peer_collect(void)

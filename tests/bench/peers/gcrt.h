@@ -16,12 +16,14 @@
  * peer_alloc                one object; a collector's is zeroed, malloc's is not
  * peer_alloc_noscan         the same for types without pointers
  * peer_alloc_pointers       a zeroed array of pointers
+ * peer_alloc_bytes          n bytes without pointers, not zeroed where the peer can do so
  * peer_free                 gives an object back; nothing where a collector does it
  * peer_write                stores a pointer into an object that others may see
  * peer_collect              one full collection
  * peer_heap_stats           fills what the peer knows
  * peer_json_pauses          pauses as the peer itself counts them
  * peer_thread_create/_join  threads that may allocate
+ * PEER_WAITS                a block that may wait and touches no object
  */
 
 #include "support/bench.h"
@@ -87,6 +89,12 @@ peer_alloc_pointers(size_t n)
     return gc_alloc_array(&gc_pointer_type, n);
 }
 
+BENCH_INLINE void *
+peer_alloc_bytes(size_t n)
+{
+    return gc_alloc_bytes_uninit(n);
+}
+
 BENCH_INLINE void
 peer_free(void *p)
 {
@@ -94,6 +102,7 @@ peer_free(void *p)
 }
 
 #define peer_write(slot, value) gc_write(slot, value)
+#define PEER_WAITS              GC_BLOCKING
 
 static inline void
 peer_collect(void)

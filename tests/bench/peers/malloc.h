@@ -55,6 +55,12 @@ peer_alloc_pointers(size_t n)
     return p;
 }
 
+BENCH_INLINE void *
+peer_alloc_bytes(size_t n)
+{
+    return PEER_MALLOC(n);
+}
+
 BENCH_INLINE void
 peer_free(void *p)
 {
@@ -62,6 +68,7 @@ peer_free(void *p)
 }
 
 #define peer_write(slot, value) ((void)(*(slot) = (value)))
+#define PEER_WAITS
 
 static inline void
 peer_collect(void)
