@@ -144,6 +144,59 @@ void gcrt_mheap_free(struct mheap *h, struct mspan *s);
 
 /* ---- addresses ---- */
 
+/*
+ * What turns addresses into spans, constant for the heap's life.  Taken by value, so that a loop
+ * with atomic operations keeps it in registers: behind each of them a compiler reads memory anew.
+ */
+struct spanmap {
+    uintptr_t base;
+    struct mspan *spans;
+};
+
+static inline struct spanmap
+mheap_map(const struct mheap *h)
+{
+    return (struct spanmap){ h->base, h->spans };
+}
+
+static inline uintptr_t
+spanmap_start(struct spanmap map, const struct mspan *s)
+{
+    return map.base + ((uintptr_t)(s - map.spans) << PAGE_SHIFT);
+}
+
+/* The in-use span at an offset from the base within what is grown, or NULL. */
+static inline struct mspan *
+spanmap_at(struct spanmap map, uintptr_t offset)
+{
+    struct mspan *s = &map.spans[offset >> PAGE_SHIFT];
+    unsigned head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
+
+    if (LIKELY((head & SPAN_STATE) >= SPAN_SMALL))
+        return s;
+    if ((head & SPAN_STATE) == SPAN_FREE)
+        return NULL;
+    s -= head >> 2;
+    return span_state(s) >= SPAN_SMALL ? s : NULL;
+}
+
+/* Index of the object that addr lies in; nelems or more if it lies behind the last. */
+static inline size_t
+spanmap_index(struct spanmap map, const struct mspan *s, uintptr_t addr)
+{
+    uintptr_t offset = addr - spanmap_start(map, s);
+
+    if (UNLIKELY(s->sizeclass == CLASS_LARGE))
+        return offset < s->alloc.large.bytes ? 0 : 1;
+    return (size_t)((offset * s->divmagic) >> 32);
+}
+
+static inline uintptr_t
+spanmap_object(struct spanmap map, const struct mspan *s, size_t index)
+{
+    return spanmap_start(map, s) + index * gcrt_class_bytes[s->sizeclass];
+}
+
 static inline struct mspan *
 mheap_descriptor(const struct mheap *h, uintptr_t offset)
 {
@@ -153,7 +206,7 @@ mheap_descriptor(const struct mheap *h, uintptr_t offset)
 static inline uintptr_t
 span_start(const struct mheap *h, const struct mspan *s)
 {
-    return h->base + ((uintptr_t)(s - h->spans) << PAGE_SHIFT);
+    return spanmap_start(mheap_map(h), s);
 }
 
 /* Could addr point into the heap at all?  The first filter of every word. */
@@ -167,37 +220,19 @@ mheap_contains(const struct mheap *h, uintptr_t addr)
 static inline struct mspan *
 mheap_span_of(const struct mheap *h, uintptr_t addr)
 {
-    uintptr_t offset = addr - h->base;
-    struct mspan *s;
-    unsigned head;
-
-    if (offset >= aword_load_acquire(&h->limit)) /* pairs: heap.grow */
-        return NULL;
-    s = mheap_descriptor(h, offset);
-    head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
-    if (LIKELY((head & SPAN_STATE) >= SPAN_SMALL))
-        return s;
-    if ((head & SPAN_STATE) == SPAN_FREE)
-        return NULL;
-    s -= head >> 2;
-    return span_state(s) >= SPAN_SMALL ? s : NULL;
+    return mheap_contains(h, addr) ? spanmap_at(mheap_map(h), addr - h->base) : NULL;
 }
 
-/* Index of the object that addr lies in; nelems or more if it lies behind the last. */
 static inline size_t
 span_object_index(const struct mheap *h, const struct mspan *s, uintptr_t addr)
 {
-    uintptr_t offset = addr - span_start(h, s);
-
-    if (UNLIKELY(s->sizeclass == CLASS_LARGE))
-        return offset < s->alloc.large.bytes ? 0 : 1;
-    return (size_t)((offset * s->divmagic) >> 32);
+    return spanmap_index(mheap_map(h), s, addr);
 }
 
 static inline uintptr_t
 span_object(const struct mheap *h, const struct mspan *s, size_t index)
 {
-    return span_start(h, s) + index * gcrt_class_bytes[s->sizeclass];
+    return spanmap_object(mheap_map(h), s, index);
 }
 
 #endif

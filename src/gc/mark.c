@@ -58,11 +58,11 @@ queue_item(struct marker *mk, uintptr_t address, unsigned kind)
 /* ---- marking one word ---- */
 
 static inline void
-set_mark(struct marker *mk, struct mspan *s, size_t index)
+set_mark(struct marker *mk, struct spanmap map, struct mspan *s, size_t index)
 {
-    const struct mheap *h = &mk->heap->mheap;
     aword *word = &span_marks(s)[index / 64];
     uint64_t bit = (uint64_t)1 << (index % 64);
+    uintptr_t object;
 
     if (aword_load_relaxed(word) & bit)
         return;
@@ -71,11 +71,12 @@ set_mark(struct marker *mk, struct mspan *s, size_t index)
     if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
         return;
     chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
+    object = spanmap_object(map, s, index);
     mk->marked += span_elem_bytes(s);
     if (!s->noscan)
-        queue_item(mk, span_object(h, s, index), s->kind);
+        queue_item(mk, object, s->kind);
     if (UNLIKELY(ephemeron_is_filed(mk->heap)))
-        gcrt_ephemeron_fire(mk, span_object(h, s, index));
+        gcrt_ephemeron_fire(mk, object);
 }
 
 void
@@ -89,7 +90,7 @@ gcrt_mark_word(struct marker *mk, uintptr_t word)
         return;
     index = span_object_index(h, s, word);
     if (index < s->nelems && span_is_allocated(s, index))
-        set_mark(mk, s, index);
+        set_mark(mk, mheap_map(h), s, index);
 }
 
 void
@@ -145,22 +146,22 @@ mark_raw(struct marker *mk)
 static void
 mark_batch(struct marker *mk)
 {
-    const struct mheap *h = &mk->heap->mheap;
+    const struct spanmap map = mheap_map(&mk->heap->mheap);
     uint32_t n = mk->nbatch;
 
     for (uint32_t i = 0; i < n; i++) {
         uintptr_t word = mk->batch[i];
-        struct mspan *s = mheap_span_of(h, word);
+        struct mspan *s = spanmap_at(map, word - map.base);
         size_t index;
 
         if (UNLIKELY(s == NULL))
             continue;
-        index = span_object_index(h, s, word);
+        index = spanmap_index(map, s, word);
         if (UNLIKELY(index >= s->nelems))
             continue;
         if (UNLIKELY(s->checked) && !span_is_allocated(s, index))
             continue;
-        set_mark(mk, s, index);
+        set_mark(mk, map, s, index);
     }
     mk->nbatch = 0;
 }
@@ -172,31 +173,63 @@ make_room(struct marker *mk, uint32_t words)
         mark_batch(mk);
 }
 
-/* Appends a word that points into the heap; returns the new length. */
-static inline uint32_t
-append(struct marker *mk, uint32_t n, uintptr_t word)
+/*
+ * Appends words that point into the heap to the batch, of which it holds the end.  Without a
+ * branch: which words of a graph are pointers, and which NULL, is what no predictor knows.
+ */
+struct appender {
+    struct spanmap map;
+    uintptr_t limit;
+    uintptr_t *at;
+};
+
+/*
+ * The limit is read before the words are, so one of them may point beyond it.  Such an object
+ * was born black: everybody allocated black when marking was opened.
+ */
+static inline struct appender
+append_begin(struct marker *mk)
 {
     const struct mheap *h = &mk->heap->mheap;
 
-    if (word - h->base >= aword_load_relaxed(&h->limit))
-        return n;
-    __builtin_prefetch(mheap_descriptor(h, word - h->base));
-    mk->batch[n] = word;
-    return n + 1;
+    return (struct appender){ mheap_map(h), aword_load_relaxed(&h->limit),
+        &mk->batch[mk->nbatch] };
+}
+
+static inline void
+append(struct appender *a, uintptr_t word)
+{
+    uintptr_t offset = word - a->map.base, inside = offset < a->limit;
+
+    *a->at = word;
+    __builtin_prefetch(&a->map.spans[(offset >> PAGE_SHIFT) & (0 - inside)]);
+    a->at += inside;
+}
+
+static inline void
+append_end(struct marker *mk, const struct appender *a)
+{
+    mk->nbatch = (uint32_t)(a->at - mk->batch);
 }
 
 /* ---- scanning one object ---- */
 
-RACY_READER static void
+RACY_READER static inline void
+append_mask(struct appender *a, uintptr_t object, uint64_t mask)
+{
+    for (; mask != 0; mask &= mask - 1)
+        append(a, RACY_READ(object + bit_lowest(mask) * WORD));
+}
+
+static void
 scan_mask(struct marker *mk, uintptr_t object, uint64_t mask)
 {
-    uint32_t n;
+    struct appender a;
 
     make_room(mk, 64);
-    n = mk->nbatch;
-    for (; mask != 0; mask &= mask - 1)
-        n = append(mk, n, RACY_READ(object + bit_lowest(mask) * WORD));
-    mk->nbatch = n;
+    a = append_begin(mk);
+    append_mask(&a, object, mask);
+    append_end(mk, &a);
 }
 
 RACY_READER static void
@@ -204,13 +237,13 @@ scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
 {
     while (from + WORD <= to) {
         uintptr_t stop = from + min_size((to - from) & ~(WORD - 1), 64 * WORD);
-        uint32_t n;
+        struct appender a;
 
         make_room(mk, 64);
-        n = mk->nbatch;
+        a = append_begin(mk);
         for (; from < stop; from += WORD)
-            n = append(mk, n, RACY_READ(from));
-        mk->nbatch = n;
+            append(&a, RACY_READ(from));
+        append_end(mk, &a);
     }
 }
 
@@ -219,13 +252,13 @@ scan_tagged_words(struct marker *mk, const gc_decode *decode, uintptr_t from, ui
 {
     while (from < to) {
         uintptr_t stop = from + min_size(to - from, 64 * WORD);
-        uint32_t n;
+        struct appender a;
 
         make_room(mk, 64);
-        n = mk->nbatch;
+        a = append_begin(mk);
         for (; from < stop; from += WORD)
-            n = append(mk, n, gc_decode_word(decode, RACY_READ(from)));
-        mk->nbatch = n;
+            append(&a, gc_decode_word(decode, RACY_READ(from)));
+        append_end(mk, &a);
     }
 }
 
@@ -257,13 +290,16 @@ void
 gc_trace(gc_tracer *tracer, const void *obj)
 {
     struct marker *mk = &tracer->marker;
+    struct appender a;
 
     if (UNLIKELY(mk->report != NULL)) {
         mk->report(mk, (uintptr_t)obj);
         return;
     }
     make_room(mk, 1);
-    mk->nbatch = append(mk, mk->nbatch, (uintptr_t)obj);
+    a = append_begin(mk);
+    append(&a, (uintptr_t)obj);
+    append_end(mk, &a);
 }
 
 RACY_READER void
@@ -454,19 +490,48 @@ scan_small(struct marker *mk, const struct kind *kind, uintptr_t item)
         queue_item(mk, to | ITEM_REST, kind->central.index);
 }
 
-static inline void
-scan_item(struct marker *mk, uintptr_t item)
+static const struct kind *
+kind_of_item(const struct marker *mk, uintptr_t item)
 {
-    const struct kind *kind = kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
+    return kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
+}
 
-    if (LIKELY(kind->layout.how == SCAN_ONE && kind->central.sizeclass != CLASS_LARGE)) {
-        scan_mask(mk, item & ITEM_ADDRESS, kind->layout.mask);
-        mk->scanned += kind->layout.elem_bytes;
-    } else if (kind->central.sizeclass == CLASS_LARGE) {
-        scan_large(mk, kind, item);
-    } else {
-        scan_small(mk, kind, item);
+/*
+ * The common case: small objects, each of which is one element with a mask.  Scans those that
+ * the group begins with, as long as there is room for their words and mk->scanned is below
+ * `until`; returns how many, perhaps none.  A function of its own, for the registers.
+ */
+static NOINLINE uint32_t
+scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t until)
+{
+    uint64_t scanned = mk->scanned;
+    struct appender a;
+    uint32_t i;
+
+    make_room(mk, 64);
+    a = append_begin(mk);
+    for (i = 0; i < n && scanned < until && a.at <= &mk->batch[MARK_BATCH - 64]; i++) {
+        const struct kind *kind = kind_of_item(mk, group[i]);
+
+        if (kind->layout.how != SCAN_ONE || kind->central.sizeclass == CLASS_LARGE)
+            break;
+        append_mask(&a, group[i] & ITEM_ADDRESS, kind->layout.mask);
+        scanned += kind->layout.elem_bytes;
     }
+    append_end(mk, &a);
+    mk->scanned = scanned;
+    return i;
+}
+
+static void
+scan_other(struct marker *mk, uintptr_t item)
+{
+    const struct kind *kind = kind_of_item(mk, item);
+
+    if (kind->central.sizeclass == CLASS_LARGE)
+        scan_large(mk, kind, item);
+    else
+        scan_small(mk, kind, item);
 }
 
 /* ---- draining ---- */
@@ -494,11 +559,18 @@ static uint32_t
 mark_round(struct marker *mk, uint64_t until)
 {
     uintptr_t group[MARK_GROUP];
-    uint32_t n = take_group(mk, group), words = mk->nbatch, i;
+    uint32_t n = take_group(mk, group), words = mk->nbatch, i, run;
 
     mark_batch(mk);
-    for (i = 0; i < n && mk->scanned < until; i++)
-        scan_item(mk, group[i]);
+    if (n == 0) /* a list: there is nothing to do meanwhile */
+        n = take_group(mk, group);
+    for (i = 0; i < n && mk->scanned < until; i += run) {
+        run = scan_plain(mk, &group[i], n - i, until);
+        if (run != 0)
+            continue;
+        scan_other(mk, group[i]);
+        run = 1;
+    }
     for (uint32_t left = n; left > i; left--)
         put_item(mk, group[left - 1]);
     return i + words;
