@@ -181,7 +181,7 @@ gc_try_alloc(const gc_type *type)
 }
 
 void *
-gc_alloc_array(const gc_type *elem, size_t n)
+gc_impl_alloc_array(const gc_type *elem, size_t n)
 {
     return allocate_array("gc_alloc_array", false, elem, n, SITE);
 }
@@ -205,13 +205,13 @@ gc_try_alloc_flex(const gc_type *type, size_t n)
 }
 
 void *
-gc_alloc_bytes(size_t n)
+gc_impl_alloc_bytes(size_t n)
 {
     return allocate_bytes("gc_alloc_bytes", false, n, true, SITE);
 }
 
 void *
-gc_alloc_bytes_uninit(size_t n)
+gc_impl_alloc_bytes_uninit(size_t n)
 {
     return allocate_bytes("gc_alloc_bytes_uninit", false, n, false, SITE);
 }

@@ -5,7 +5,8 @@
  * Purpose: runs of free slots for gc_alloc; the fast half of it is inline in gcrt/alloc.h.
  * Place: gc/malloc calls take_run when a run is used up, gc/actions blacken and flush; it
  * calls mcentral and mheap.
- * Invariants: a run [next, end) of an entry lies below its span's free index and is zeroed;
+ * Invariants: a run [next, end) of an entry lies below its span's free index and is zeroed, if
+ * it is not for uninitialised objects, which have no pointers;
  * a black run's slots are marked before the free index passes them (I-publish); a run is
  * black only in a span that the running cycle will sweep (I-no-late-mark): spans cached
  * after sweepgen advanced are not.
@@ -20,6 +21,10 @@
 #include <string.h>
 
 #define TABLE_MIN 64u
+/* So many misses are worth a larger table, unless it has so many slots, and so many for a key. */
+#define MISSES_MAX   1024u
+#define SPARSE_SLOTS 512u
+#define SPARSE       16u
 /* The shared counter is touched once per so many bytes. */
 #define SETTLE_BYTES ((uint64_t)32 << 10)
 
@@ -101,8 +106,21 @@ gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c)
         return -1;
     i = table_insert(mc->table, key);
     __atomic_store_n(&mc->table->cold[i].central, c, __ATOMIC_RELAXED); /* statistics */
+    mc->table->cold[i].raw = key_is_raw(key);
     mc->table->runs[i].size = gcrt_class_bytes[c->sizeclass];
     return (int)i;
+}
+
+bool
+gcrt_mcache_missed(struct mcache *mc, int i)
+{
+    struct mcache_table *t = mc->table;
+
+    if (mcache_home(t->runs[i].key, t->mask) == (uint32_t)i || ++t->missed < MISSES_MAX
+            || t->mask >= max_size(t->used * SPARSE, SPARSE_SLOTS))
+        return true;
+    t->missed = 0;
+    return !table_grow(mc);
 }
 
 /* ---- runs ---- */
@@ -139,15 +157,17 @@ count_run(struct mcache *mc, const struct mspan *s, size_t nslots, size_t bytes,
 
 /* Slots [from, to) of the entry's span become its run. */
 static size_t
-install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t from, size_t to)
+install_run(struct mcache *mc, struct gc_impl_run *run, const struct mcache_cold *cold, size_t from,
+        size_t to)
 {
+    struct mspan *s = cold->span;
     uintptr_t start = span_object(mc->heap, s, from);
     size_t bytes = (to - from) * run->size;
     bool black = mc->black && ahalf_load_relaxed(&s->sweepgen) == mc->black_gen;
 
     chaos_point(mc->heap->os, CHAOS_REFILL);
     unpoison(start, bytes);
-    if (s->needzero)
+    if (s->needzero && !cold->raw)
         memset((void *)start, 0, bytes);
     if (black)
         mark_slots(s, from, to);
@@ -184,7 +204,7 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold
     to = min_size(to, from + max_size(reach / run->size, 1));
     to = from + gcrt_sampler_take(&mc->sampler, run->size, to - from);
     cold->reach = 2 * reach;
-    return install_run(mc, run, s, from, to);
+    return install_run(mc, run, cold, from, to);
 }
 
 static bool

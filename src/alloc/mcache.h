@@ -25,17 +25,19 @@
 #include "alloc/mheap.h"
 #include "alloc/sample.h"
 
-#include <gcrt/thread.h>
+#include <gcrt/alloc.h>
 
 struct mcache_cold {
     struct mcentral *central;
     struct mspan *span; /* cached span, or NULL */
     size_t reach;       /* bytes of the next run, if the span has so many together */
+    bool raw;           /* runs need not be zeroed: objects without pointers, uninitialised */
 };
 
 struct mcache_table {
     uint32_t mask;
     uint32_t used;
+    uint32_t missed; /* times that an entry was not at its home */
     struct gc_impl_run *runs;
     struct mcache_cold *cold;
 };
@@ -66,6 +68,11 @@ bool gcrt_mcache_init(struct mcache *mc, struct mheap *h);
 int gcrt_mcache_find(const struct mcache *mc, uintptr_t key);
 /* Makes an entry for the key, which has none; -1 without memory. */
 int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
+/*
+ * The inline path has missed entry i although its run has slots left: another key lives where
+ * it looks.  Now and then the table grows for that; false if it has moved.
+ */
+bool gcrt_mcache_missed(struct mcache *mc, int i);
 
 /* The next run of entry i, whose run is used up.  Bytes taken, or 0 without memory. */
 size_t gcrt_mcache_take_run(struct mcache *mc, int i);
@@ -96,10 +103,18 @@ run_set(struct gc_impl_run *run, char *next, char *end)
     __atomic_store_n(&run->end, end, __ATOMIC_RELAXED);
 }
 
+/* Is it one of those whose runs are not zeroed? */
+static inline bool
+key_is_raw(uintptr_t key)
+{
+    return key >> 56 >= GC_IMPL_RAW;
+}
+
+/* The entry where the inline path looks for the key, and where probing begins. */
 static inline uint32_t
 mcache_home(uintptr_t key, uint32_t mask)
 {
-    return (uint32_t)((key >> 6) + (key >> 56) * 11) & mask;
+    return (uint32_t)gc_impl_home(key, (unsigned)(key >> 56)) & mask;
 }
 
 #endif

@@ -9,6 +9,8 @@
 
 #include "alloc/base/base.h"
 
+#include <gcrt/alloc.h> /* gc_impl_class_of_8 */
+
 #define NUM_CLASSES     68
 #define SMALL_MAX       32768u
 #define CLASS_LARGE     0u
@@ -22,15 +24,14 @@ extern const uint8_t gcrt_class_pages[NUM_CLASSES];
 extern const uint16_t gcrt_class_nelems[NUM_CLASSES];
 /* object index = (byte offset * magic) >> 32, exact below the span's length */
 extern const uint32_t gcrt_class_magic[NUM_CLASSES];
-extern const uint8_t gcrt_class_of_8[1024 / 8 + 1];
 extern const uint8_t gcrt_class_of_128[(SMALL_MAX - 1024) / 128 + 1];
 
 /* Smallest class whose slots hold `bytes`; 1 <= bytes <= SMALL_MAX. */
 static inline unsigned
 class_of(size_t bytes)
 {
-    if (bytes <= 1024)
-        return gcrt_class_of_8[(bytes + 7) / 8];
+    if (bytes <= GC_IMPL_INLINE_MAX)
+        return gc_impl_class_of_8[(bytes + 7) / 8];
     return gcrt_class_of_128[(bytes - 1024 + 127) / 128];
 }
 

@@ -74,6 +74,19 @@ kind_key(const gc_type *type, unsigned sizeclass)
     return (uintptr_t)type | tag << 56;
 }
 
+/* Uninitialised bytes have runs of their own in the same spans: a key of mcaches alone. */
+static inline uintptr_t
+key_of_raw(const gc_type *type, unsigned sizeclass)
+{
+    return (uintptr_t)type | (uintptr_t)(sizeclass + GC_IMPL_RAW) << 56;
+}
+
+static inline uintptr_t
+key_of_kind(uintptr_t key)
+{
+    return key_is_raw(key) ? key - ((uintptr_t)GC_IMPL_RAW << 56) : key;
+}
+
 /* Blocks of CLASS_TINY that several tiny objects share. */
 static inline uintptr_t
 kind_key_tiny(void)

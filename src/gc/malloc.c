@@ -70,9 +70,15 @@ entry_of(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsig
     int i = gcrt_mcache_find(mc, key);
     struct kind *kind;
 
-    if (LIKELY(i >= 0))
+    if (LIKELY(i >= 0)) {
+        if (UNLIKELY(mc->table->runs[i].next != mc->table->runs[i].end)
+                && !gcrt_mcache_missed(mc, i)) {
+            gcrt_mutator_show_runs(m);
+            i = gcrt_mcache_find(mc, key);
+        }
         return i;
-    kind = gcrt_kind_get(m->heap, key, req->type, sizeclass, req->single);
+    }
+    kind = gcrt_kind_get(m->heap, key_of_kind(key), req->type, sizeclass, req->single);
     if (kind == NULL)
         return -1;
     i = gcrt_mcache_add(mc, key, &kind->central);
@@ -245,7 +251,9 @@ alloc_large(struct gcrt_mutator *m, const struct request *req)
 static uintptr_t
 small_key(const struct request *req, unsigned sizeclass)
 {
-    return req->single ? (uintptr_t)req->type : kind_key(req->type, sizeclass);
+    if (req->single)
+        return (uintptr_t)req->type;
+    return req->zero ? kind_key(req->type, sizeclass) : key_of_raw(req->type, sizeclass);
 }
 
 static void *

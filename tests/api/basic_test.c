@@ -103,8 +103,10 @@ Test(alloc, memory_is_zero_again_after_reuse, .timeout = 120)
     start();
     for (int round = 0; round < 4; round++) {
         for (size_t bytes = 8; bytes <= 40000; bytes += bytes / 2 + 8)
-            for (int i = 0; i < 50; i++)
+            for (int i = 0; i < 50; i++) { /* from the same spans by turns */
                 check_object(gc_alloc_bytes(bytes), bytes, 1);
+                check_object(gc_alloc_bytes_uninit(bytes), bytes, 0);
+            }
         for (int i = 0; i < 300; i++) {
             struct pair *pair = gc_alloc(&pair_type);
 
@@ -190,6 +192,30 @@ Test(alloc, a_flexible_object_is_never_smaller_than_its_type)
     p = gc_alloc_flex(type, 1);
     cr_assert(gc_usable_size(p) >= 400);
     check_object(p, 400, 1);
+    stop();
+}
+
+/* The inline half takes what is small and leaves the rest; both give the same. */
+Test(alloc, arrays_of_every_length)
+{
+    start();
+    for (size_t n = 0; n <= 200; n++) {
+        struct pair *pairs = gc_alloc_array(&pair_type, n);
+        struct plain *plains = gc_alloc_array(&plain_type, n);
+
+        cr_assert(pairs != NULL && plains != NULL);
+        if (n != 0)
+            check_object(plains, n * sizeof *plains, 1);
+        for (size_t i = 0; i < n; i++) {
+            cr_assert(pairs[i].left == NULL && pairs[i].right == NULL, "%zu of %zu", i, n);
+            gc_write(&pairs[i].left, (struct pair *)gc_alloc_bytes(n + 16));
+        }
+        if (n % 50 == 0)
+            gc_collect(NULL);
+        for (size_t i = 0; i < n; i++)
+            cr_assert(gc_base(pairs[i].left) == pairs[i].left
+                    && gc_usable_size(pairs[i].left) >= n + 16);
+    }
     stop();
 }
 

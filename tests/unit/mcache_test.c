@@ -141,6 +141,40 @@ Test(mcache, runs_survive_the_tables_growth)
     bare_finish(&b);
 }
 
+/* Two keys with one home: the second one is missed by the inline path until the table grows. */
+Test(mcache, an_entry_that_is_missed_gets_a_home)
+{
+    uintptr_t key = (uintptr_t)(1 + 64) << 6;
+    int i, n = 0;
+
+    init_all();
+    (void)gcrt_mcache_add(&mc, (uintptr_t)1 << 6, &b.scan[5]);
+    i = gcrt_mcache_add(&mc, key, &b.scan[6]);
+    cr_assert_neq((uint32_t)i, mcache_home(key, mc.table->mask));
+    cr_assert(gcrt_mcache_missed(&mc, gcrt_mcache_find(&mc, (uintptr_t)1 << 6)), "it is at home");
+    while (gcrt_mcache_missed(&mc, i))
+        cr_assert_lt(++n, 100000, "it is never given one");
+    cr_assert_gt(n, 100, "the table grows for a few misses");
+    cr_assert_eq((uint32_t)gcrt_mcache_find(&mc, key), mcache_home(key, mc.table->mask));
+    bare_finish(&b);
+}
+
+Test(mcache, a_table_is_not_grown_for_ever)
+{
+    uintptr_t key = ((uintptr_t)1 << 30 | 1) << 6;
+    int i;
+
+    init_all();
+    (void)gcrt_mcache_add(&mc, (uintptr_t)1 << 6, &b.scan[5]);
+    (void)gcrt_mcache_add(&mc, key, &b.scan[6]);
+    for (int n = 0; n < 100000; n++) {
+        i = gcrt_mcache_find(&mc, key);
+        (void)gcrt_mcache_missed(&mc, i);
+    }
+    cr_assert_leq(mc.table->mask, 1023, "two keys, and %u slots", mc.table->mask + 1);
+    bare_finish(&b);
+}
+
 Test(mcache, a_table_that_cannot_grow_refuses_and_stays_as_it_was)
 {
     uintptr_t keys = 0;
@@ -243,6 +277,30 @@ expect_rest_untouched(struct mspan *s, size_t from)
             cr_assert(all_bytes_are((const char *)span_object(&b.heap, s, k),
                               span_elem_bytes(s), OLD_BYTES),
                     "class %u slot %zu was touched", s->sizeclass, k);
+}
+
+/* Uninitialised bytes: runs of the same spans, which hold whatever was there. */
+Test(mcache, a_raw_run_is_not_touched)
+{
+    struct mcentral *c = &b.noscan[30];
+    uintptr_t address = ((uintptr_t)c->index + 1) << 6;
+    uintptr_t raw = address | (uintptr_t)(30 + GC_IMPL_RAW) << 56;
+    uintptr_t zeroed = address | (uintptr_t)30 << 56;
+    uint64_t seed = seed_of("a_raw_run");
+    int i, k;
+
+    init_all();
+    (void)punched_span(c, &seed);
+    (void)punched_span(c, &seed);
+    i = gcrt_mcache_add(&mc, raw, c);
+    cr_assert_gt(gcrt_mcache_take_run(&mc, i), 0);
+    cr_assert(all_bytes_are(
+            run_of(i)->next, (size_t)(run_of(i)->end - run_of(i)->next), OLD_BYTES));
+    k = gcrt_mcache_add(&mc, zeroed, c);
+    cr_assert_gt(gcrt_mcache_take_run(&mc, k), 0);
+    cr_assert(all_bytes_are(run_of(k)->next, (size_t)(run_of(k)->end - run_of(k)->next), 0));
+    cr_assert_neq(cached(i), cached(k));
+    bare_finish(&b);
 }
 
 static size_t

@@ -286,7 +286,8 @@ fake_make(void)
     f->heap.ps.all = &f->p[0];
     f->p[0].next_all = &f->p[1];
     for (int i = 0; i < 2; i++) {
-        f->table[i] = (struct mcache_table){ TABLE_ENTRIES - 1, 1, f->runs[i], f->cold[i] };
+        f->table[i] = (struct mcache_table){ .mask = TABLE_ENTRIES - 1, .used = 1,
+            .runs = f->runs[i], .cold = f->cold[i] };
         f->p[i].cache.table = &f->table[i];
         f->cold[i][0].central = &f->central;
         f->runs[i][0] = (struct gc_impl_run){ 64, (char *)4096, (char *)4096 + 240, 24 };

@@ -119,9 +119,9 @@ Test(sizeclass, every_size_gets_the_smallest_class_that_holds_it)
 
 Test(sizeclass, table_entries_beyond_the_first_are_all_in_use)
 {
-    cr_expect_eq(gcrt_class_of_8[0], 1, "0 bytes would be class 1");
-    for (size_t i = 1; i < ARRAY_LEN(gcrt_class_of_8); i++)
-        cr_expect_eq(gcrt_class_of_8[i], smallest_class(i * 8), "entry %zu", i);
+    cr_expect_eq(gc_impl_class_of_8[0], 1, "0 bytes would be class 1");
+    for (size_t i = 1; i < ARRAY_LEN(gc_impl_class_of_8); i++)
+        cr_expect_eq(gc_impl_class_of_8[i], smallest_class(i * 8), "entry %zu", i);
     for (size_t i = 0; i < ARRAY_LEN(gcrt_class_of_128); i++)
         cr_expect_eq(gcrt_class_of_128[i], smallest_class(1024 + i * 128), "entry %zu", i);
 }
