@@ -118,6 +118,23 @@ IN_BOTH_MODES(weakmap, a_map_through_which_much_passes_stays_small, make_map)
     cr_assert_lt(t_heap_objects(NULL) - before, 3 * 16384);
 }
 
+/* Older entries are found, removed and put again while the newest make the table grow. */
+IN_BOTH_MODES(weakmap, old_entries_are_there_while_the_table_is_replaced, make_map)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        size_t older = i * 7919 % (i + 1);
+
+        make(i, i);
+        put(i, i + 1);
+        cr_assert_eq(get(older), older + 1, "%zu of %zu", older, i);
+        older = older * 31 % (i + 1);
+        cr_assert(gc_weak_map_remove(MAP, roots[older]), "%zu of %zu", older, i);
+        cr_assert_eq(get(older), 0, "%zu of %zu", older, i);
+        put(older, older + 1);
+    }
+    cr_assert_eq(gc_weak_map_size(MAP), KEYS);
+}
+
 IN_BOTH_MODES(weakmap, an_iteration_leaves_none_out_while_the_table_is_rebuilt, make_map)
 {
     static bool seen[KEYS];
