@@ -118,6 +118,27 @@ IN_BOTH_MODES(weakmap, a_map_through_which_much_passes_stays_small, make_map)
     cr_assert_lt(t_heap_objects(NULL) - before, 3 * 16384);
 }
 
+/* Each key at a place of its own, so that the table fills up once more. */
+IN_BOTH_MODES(weakmap, a_map_that_has_lost_all_becomes_small, make_map)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        make(i, i);
+        put(i, i + 1);
+    }
+    cr_assert_gt(gc_usable_size(*(void **)roots[KEYS]), KEYS * sizeof(void *));
+    for (size_t i = 0; i < KEYS; i++)
+        cr_assert(gc_weak_map_remove(MAP, roots[i]));
+    for (size_t i = 0; i < 3 * KEYS; i++) {
+        struct node *key = make(KEYS + 2, i);
+
+        gc_write(&key->next, roots[i % KEYS]);
+        gc_write(&roots[i % KEYS], key);
+        put(i % KEYS, i);
+        cr_assert(gc_weak_map_remove(MAP, roots[i % KEYS]));
+    }
+    cr_assert_lt(gc_usable_size(*(void **)roots[KEYS]), KEYS * sizeof(void *) / 4);
+}
+
 /* Older entries are found, removed and put again while the newest make the table grow. */
 IN_BOTH_MODES(weakmap, old_entries_are_there_while_the_table_is_replaced, make_map)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Purpose: what threads share beside the heap itself, looked at after every instruction: a ring
- * of the flight recorder while its owner writes; and the table of interned bytes, when two
- * threads add the same ones at once.
+ * of the flight recorder while its owner writes, the table of interned bytes when two threads
+ * add the same ones at once, the record of a cleanup that begins to run.
  *
  * Place: internals of gcrt; x86-64 only, elsewhere it is skipped.  Stores become visible in
  * program order on x86, so each state between two instructions is one that others may see.
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "gc/malloc.h"
+#include "gc/special.h"
 #include "gc/trace.h"
 
 #if defined(__x86_64__)
@@ -93,6 +94,57 @@ interning(void)
             (unsigned long long)aword_load_relaxed(&heap->interning.count));
 }
 
+/* ---- cleanups ---- */
+
+static struct special *first_free[SPECIAL_SHARDS];
+static void *wanted, *given;
+
+static struct special **
+free_records(size_t shard)
+{
+    return &heap->specials.shards[shard].kinds[SPECIAL_CLEANUP].free;
+}
+
+static void
+take_arg(void *arg)
+{
+    given = arg;
+}
+
+static __attribute__((noinline)) void
+die_with_cleanup(void)
+{
+    T_OK(gc_cleanup_add(gc_alloc_bytes(100), take_arg, wanted, NULL));
+}
+
+static void
+run_cleanup(void)
+{
+    (void)gc_run_cleanups(heap, 1);
+}
+
+/* A record that has become free may be another thread's at once. */
+static void
+use_free_record(void)
+{
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        if (*free_records(i) != first_free[i])
+            (*free_records(i))->arg = &given;
+}
+
+static void
+cleanups(void)
+{
+    wanted = gc_alloc_bytes(100);
+    die_with_cleanup();
+    t_collect_twice(heap);
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        first_free[i] = *free_records(i);
+    t_step_through(run_cleanup, use_free_record);
+    T_CHECK(given != NULL, "a cleanup has not run");
+    T_CHECK(given == wanted, "a cleanup gets another one's argument");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -104,10 +156,12 @@ main(int argc, char **argv)
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
     opt.release_ms = 0;
+    opt.cleanup_threads = 0;
     T_OK(gc_heap_create(&opt, &heap));
     T_OK(gc_thread_attach(heap));
     recording();
     interning();
+    cleanups();
     gc_thread_detach();
     T_OK(gc_heap_destroy(heap));
     t_note("%lu runs of %lu instructions", t_step_runs(), t_step_total());
