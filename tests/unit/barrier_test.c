@@ -57,16 +57,6 @@ store(enum store how, struct node **slot, struct node *old, struct node *new_)
     cr_assert_eq(*slot, how == CLEAR ? NULL : new_, "store %d", (int)how);
 }
 
-static size_t
-count_buffered(const void *p)
-{
-    size_t n = 0;
-
-    for (uint32_t i = 0; i < self()->nbarrier; i++)
-        n += self()->barrier[i] == (uintptr_t)p;
-    return n;
-}
-
 static void
 expect_shades(uint32_t barrier)
 {

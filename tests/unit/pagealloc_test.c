@@ -5,26 +5,17 @@
  * every few.  Then the edges, one by one.  The seed is printed; GCRT_SEED repeats a run.
  */
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "seed.h"
+
 #include "alloc/base/rand.h"
 #include "alloc/pagealloc.h"
 
 /* ---- a page allocator over calloc'ed memory ---- */
-
-static uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x70616765u;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
 
 static void
 setup(struct pagealloc *pa, size_t npages_max)
