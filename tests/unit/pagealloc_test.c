@@ -10,27 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pagekit.h"
 #include "seed.h"
 
 #include "alloc/base/rand.h"
-#include "alloc/pagealloc.h"
-
-/* ---- a page allocator over calloc'ed memory ---- */
-
-static void
-setup(struct pagealloc *pa, size_t npages_max)
-{
-    void *block = calloc(1, gcrt_pagealloc_bytes(npages_max));
-
-    cr_assert_not_null(block);
-    gcrt_pagealloc_init(pa, npages_max, block);
-}
-
-static void
-teardown(struct pagealloc *pa)
-{
-    free(pa->chunk); /* the block begins with the chunks */
-}
 
 static void
 expect_sound(const struct pagealloc *pa)
