@@ -335,6 +335,10 @@ Test(barrier, h4_leaves_nothing_private_and_says_that_there_was_something)
     handshake(ACTION_FLUSH);
     cr_expect_eq(self()->nbarrier, 0);
     cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 0);
+    /* What is queued without a mark, an ephemeron whose key has come, is work. */
+    gcrt_mark_queue_unmarked(the_heap, &self()->marker.queue, (uintptr_t)object);
+    handshake(ACTION_FLUSH);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 1);
     end_by_hand();
 }
 
