@@ -135,6 +135,14 @@ gcrt_api_bytes(const char *caller, size_t n, struct request *req)
     return total_bytes(caller, req->may_fail, 0, 1, n, &req->bytes);
 }
 
+size_t
+gcrt_api_string(const char *caller, const char *s)
+{
+    if (s == NULL)
+        gcrt_fatal("%s: s is NULL", caller);
+    return strlen(s) + 1;
+}
+
 static void *
 allocate_one(const char *caller, bool try, const gc_type *type, const void *site)
 {
@@ -231,15 +239,9 @@ gc_try_alloc_bytes_uninit(size_t n)
 char *
 gc_strdup(const char *s)
 {
-    size_t n;
-    char *copy;
+    size_t n = gcrt_api_string("gc_strdup", s);
 
-    if (s == NULL)
-        gcrt_fatal("gc_strdup: s is NULL");
-    n = strlen(s) + 1;
-    copy = allocate_bytes("gc_strdup", false, n, false, SITE);
-    memcpy(copy, s, n);
-    return copy;
+    return memcpy(allocate_bytes("gc_strdup", false, n, false, SITE), s, n);
 }
 
 /* ---- asking about objects ---- */
@@ -248,13 +250,8 @@ gc_strdup(const char *s)
 static bool
 find_object(const char *caller, const void *p, struct mspan **s, size_t *index)
 {
-    struct mheap *h = &gcrt_mutator_self(caller)->heap->mheap;
-
-    *s = mheap_span_of(h, (uintptr_t)p);
-    if (*s == NULL)
-        return false;
-    *index = span_object_index(h, *s, (uintptr_t)p);
-    return *index < (*s)->nelems && span_is_allocated(*s, *index);
+    *s = mheap_find_object(&gcrt_mutator_self(caller)->heap->mheap, (uintptr_t)p, index);
+    return *s != NULL;
 }
 
 /* Tiny objects share their block, and nobody knows where one ends. */

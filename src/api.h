@@ -14,6 +14,8 @@ void gcrt_api_single(const char *caller, const gc_type *type, struct request *re
 bool gcrt_api_array(const char *caller, const gc_type *elem, size_t n, struct request *req);
 bool gcrt_api_flex(const char *caller, const gc_type *type, size_t n, struct request *req);
 bool gcrt_api_bytes(const char *caller, size_t n, struct request *req);
+/* Bytes of the string, its end included; NULL is fatal. */
+size_t gcrt_api_string(const char *caller, const char *s);
 
 /* The fatal line of a request that may not fail. */
 _Noreturn void gcrt_api_no_memory(

@@ -177,13 +177,7 @@ gc_try_arena_alloc_bytes(gc_arena *arena, size_t n)
 char *
 gc_arena_strdup(gc_arena *arena, const char *s)
 {
-    size_t n;
-    char *copy;
+    size_t n = gcrt_api_string("gc_arena_strdup", s);
 
-    if (s == NULL)
-        gcrt_fatal("gc_arena_strdup: s is NULL");
-    n = strlen(s) + 1;
-    copy = allocate_bytes("gc_arena_strdup", arena, false, n, SITE);
-    memcpy(copy, s, n);
-    return copy;
+    return memcpy(allocate_bytes("gc_arena_strdup", arena, false, n, SITE), s, n);
 }

@@ -251,10 +251,39 @@ public:
     blocking &operator=(const blocking &) = delete;
 };
 
-/* The thread is attached while this lives.  Ask whether it is: status(). */
-class attach {
+namespace impl {
+
+/* Of what may not have begun. */
+class outcome {
 public:
-    explicit attach(gc_heap *heap = nullptr) noexcept : status_(gc_thread_attach(heap))
+    outcome(const outcome &) = delete;
+    outcome &operator=(const outcome &) = delete;
+
+    gc_status
+    status() const noexcept
+    {
+        return status_;
+    }
+    explicit operator bool() const noexcept
+    {
+        return status_ == GC_OK;
+    }
+
+protected:
+    explicit outcome(gc_status status) noexcept : status_(status)
+    {
+    }
+    ~outcome() = default;
+
+    gc_status status_;
+};
+
+} // namespace impl
+
+/* The thread is attached while this lives.  Ask whether it is: status(). */
+class attach : public impl::outcome {
+public:
+    explicit attach(gc_heap *heap = nullptr) noexcept : outcome(gc_thread_attach(heap))
     {
     }
     ~attach()
@@ -262,56 +291,29 @@ public:
         if (status_ == GC_OK)
             gc_thread_detach();
     }
-    attach(const attach &) = delete;
-    attach &operator=(const attach &) = delete;
-
-    gc_status
-    status() const noexcept
-    {
-        return status_;
-    }
-    explicit operator bool() const noexcept
-    {
-        return status_ == GC_OK;
-    }
-
-private:
-    gc_status status_;
 };
 
 /* gc_callback_enter and gc_callback_leave.  Ask whether the thread is in the heap: status(). */
-class callback {
+class callback : public impl::outcome {
 public:
-    explicit callback(gc_heap *heap = nullptr) noexcept : status_(gc_callback_enter(heap, &cb_))
+    explicit callback(gc_heap *heap = nullptr) noexcept : outcome(GC_ERR_DETACHED)
     {
+        status_ = gc_callback_enter(heap, &cb_);
     }
     ~callback()
     {
         if (status_ == GC_OK)
             gc_callback_leave(&cb_);
     }
-    callback(const callback &) = delete;
-    callback &operator=(const callback &) = delete;
-
-    gc_status
-    status() const noexcept
-    {
-        return status_;
-    }
-    explicit operator bool() const noexcept
-    {
-        return status_ == GC_OK;
-    }
 
 private:
     gc_callback cb_;
-    gc_status status_;
 };
 
 /* The default heap while this lives: gc_init and gc_shutdown.  Ask status(). */
-class runtime {
+class runtime : public impl::outcome {
 public:
-    explicit runtime(const gc_options *opt = nullptr) noexcept : status_(gc_init(opt))
+    explicit runtime(const gc_options *opt = nullptr) noexcept : outcome(gc_init(opt))
     {
     }
     ~runtime()
@@ -319,21 +321,6 @@ public:
         if (status_ == GC_OK)
             gc_shutdown();
     }
-    runtime(const runtime &) = delete;
-    runtime &operator=(const runtime &) = delete;
-
-    gc_status
-    status() const noexcept
-    {
-        return status_;
-    }
-    explicit operator bool() const noexcept
-    {
-        return status_ == GC_OK;
-    }
-
-private:
-    gc_status status_;
 };
 
 } // namespace gc

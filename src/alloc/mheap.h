@@ -229,6 +229,18 @@ span_object_index(const struct mheap *h, const struct mspan *s, uintptr_t addr)
     return spanmap_index(mheap_map(h), s, addr);
 }
 
+/* The span and *index of the allocated object that addr points into, or NULL. */
+static inline struct mspan *
+mheap_find_object(const struct mheap *h, uintptr_t addr, size_t *index)
+{
+    struct mspan *s = mheap_span_of(h, addr);
+
+    if (s == NULL)
+        return NULL;
+    *index = span_object_index(h, s, addr);
+    return *index < s->nelems && span_is_allocated(s, *index) ? s : NULL;
+}
+
 static inline uintptr_t
 span_object(const struct mheap *h, const struct mspan *s, size_t index)
 {

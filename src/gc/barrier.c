@@ -344,11 +344,18 @@ bulk_bytes(const char *caller, const gc_type *type, uintptr_t at, size_t n)
     return bytes;
 }
 
+/* Going up over its own source, a move begins at the end. */
+static bool
+is_backwards(const char *dst, const char *src, size_t bytes)
+{
+    return (uintptr_t)dst - (uintptr_t)src < bytes;
+}
+
 /* What the call was given need not be held by anything else while handshakes come between. */
 static void
 bulk_steps(const gc_type *type, char *dst, const char *src, size_t bytes)
 {
-    bool backwards = (uintptr_t)dst - (uintptr_t)src < bytes;
+    bool backwards = is_backwards(dst, src, bytes);
     GC_FRAME(dst, src);
 
     for (size_t done = 0; done < bytes;) {
@@ -369,7 +376,7 @@ bulk_store(const gc_type *type, char *dst, const char *src, size_t bytes)
     else if (type->form == GC_FORM_NOSCAN)
         memmove(dst, src, bytes);
     else if (bytes <= BULK_STEP)
-        step(type, dst, src, bytes, (uintptr_t)dst - (uintptr_t)src < bytes);
+        step(type, dst, src, bytes, is_backwards(dst, src, bytes));
     else
         bulk_steps(type, dst, src, bytes);
 }

@@ -413,17 +413,12 @@ gcrt_ephemeron_forget(struct gc_heap *heap)
 
 /* ---- mutators ---- */
 
-uintptr_t
-gcrt_ephemeron_object(struct gc_heap *heap, const void *p)
+bool
+gcrt_ephemeron_is_object(const struct gc_heap *heap, const void *p)
 {
-    const struct mheap *h = &heap->mheap;
-    struct mspan *s = mheap_span_of(h, (uintptr_t)p);
     size_t i;
 
-    if (s == NULL)
-        return 0;
-    i = span_object_index(h, s, (uintptr_t)p);
-    return i < s->nelems && span_is_allocated(s, i) ? span_object(h, s, i) : 0;
+    return mheap_find_object(&heap->mheap, (uintptr_t)p, &i) != NULL;
 }
 
 /*
@@ -465,7 +460,7 @@ gcrt_ephemeron_load_value(struct gcrt_mutator *m, const struct gc_ephemeron *e)
 
     if (value == 0 || gcrt_ephemeron_is_dead(m, e))
         return 0;
-    if (gcrt_ephemeron_object(m->heap, (const void *)value) == 0)
+    if (!gcrt_ephemeron_is_object(m->heap, (const void *)value))
         return value; /* no object of ours: a number, or foreign memory */
     return gcrt_weak_upgrade(m, value) ? value : 0;
 }
@@ -549,7 +544,7 @@ ephemeron_new(const char *caller, void *key, void *value, bool may_fail, const v
     struct gcrt_mutator *m = gcrt_mutator_self(caller);
     struct gc_ephemeron *e;
 
-    if (UNLIKELY(gcrt_ephemeron_object(m->heap, key) == 0)) {
+    if (UNLIKELY(!gcrt_ephemeron_is_object(m->heap, key))) {
         if (!may_fail)
             gcrt_fatal("%s: key %p points into no object of the caller's heap", caller, key);
         (void)gcrt_error(GC_ERR_INVAL, "%s: key %p points into no object of the caller's heap",

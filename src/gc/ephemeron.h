@@ -26,8 +26,8 @@ extern const gc_type gcrt_ephemeron_type;
 
 /* ---- mutators: the calling thread's, in a critical section ---- */
 
-/* The object that p points to or into, as far as marking is concerned; 0 for none. */
-uintptr_t gcrt_ephemeron_object(struct gc_heap *heap, const void *p);
+/* Does p point to or into an object, as far as marking is concerned? */
+bool gcrt_ephemeron_is_object(const struct gc_heap *heap, const void *p);
 /* A table, before the first ephemeron; false without memory.  Not in a critical section. */
 bool gcrt_ephemeron_prepare(struct gc_heap *heap);
 /* Key and value, strong from now on; 0 for a broken one. */

@@ -206,13 +206,11 @@ bool
 gcrt_region_is_arena(struct gc_heap *heap, const void *p)
 {
     const struct mheap *h = &heap->mheap;
-    struct mspan *s = mheap_span_of(h, (uintptr_t)p);
     size_t i;
+    struct mspan *s = mheap_find_object(h, (uintptr_t)p, &i);
 
-    if (s == NULL || kind_of(heap, s)->type != &arena_type)
-        return false;
-    i = span_object_index(h, s, (uintptr_t)p);
-    return i < s->nelems && span_is_allocated(s, i) && span_object(h, s, i) == (uintptr_t)p;
+    return s != NULL && kind_of(heap, s)->type == &arena_type
+        && span_object(h, s, i) == (uintptr_t)p;
 }
 
 uintptr_t

@@ -104,13 +104,10 @@ uintptr_t
 gcrt_special_object(struct gc_heap *heap, const void *p)
 {
     const struct mheap *h = &heap->mheap;
-    struct mspan *s = mheap_span_of(h, (uintptr_t)p);
     size_t i;
+    struct mspan *s = mheap_find_object(h, (uintptr_t)p, &i);
 
-    if (s == NULL)
-        return 0;
-    i = span_object_index(h, s, (uintptr_t)p);
-    if (i >= s->nelems || !span_is_allocated(s, i) || gcrt_region_has_span(heap, s))
+    if (s == NULL || gcrt_region_has_span(heap, s))
         return 0;
     return kind_of(heap, s)->key == kind_key_tiny() ? (uintptr_t)p : span_object(h, s, i);
 }

@@ -46,17 +46,11 @@ enum slots { SLOTS_TYPED, SLOTS_CONSERVATIVE, SLOTS_TRACED };
 static uintptr_t
 object_of(struct wbcheck *wb, uintptr_t word, struct mspan **ret)
 {
-    struct mheap *h = &wb->heap->mheap;
-    struct mspan *s = mheap_span_of(h, word);
+    const struct mheap *h = &wb->heap->mheap;
     size_t i;
 
-    if (s == NULL)
-        return 0;
-    i = span_object_index(h, s, word);
-    if (i >= s->nelems || !span_is_allocated(s, i))
-        return 0;
-    *ret = s;
-    return span_object(h, s, i);
+    *ret = mheap_find_object(h, word, &i);
+    return *ret == NULL ? 0 : span_object(h, *ret, i);
 }
 
 bool

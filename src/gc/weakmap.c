@@ -380,7 +380,7 @@ check_entry(const char *caller, const struct gc_weak_map *map, const void *key, 
 {
     struct gcrt_mutator *m = check(caller, map);
 
-    if (UNLIKELY(gcrt_ephemeron_object(m->heap, key) == 0))
+    if (UNLIKELY(!gcrt_ephemeron_is_object(m->heap, key)))
         gcrt_fatal("%s: key %p points into no object of the caller's heap", caller, key);
     if (UNLIKELY(value == NULL))
         gcrt_fatal("%s: value is NULL (use gc_weak_map_remove)", caller);

@@ -584,6 +584,17 @@ def address_of(text, command):
     return int(gdb.parse_and_eval(f"(unsigned long)({text})"))
 
 
+def object_of(argument, command):
+    """The address, and the object that it lies in: heap, span, slot.  If none: says so, None."""
+    address = address_of(argument, command)
+    heap = the_heap(address)
+    found = heap.find(address)
+    if found is None:
+        print(f"{address:#x} lies in no object of a heap")
+        return None
+    return address, heap, *found
+
+
 class Gcrt(gdb.Command):
     """Look at a gcrt heap."""
 
@@ -661,13 +672,10 @@ class GcrtObject(gdb.Command):
         super().__init__("gcrt object", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
     def invoke(self, argument, from_tty):
-        address = address_of(argument, "object")
-        heap = the_heap(address)
-        found = heap.find(address)
+        found = object_of(argument, "object")
         if found is None:
-            print(f"{address:#x} lies in no object of a heap")
             return
-        span, index = found
+        address, heap, span, index = found
         at, kind = span.object(index), heap.type_of(span)
         print(f"{kind.name} at {at:#x}, {span.bytes} bytes, slot {index} of the span at "
               f"{span.start:#x}" + (f"; the address is +{address - at}" if address != at else ""))
@@ -692,13 +700,11 @@ class GcrtWhy(gdb.Command):
         super().__init__("gcrt why", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
 
     def invoke(self, argument, from_tty):
-        address = address_of(argument, "why")
-        heap = the_heap(address)
-        found = heap.find(address)
+        found = object_of(argument, "why")
         if found is None:
-            print(f"{address:#x} lies in no object of a heap")
             return
-        search = Search(heap, found[0].object(found[1]))
+        _, heap, span, index = found
+        search = Search(heap, span.object(index))
         if search.look():
             print_path(search)
         else:

@@ -7,6 +7,7 @@
 #define CHAIN         100000
 #define MODEKIT_ROOTS (CHAIN + 16)
 
+#include "fatal.h"
 #include "modekit.h"
 
 static void
@@ -29,15 +30,6 @@ number_of(size_t ephemeron)
     return n == NULL ? 0 : n->number;
 }
 
-static uint64_t
-objects(void)
-{
-    gc_stats s;
-
-    gc_stats_read(NULL, &s);
-    return s.heap_objects;
-}
-
 /* ---- life ---- */
 
 IN_BOTH_MODES(ephemeron, a_value_lives_as_long_as_its_key, NULL)
@@ -51,12 +43,12 @@ IN_BOTH_MODES(ephemeron, a_value_lives_as_long_as_its_key, NULL)
         cr_assert_eq(gc_ephemeron_key(roots[2]), roots[0]);
         cr_assert_eq(number_of(2), 2);
     }
-    cr_assert_eq(objects(), 3);
+    cr_assert_eq(t_heap_objects(NULL), 3);
     drop(0);
     gc_collect(NULL);
     cr_assert_null(gc_ephemeron_key(roots[2]));
     cr_assert_null(gc_ephemeron_value(roots[2]));
-    cr_assert_eq(objects(), 1);
+    cr_assert_eq(t_heap_objects(NULL), 1);
 }
 
 IN_BOTH_MODES(ephemeron, a_value_does_not_keep_its_key, NULL)
@@ -68,7 +60,7 @@ IN_BOTH_MODES(ephemeron, a_value_does_not_keep_its_key, NULL)
     drop(1);
     gc_collect(NULL);
     cr_assert_null(gc_ephemeron_key(roots[2]));
-    cr_assert_eq(objects(), 1);
+    cr_assert_eq(t_heap_objects(NULL), 1);
 }
 
 IN_BOTH_MODES(ephemeron, an_ephemeron_dies_with_nobody_to_hold_it, NULL)
@@ -79,7 +71,7 @@ IN_BOTH_MODES(ephemeron, an_ephemeron_dies_with_nobody_to_hold_it, NULL)
     drop(1);
     drop(2);
     gc_collect(NULL);
-    cr_assert_eq(objects(), 1);
+    cr_assert_eq(t_heap_objects(NULL), 1);
 }
 
 IN_BOTH_MODES(ephemeron, a_value_may_be_the_key_or_the_ephemeron, NULL)
@@ -90,10 +82,10 @@ IN_BOTH_MODES(ephemeron, a_value_may_be_the_key_or_the_ephemeron, NULL)
     gc_ephemeron_set_value(roots[1], roots[2]);
     drop(2);
     gc_collect(NULL);
-    cr_assert_eq(objects(), 3);
+    cr_assert_eq(t_heap_objects(NULL), 3);
     drop(0);
     gc_collect(NULL);
-    cr_assert_eq(objects(), 1);
+    cr_assert_eq(t_heap_objects(NULL), 1);
 }
 
 IN_BOTH_MODES(ephemeron, a_value_may_be_no_object, NULL)
@@ -136,7 +128,7 @@ IN_BOTH_MODES(ephemeron, a_key_may_be_inside_large_or_tiny, NULL)
     drop(1);
     gc_collect(NULL);
     cr_assert_null(gc_ephemeron_key(roots[4]));
-    cr_assert_eq(objects(), 2);
+    cr_assert_eq(t_heap_objects(NULL), 2);
 }
 
 IN_BOTH_MODES(ephemeron, many_ephemerons_may_have_one_key, NULL)
@@ -152,7 +144,7 @@ IN_BOTH_MODES(ephemeron, many_ephemerons_may_have_one_key, NULL)
         cr_assert_eq(number_of(2 + i), i + 1);
     drop(0);
     gc_collect(NULL);
-    cr_assert_eq(objects(), 1000);
+    cr_assert_eq(t_heap_objects(NULL), 1000);
 }
 
 /* ---- chains ---- */
@@ -183,7 +175,7 @@ IN_BOTH_MODES(ephemeron, a_chain_is_followed_in_any_order, NULL)
         cr_assert_eq(n, CHAIN);
         drop(CHAIN + 1);
         gc_collect(NULL);
-        cr_assert_eq(objects(), CHAIN);
+        cr_assert_eq(t_heap_objects(NULL), CHAIN);
     }
 }
 
@@ -211,16 +203,6 @@ static void
 set_value_of(void *p)
 {
     gc_ephemeron_set_value(p, NULL);
-}
-
-static void
-expect_fatal(void (*fn)(void *), void *arg, const char *words)
-{
-    char text[4096];
-
-    (void)t_child(fn, arg, text, sizeof(text));
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL && t_mentions(text, words),
-            "not \"%s\" but: %s", words, text);
 }
 
 Test(ephemeron, bad_keys_and_bad_ephemerons_are_named)

@@ -2,7 +2,7 @@
 #ifndef GCRT_TESTS_API_FATAL_H
 #define GCRT_TESTS_API_FATAL_H
 
-/* Misuse that must end in one fatal line: it is tried in a child and here. */
+/* Misuse that must end in one fatal line: it is tried in a child, by FATAL here too. */
 
 #include <criterion/criterion.h>
 
@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 static inline void
-expect_line(void (*fn)(void *), const char *words)
+expect_fatal(void (*fn)(void *), void *arg, const char *words)
 {
     char text[4096];
-    int status = t_child(fn, NULL, text, sizeof text);
+    int status = t_child(fn, arg, text, sizeof text);
 
     cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
             "wait status 0x%x instead of SIGABRT; standard error: %s", (unsigned)status,
@@ -26,12 +26,12 @@ expect_line(void (*fn)(void *), const char *words)
     cr_assert(strchr(text, '\n') == text + strlen(text) - 1, "not one line: %s", text);
 }
 
-/* FATAL(name, "words|that|name it") { misuse } */
+/* FATAL(name, "one word of|these") { misuse } */
 #define FATAL(name, words)                                             \
     static void misuse_##name(void *unused);                           \
     Test(misuse, name, .signal = SIGABRT, .timeout = 60)               \
     {                                                                  \
-        expect_line(misuse_##name, words);                             \
+        expect_fatal(misuse_##name, NULL, words);                      \
         misuse_##name(NULL);                                           \
     }                                                                  \
     static void misuse_##name(void *unused __attribute__((unused)))

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 
+#include "fatal.h"
 #include "kit.h"
 
 #include "coro.h"
@@ -640,28 +641,6 @@ Test(fibers, detached_threads_register_nothing)
     pthread_join(thread, NULL);
     end();
 }
-
-static void
-expect_line(void (*fn)(void *), const char *words)
-{
-    char text[4096];
-    int status = t_child(fn, NULL, text, sizeof text);
-
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
-            "wait status 0x%x instead of SIGABRT; standard error: %s", (unsigned)status, text);
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL, "no fatal line: %s", text);
-    cr_assert(t_mentions(text, words), "the line does not name \"%s\": %s", words, text);
-}
-
-/* FATAL(name, "words|that|name it") { misuse } */
-#define FATAL(name, words)                                             \
-    static void misuse_##name(void *unused);                           \
-    Test(fibers, name, .signal = SIGABRT, .timeout = 60)               \
-    {                                                                  \
-        expect_line(misuse_##name, words);                             \
-        misuse_##name(NULL);                                           \
-    }                                                                  \
-    static void misuse_##name(void *unused __attribute__((unused)))
 
 static void
 switch_to_self(void *arg)

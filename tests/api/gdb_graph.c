@@ -6,18 +6,12 @@
  * Place: public interface only.  The main thread is precise, so it holds what it says; the
  * other two hold an object on their stacks, one in managed code and one in a blocking region.
  */
-#include <gcrt/gcrt.h>
+#include "dumpkit.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-struct entry {
-    struct entry *next;
-    char *key;
-};
-GC_TYPE(entry_type, struct entry, next, key);
 
 struct vector {
     struct entry *first;
@@ -30,17 +24,6 @@ struct tagged {
     uintptr_t words[4];
 };
 GC_TYPE_TAGGED(tagged_type, struct tagged, decode, words);
-
-struct odd {
-    void *hidden;
-};
-static void
-trace_odd(const void *obj, size_t bytes, gc_tracer *tracer)
-{
-    (void)bytes;
-    gc_trace(tracer, ((const struct odd *)obj)->hidden);
-}
-GC_TYPE_TRACED(odd_type, struct odd, trace_odd);
 
 /* Roots: that of the list, and what the others hang from. */
 struct roots {

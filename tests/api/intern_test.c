@@ -6,21 +6,13 @@
 #define WORDS         5000
 #define MODEKIT_ROOTS WORDS
 
+#include "fatal.h"
 #include "modekit.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static uint64_t
-objects(void)
-{
-    gc_stats s;
-
-    gc_stats_read(NULL, &s);
-    return s.heap_objects;
-}
 
 /* Of very different lengths. */
 static size_t
@@ -48,7 +40,7 @@ IN_BOTH_MODES(intern, equal_bytes_are_one_pointer, NULL)
             gc_write(&roots[i], p);
         }
         gc_collect(NULL);
-        cr_assert_eq(objects(), WORDS);
+        cr_assert_eq(t_heap_objects(NULL), WORDS);
     }
     for (size_t i = 1; i < WORDS; i++)
         cr_assert_neq(roots[i], roots[i - 1]);
@@ -63,7 +55,7 @@ IN_BOTH_MODES(intern, what_nobody_holds_is_dropped, NULL)
     for (size_t i = 0; i < WORDS; i += 2)
         gc_write(&roots[i], NULL);
     gc_collect(NULL);
-    cr_assert_eq(objects(), WORDS / 2);
+    cr_assert_eq(t_heap_objects(NULL), WORDS / 2);
     for (size_t i = 0; i < WORDS; i++)
         cr_assert_eq(gc_intern_find(NULL, buf, word(buf, i)), roots[i]);
     for (size_t i = 0; i < WORDS; i++) {
@@ -73,7 +65,7 @@ IN_BOTH_MODES(intern, what_nobody_holds_is_dropped, NULL)
         gc_write(&roots[i], p);
     }
     gc_collect(NULL);
-    cr_assert_eq(objects(), WORDS);
+    cr_assert_eq(t_heap_objects(NULL), WORDS);
 }
 
 IN_BOTH_MODES(intern, lengths_and_places_do_not_matter, NULL)
@@ -198,16 +190,6 @@ static void
 foreign_heap(void *heap)
 {
     GC_KEEP_ALIVE(gc_intern(heap, "x", 1));
-}
-
-static void
-expect_fatal(void (*fn)(void *), void *arg, const char *words)
-{
-    char text[4096];
-
-    (void)t_child(fn, arg, text, sizeof(text));
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL && t_mentions(text, words),
-            "not \"%s\" but: %s", words, text);
 }
 
 Test(intern, misuse_is_named)

@@ -10,6 +10,7 @@
 
 #include <criterion/criterion.h>
 
+#include "fatal.h"
 #include "heapkit.h"
 
 #include <pthread.h>
@@ -599,26 +600,6 @@ Test(pool, bad_options_are_named)
     gc_pool_destroy(NULL);
     gc_shutdown();
 }
-
-static void
-expect_line(void (*fn)(void *), const char *words)
-{
-    char text[4096];
-    int status = t_child(fn, NULL, text, sizeof text);
-
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status 0x%x; %s",
-            (unsigned)status, text);
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL, "no fatal line: %s", text);
-    cr_assert(t_mentions(text, words), "the line does not name \"%s\": %s", words, text);
-}
-
-#define FATAL(name, words)                                             \
-    static void misuse_##name(void *unused);                           \
-    Test(pool_misuse, name, .timeout = 60)                             \
-    {                                                                  \
-        expect_line(misuse_##name, words);                             \
-    }                                                                  \
-    static void misuse_##name(void *unused __attribute__((unused)))
 
 FATAL(get_on_a_detached_thread, "gc_pool_get")
 {

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 
+#include "fatal.h"
 #include "kit.h"
 
 #include <dlfcn.h>
@@ -16,17 +17,6 @@
 #include <unistd.h>
 
 #define TEST(name) Test(process, name, .timeout = 120)
-
-static void
-expect_fatal(void (*fn)(void *), void *arg, const char *words)
-{
-    char text[4096];
-    int status = t_child(fn, arg, text, sizeof text);
-
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
-            "wait status 0x%x instead of SIGABRT; standard error: %s", (unsigned)status, text);
-    cr_assert(t_mentions(text, words), "the line does not name \"%s\": %s", words, text);
-}
 
 static void
 expect_exit(void (*fn)(void *), void *arg, int code)

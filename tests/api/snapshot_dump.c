@@ -5,26 +5,9 @@
  *
  * Place: public interface only.  The thread is precise, so only what is said is alive.
  */
-#include <gcrt/gcrt.h>
+#include "dumpkit.h"
 
 #include <stdio.h>
-
-struct entry {
-    struct entry *next;
-    char *key;
-};
-GC_TYPE(entry_type, struct entry, next, key);
-
-struct odd {
-    void *hidden;
-};
-static void
-trace_odd(const void *obj, size_t bytes, gc_tracer *tracer)
-{
-    (void)bytes;
-    gc_trace(tracer, ((const struct odd *)obj)->hidden);
-}
-GC_TYPE_TRACED(odd_type, struct odd, trace_odd);
 
 static struct entry *list;
 

@@ -10,11 +10,10 @@
  * holds the cycle where it is wanted (hold.h); in each state the same stores are made, what is
  * overwritten and what is stored is remembered, and a collection shows that nothing was lost.
  */
+#include "fatal.h"
 #include "kit.h"
 
 #include "hold.h"
-
-#include <sys/wait.h>
 
 #define N 700 /* elements: more than one step of a bulk store */
 
@@ -361,17 +360,6 @@ Test(stores, plain_data_may_lie_anywhere)
 
 /* ---- misuse ---- */
 
-static void
-expect_fatal(void (*fn)(void *), const char *want)
-{
-    char text[4096];
-    int status = t_child(fn, NULL, text, sizeof text);
-
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT,
-            "wait status 0x%x instead of SIGABRT; standard error: %s", (unsigned)status, text);
-    cr_assert(strstr(text, want) != NULL, "the line does not say \"%s\": %s", want, text);
-}
-
 static void *word;
 static struct pair *two;
 
@@ -396,12 +384,15 @@ MISUSE(move_misaligned, start(); two = gc_alloc_array(&pair_type, 2);
 
 Test(stores, misuse_is_named)
 {
-    expect_fatal(write_release_detached, "gc_write_release: the calling thread is not attached");
-    expect_fatal(exchange_detached, "gc_exchange: the calling thread is not attached");
-    expect_fatal(cas_detached, "gc_cas: the calling thread is not attached");
-    expect_fatal(copy_detached, "gc_copy: the calling thread is not attached");
-    expect_fatal(cas_outside, "gc_cas: called inside a blocking region");
-    expect_fatal(clear_outside, "gc_clear: called inside a blocking region");
-    expect_fatal(copy_two_flexible, "gc_copy: 2 elements of struct bag, which is flexible");
-    expect_fatal(move_misaligned, "gc_move: struct pair at a misaligned address");
+    expect_fatal(write_release_detached, NULL,
+            "gc_write_release: the calling thread is not attached");
+    expect_fatal(exchange_detached, NULL,
+            "gc_exchange: the calling thread is not attached");
+    expect_fatal(cas_detached, NULL, "gc_cas: the calling thread is not attached");
+    expect_fatal(copy_detached, NULL, "gc_copy: the calling thread is not attached");
+    expect_fatal(cas_outside, NULL, "gc_cas: called inside a blocking region");
+    expect_fatal(clear_outside, NULL, "gc_clear: called inside a blocking region");
+    expect_fatal(copy_two_flexible, NULL,
+            "gc_copy: 2 elements of struct bag, which is flexible");
+    expect_fatal(move_misaligned, NULL, "gc_move: struct pair at a misaligned address");
 }

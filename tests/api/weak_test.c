@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 
+#include "fatal.h"
 #include "kit.h"
 
 #include <pthread.h>
@@ -448,26 +449,6 @@ Test(weak, a_child_has_the_same_references)
 }
 
 /* ---- what is refused ---- */
-
-static void
-expect_line(void (*fn)(void *), const char *words)
-{
-    char text[4096];
-    int status = t_child(fn, NULL, text, sizeof text);
-
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "status 0x%x: %s",
-            (unsigned)status, text);
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL && t_mentions(text, words), "%s", text);
-}
-
-#define FATAL(name, words)                                             \
-    static void misuse_##name(void *unused);                           \
-    Test(weak_misuse, name, .signal = SIGABRT, .timeout = 60)          \
-    {                                                                  \
-        expect_line(misuse_##name, words);                             \
-        misuse_##name(NULL);                                           \
-    }                                                                  \
-    static void misuse_##name(void *unused __attribute__((unused)))
 
 FATAL(new_of_a_local, "gc_weak_new: 0x")
 {

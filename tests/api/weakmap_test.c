@@ -8,6 +8,7 @@
 #define MAP           ((gc_weak_map *)roots[KEYS])
 #define TEMP          KEYS + 1
 
+#include "fatal.h"
 #include "modekit.h"
 
 #include <pthread.h>
@@ -33,15 +34,6 @@ get(size_t i)
     const struct node *n = gc_weak_map_get(MAP, roots[i]);
 
     return n == NULL ? 0 : n->number;
-}
-
-static uint64_t
-objects(void)
-{
-    gc_stats s;
-
-    gc_stats_read(NULL, &s);
-    return s.heap_objects;
 }
 
 /* The entries that an iteration sees; their values' numbers go into *sum. */
@@ -102,7 +94,7 @@ IN_BOTH_MODES(weakmap, entries_die_with_their_keys_and_with_the_map, make_map)
         cr_assert_eq(get(i), i + 1);
     gc_write(&roots[KEYS], NULL);
     gc_collect(NULL);
-    cr_assert_eq(objects(), KEYS / 10);
+    cr_assert_eq(t_heap_objects(NULL), KEYS / 10);
 }
 
 /* Each key lives for 100 others. */
@@ -110,7 +102,7 @@ IN_BOTH_MODES(weakmap, a_map_through_which_much_passes_stays_small, make_map)
 {
     uint64_t passed = 200000, before;
 
-    before = objects();
+    before = t_heap_objects(NULL);
     for (uint64_t i = 0; i < passed; i++) {
         make(i % 100, i);
         put(i % 100, i + 1);
@@ -123,7 +115,45 @@ IN_BOTH_MODES(weakmap, a_map_through_which_much_passes_stays_small, make_map)
     gc_collect(NULL);
     /* 5100 entries live between two cycles: twice as many slots are the most that it needs */
     cr_assert_lt(gc_usable_size(*(void **)roots[KEYS]), 3 * 16384 * 8);
-    cr_assert_lt(objects() - before, 3 * 16384);
+    cr_assert_lt(t_heap_objects(NULL) - before, 3 * 16384);
+}
+
+/* Each key at a place of its own, so that the table fills up once more. */
+IN_BOTH_MODES(weakmap, a_map_that_has_lost_all_becomes_small, make_map)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        make(i, i);
+        put(i, i + 1);
+    }
+    cr_assert_gt(gc_usable_size(*(void **)roots[KEYS]), KEYS * sizeof(void *));
+    for (size_t i = 0; i < KEYS; i++)
+        cr_assert(gc_weak_map_remove(MAP, roots[i]));
+    for (size_t i = 0; i < 3 * KEYS; i++) {
+        struct node *key = make(KEYS + 2, i);
+
+        gc_write(&key->next, roots[i % KEYS]);
+        gc_write(&roots[i % KEYS], key);
+        put(i % KEYS, i);
+        cr_assert(gc_weak_map_remove(MAP, roots[i % KEYS]));
+    }
+    cr_assert_lt(gc_usable_size(*(void **)roots[KEYS]), KEYS * sizeof(void *) / 4);
+}
+
+/* Older entries are found, removed and put again while the newest make the table grow. */
+IN_BOTH_MODES(weakmap, old_entries_are_there_while_the_table_is_replaced, make_map)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        size_t older = i * 7919 % (i + 1);
+
+        make(i, i);
+        put(i, i + 1);
+        cr_assert_eq(get(older), older + 1, "%zu of %zu", older, i);
+        older = older * 31 % (i + 1);
+        cr_assert(gc_weak_map_remove(MAP, roots[older]), "%zu of %zu", older, i);
+        cr_assert_eq(get(older), 0, "%zu of %zu", older, i);
+        put(older, older + 1);
+    }
+    cr_assert_eq(gc_weak_map_size(MAP), KEYS);
 }
 
 IN_BOTH_MODES(weakmap, an_iteration_leaves_none_out_while_the_table_is_rebuilt, make_map)
@@ -219,16 +249,6 @@ static void
 next_of_nothing(void *p)
 {
     (void)gc_weak_map_next(p, NULL, NULL, NULL);
-}
-
-static void
-expect_fatal(void (*fn)(void *), void *arg, const char *words)
-{
-    char text[4096];
-
-    (void)t_child(fn, arg, text, sizeof(text));
-    cr_assert(strstr(text, "gcrt: fatal: ") != NULL && t_mentions(text, words),
-            "not \"%s\" but: %s", words, text);
 }
 
 Test(weakmap, misuse_is_named)

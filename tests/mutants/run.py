@@ -155,20 +155,26 @@ class Copy:
         if status != 0:
             raise Trouble(f"{' '.join(command)} failed:\n{text[-3000:]}")
 
+    def ask(self, what):
+        return json.loads(subprocess.run(["meson", "introspect", what, self.build], check=True,
+                                         stdout=subprocess.PIPE, text=True).stdout)
+
     def introspect(self):
+        """The tests by suite/name; `files` is what each needs to have been built."""
         self.must(["ninja", "-C", self.build, "build.ninja"], self.tree)
         found = {}
-        text = subprocess.run(["meson", "introspect", "--tests", self.build], check=True,
-                              stdout=subprocess.PIPE, text=True).stdout
-        for test in json.loads(text):
+        made = {target["id"]: target["filename"] for target in self.ask("--targets")}
+        for test in self.ask("--tests"):
+            test["files"] = [os.path.relpath(name, self.build)
+                             for target in test["depends"] for name in made[target]]
             for suite in test["suite"]:
                 found[suite.split(":")[-1] + "/" + test["name"]] = test
         return found
 
     def make(self, test):
         """None, or the output of a build that failed."""
-        program = os.path.relpath(self.tests[test]["cmd"][0], self.build)
-        status, text, _ = run(["ninja", f"-j{self.jobs}", program], 3600, self.build)
+        status, text, _ = run(["ninja", f"-j{self.jobs}"] + self.tests[test]["files"], 3600,
+                              self.build)
         return None if status == 0 else text
 
     def run_test(self, test, seconds):

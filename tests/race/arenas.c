@@ -148,7 +148,6 @@ int
 main(int argc, char **argv)
 {
     pthread_t threads[THREADS];
-    uint64_t until;
     gc_options opt;
 
     t_start("arenas", argc, argv);
@@ -158,16 +157,9 @@ main(int argc, char **argv)
     T_OK(gc_init(&opt));
     T_OK(gc_root_add(slots, sizeof slots));
     for (size_t i = 0; i < THREADS; i++)
-        T_OK(gc_pthread_create(&threads[i], NULL, thread_main,
-                (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63)));
-    until = t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000;
-    while (t_now_ms() < until)
-        gc_collect(NULL);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    GC_BLOCKING { /* a precise thread that waits must say so */
-        for (size_t i = 0; i < THREADS; i++)
-            (void)pthread_join(threads[i], NULL);
-    }
+        T_OK(gc_pthread_create(&threads[i], NULL, thread_main, t_thread_seed(i)));
+    t_collect_until_over(&stopping);
+    t_join(threads, THREADS);
     t_verify(NULL);
     T_CHECK(ended > 0 && checked > 0, "nothing happened");
     t_note("checked=%llu ended=%llu cycles=%llu", (unsigned long long)checked,

@@ -128,8 +128,7 @@ main(int argc, char **argv)
     t_options(&opt);
     T_OK(gc_init(&opt));
     for (size_t i = 0; i < 3; i++)
-        T_OK(gc_pthread_create(&threads[i], NULL, mutator_main,
-                (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63)));
+        T_OK(gc_pthread_create(&threads[i], NULL, mutator_main, t_thread_seed(i)));
     /* Not attached: names the heap instead. */
     T_CHECK(pthread_create(&threads[3], NULL, collector_main, gc_thread_heap()) == 0,
             "pthread_create");
@@ -139,8 +138,7 @@ main(int argc, char **argv)
         t_verify(NULL);
     }
     __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < 4; i++)
-        (void)pthread_join(threads[i], NULL);
+    t_join(threads, 4);
     t_verify(NULL);
     t_note("boxes=%llu cycles=%llu", (unsigned long long)allocated,
             (unsigned long long)t_cycles(NULL));

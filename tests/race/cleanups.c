@@ -203,11 +203,9 @@ main(int argc, char **argv)
         (void)pthread_mutex_init(&boxes[i].lock, NULL);
     for (size_t k = 0; k < THREADS; k++)
         T_OK(gc_pthread_create(&threads[k], NULL, dropper_main, (void *)(uintptr_t)k));
-    for (uint64_t end = t_now_ms() + seconds * 1000; t_now_ms() < end;)
-        gc_collect(NULL);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
+    t_collect_until_over(&stopping);
+    t_join(threads, THREADS);
     for (size_t k = 0; k < THREADS; k++) {
-        GC_BLOCKING { (void)pthread_join(threads[k], NULL); }
         want += added[k];
         finalizers += set[k];
     }

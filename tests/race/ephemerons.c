@@ -166,7 +166,6 @@ main(int argc, char **argv)
 {
     pthread_t threads[64];
     size_t n;
-    uint64_t until;
     gc_options opt;
 
     t_start("ephemerons", argc, argv);
@@ -180,14 +179,9 @@ main(int argc, char **argv)
     T_OK(gc_root_add(&map, sizeof map));
     gc_write(&map, gc_weak_map_new(0));
     for (size_t i = 0; i < n; i++)
-        T_OK(gc_pthread_create(&threads[i], NULL, player_main,
-                (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63)));
-    until = t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000;
-    while (t_now_ms() < until)
-        gc_collect(NULL);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < n; i++)
-        GC_BLOCKING { (void)pthread_join(threads[i], NULL); }
+        T_OK(gc_pthread_create(&threads[i], NULL, player_main, t_thread_seed(i)));
+    t_collect_until_over(&stopping);
+    t_join(threads, n);
     finish();
     t_note("gets=%llu news=%llu cycles=%llu", (unsigned long long)gets, (unsigned long long)news,
             (unsigned long long)t_cycles(NULL));

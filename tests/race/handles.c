@@ -133,7 +133,6 @@ int
 main(int argc, char **argv)
 {
     pthread_t threads[4];
-    uint64_t until;
     gc_options opt;
 
     t_start("handles", argc, argv);
@@ -143,7 +142,7 @@ main(int argc, char **argv)
     for (size_t i = 0; i < BOXES; i++)
         (void)pthread_mutex_init(&boxes[i].lock, NULL);
     for (size_t i = 0; i < 4; i++) {
-        void *arg = (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63);
+        void *arg = t_thread_seed(i);
 
         if (i < 2)
             T_OK(gc_pthread_create(&threads[i], NULL, maker_main, arg));
@@ -151,12 +150,8 @@ main(int argc, char **argv)
             T_CHECK(pthread_create(&threads[i], NULL, carrier_main, arg) == 0,
                     "pthread_create");
     }
-    until = t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000;
-    while (t_now_ms() < until)
-        gc_collect(NULL);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < 4; i++)
-        (void)pthread_join(threads[i], NULL);
+    t_collect_until_over(&stopping);
+    t_join(threads, 4);
     empty_boxes();
     t_collect_twice(NULL);
     t_verify(NULL);

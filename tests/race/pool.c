@@ -180,8 +180,7 @@ main(int argc, char **argv)
         T_OK(gc_pthread_create(&threads[i], NULL, player_main, (void *)(uintptr_t)(i + 1)));
     watch(t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000);
     __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < n; i++)
-        GC_BLOCKING { (void)pthread_join(threads[i], NULL); }
+    t_join(threads, n);
     for (size_t i = 0; i < POOLS; i++)
         gc_pool_destroy(pools[i]);
     t_verify(NULL);

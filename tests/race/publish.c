@@ -119,7 +119,6 @@ main(int argc, char **argv)
     static void *(*const mains[])(void *) = { writer_main, writer_main, reader_main,
         reader_main };
     pthread_t threads[4];
-    uint64_t until;
     gc_options opt;
 
     t_start("publish", argc, argv);
@@ -128,14 +127,9 @@ main(int argc, char **argv)
     T_OK(gc_init(&opt));
     T_OK(gc_root_add(slots, sizeof slots));
     for (size_t i = 0; i < 4; i++)
-        T_OK(gc_pthread_create(&threads[i], NULL, mains[i],
-                (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63)));
-    until = t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000;
-    while (t_now_ms() < until)
-        gc_collect(NULL);
-    __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < 4; i++)
-        (void)pthread_join(threads[i], NULL);
+        T_OK(gc_pthread_create(&threads[i], NULL, mains[i], t_thread_seed(i)));
+    t_collect_until_over(&stopping);
+    t_join(threads, 4);
     t_verify(NULL);
     T_CHECK(written > 0 && seen > 0, "nothing happened");
     t_note("written=%llu seen=%llu cycles=%llu", (unsigned long long)written,

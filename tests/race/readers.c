@@ -280,8 +280,7 @@ main(int argc, char **argv)
         write_texts();
     }
     __atomic_store_n(&stopping, 1, __ATOMIC_RELAXED);
-    for (size_t i = 0; i < 4; i++)
-        (void)pthread_join(threads[i], NULL);
+    t_join(threads, 4);
     t_verify(NULL);
     t_note("metrics=%zu readings=%llu cycles=%llu", ndescs, (unsigned long long)readings,
             (unsigned long long)t_cycles(NULL));

@@ -61,21 +61,6 @@ arenas_draw(struct program *p, uint64_t seed)
     }
 }
 
-static void *volatile *
-reg(struct player *pl, uint8_t i)
-{
-    return &pl->registers[i % pl->world->program->nregisters];
-}
-
-static void
-store(struct player *pl, void **slot, void *value)
-{
-    if (pl->world->program->stw)
-        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
-    else
-        gc_write(slot, value);
-}
-
 static void
 add_cell(struct sim_arena *a, struct cell *cell)
 {
@@ -96,7 +81,7 @@ put(struct player *pl, struct sim_arena *a, const struct op *op)
         arena = gc_arena_new(NULL);
     cell = gc_arena_alloc(arena, &cell_type); /* a fresh one has no other holder than the call */
     if (a->arena == NULL)
-        store(pl, (void **)&a->arena, arena);
+        player_store(pl, (void **)&a->arena, arena);
     sched_freeze(); /* the oracle must not walk a cell that is not zero */
     if (cell->id != 0 || cell->slot[0] != NULL || cell->slot[1] != NULL)
         sched_fail("a fresh object at %p in an arena is not zero", (void *)cell);
@@ -130,7 +115,7 @@ take(struct player *pl, struct sim_arena *a, const struct op *op)
         return;
     *reg(pl, op->a) = __atomic_load_n(&cell->slot[op->c & 1], __ATOMIC_RELAXED);
     if (op->c & 2)
-        store(pl, &cell->slot[op->c & 1], NULL);
+        player_store(pl, &cell->slot[op->c & 1], NULL);
     counts.taken++;
 }
 
@@ -140,7 +125,7 @@ change(struct player *pl, struct sim_arena *a, const struct op *op)
     struct cell *cell = cell_of(a, op->b);
 
     if (cell != NULL)
-        store(pl, &cell->slot[op->c & 1], *reg(pl, op->a));
+        player_store(pl, &cell->slot[op->c & 1], *reg(pl, op->a));
 }
 
 /* What is taken out last is what a mutator that has been scanned holds when the words vanish. */
@@ -154,7 +139,7 @@ end(struct player *pl, struct sim_arena *a, const struct op *op)
     a->n = 0;
     sched_thaw();
     gc_arena_free(a->arena);
-    store(pl, (void **)&a->arena, NULL);
+    player_store(pl, (void **)&a->arena, NULL);
 }
 
 void

@@ -66,12 +66,6 @@ ends_count(struct world_stats *stats)
     stats->revived = ends.revived;
 }
 
-static void *volatile *
-reg(struct player *pl, uint8_t i)
-{
-    return &pl->registers[i % pl->world->program->nregisters];
-}
-
 /* ---- for the oracle ---- */
 
 /* The object that it was made for, if that is still there. */

@@ -48,12 +48,6 @@ world_statistics(void)
 
 /* ---- a mutator's registers ---- */
 
-static void *volatile *
-reg(struct player *pl, uint8_t i)
-{
-    return &pl->registers[i % pl->world->program->nregisters];
-}
-
 /*
  * What a register has, for a call that stores it.  An argument needs no other holder, of a
  * precise player neither, so now and then the register has forgotten it by then.
@@ -162,16 +156,6 @@ do_new(struct player *pl, const struct op *op, bool large)
 
 /* ---- slots ---- */
 
-/* A cycle that holds every thread does without the barrier. */
-static void
-store(struct player *pl, void **slot, void *value)
-{
-    if (pl->world->program->stw)
-        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
-    else
-        gc_write(slot, value);
-}
-
 static void
 do_write(struct player *pl, const struct op *op, bool clear)
 {
@@ -179,7 +163,7 @@ do_write(struct player *pl, const struct op *op, bool clear)
     void *slot = slot_in(pl, op->a, op->c, &e);
 
     if (slot != NULL)
-        store(pl, (void **)slot, clear ? NULL : entry_encode(e, argument(pl, op, op->b)));
+        player_store(pl, (void **)slot, clear ? NULL : entry_encode(e, argument(pl, op, op->b)));
 }
 
 static void
@@ -192,7 +176,7 @@ do_load(struct player *pl, const struct op *op, bool hide)
         return;
     *reg(pl, op->a) = entry_load(e, op->c % entry_nslots(e));
     if (hide)
-        store(pl, (void **)slot, NULL);
+        player_store(pl, (void **)slot, NULL);
 }
 
 static void
@@ -244,7 +228,7 @@ do_lend(struct player *pl, const struct op *op)
 {
     void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
-    store(pl, global, *reg(pl, op->a));
+    player_store(pl, global, *reg(pl, op->a));
     *reg(pl, op->a) = NULL;
     for (unsigned i = op->c % 8; i > 0; i--) {
         gc_safepoint();
@@ -252,7 +236,7 @@ do_lend(struct player *pl, const struct op *op)
     }
     *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
     if (op->c & 8)
-        store(pl, global, *reg(pl, op->c));
+        player_store(pl, global, *reg(pl, op->c));
 }
 
 static void
@@ -326,12 +310,12 @@ do_global(struct player *pl, const struct op *op, bool put)
     void **global = &pl->world->globals[op->b % pl->world->program->nglobals];
 
     if (put) {
-        store(pl, global, argument(pl, op, op->a));
+        player_store(pl, global, argument(pl, op, op->a));
         return;
     }
     *reg(pl, op->a) = __atomic_load_n(global, __ATOMIC_RELAXED);
     if (op->c & 1)
-        store(pl, global, NULL);
+        player_store(pl, global, NULL);
 }
 
 static void

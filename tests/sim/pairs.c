@@ -16,12 +16,6 @@ static struct {
     uint64_t made, gets, nulls;
 } counts;
 
-static void *volatile *
-reg(struct player *pl, uint8_t i)
-{
-    return &pl->registers[i % pl->world->program->nregisters];
-}
-
 /* ---- what must be true ---- */
 
 static const struct gc_ephemeron *

@@ -206,6 +206,23 @@ struct entry {
     bool reached; /* scratch of a walk */
 };
 
+/* An operation names a register by any number. */
+static inline void *volatile *
+reg(struct player *pl, uint8_t i)
+{
+    return &pl->registers[i % pl->world->program->nregisters];
+}
+
+/* A cycle that holds every thread does without the barrier. */
+static inline void
+player_store(struct player *pl, void **slot, void *value)
+{
+    if (pl->world->program->stw)
+        __atomic_store_n(slot, value, __ATOMIC_RELAXED);
+    else
+        gc_write(slot, value);
+}
+
 void oracle_reset(struct world *w);
 /* A new object gets its number; fails if an object that somebody reaches lies there. */
 struct entry *oracle_add(struct world *w, void *p, size_t bytes, enum shape shape);

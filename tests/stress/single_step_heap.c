@@ -21,6 +21,7 @@
 #include "alloc/sweep.h"
 #include "gc/actions.h"
 #include "gc/assist.h"
+#include "gc/ephemeron.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
 #include "gc/worker.h"
@@ -436,6 +437,67 @@ marks(void)
     prepare_blacken();
 }
 
+/* ---- ephemerons ---- */
+
+static gc_ephemeron *waiting;
+static uint64_t fired;
+
+static void
+prepare_white(void)
+{
+    prepare_marks();
+    gcrt_ephemeron_forget(heap);
+}
+
+static void
+run_scan(void)
+{
+    gcrt_ephemeron_type.trace(waiting, sizeof(*waiting), (gc_tracer *)(void *)&mine);
+}
+
+static void
+check_not_waiting(void)
+{
+    T_CHECK(aword_load_relaxed(&waiting->link) == 0,
+            "step %lu: an ephemeron is filed under a marked key", t_event_step);
+}
+
+/* Filed under its key, which is white. */
+static void
+prepare_filed(void)
+{
+    prepare_white();
+    run_scan();
+    T_CHECK(ephemeron_is_filed(heap), "a white key's ephemeron is not filed");
+    fired = aword_load_relaxed(&heap->ephemerons.fired);
+}
+
+/* What marking another key of the bucket does. */
+static void
+run_fire(void)
+{
+    gcrt_ephemeron_fire(&mine, (uintptr_t)one);
+}
+
+/* The key is marked there, so one of both markers queues the ephemeron. */
+static void
+check_fired_once(void)
+{
+    check_not_waiting();
+    T_CHECK(aword_load_relaxed(&heap->ephemerons.fired) == fired + 1,
+            "step %lu: an ephemeron is queued twice, or never", t_event_step);
+}
+
+static void
+ephemerons(void)
+{
+    waiting = gc_ephemeron_new(one, two);
+    (void)t_event_everywhere(prepare_white, run_scan, mark_same, check_not_waiting);
+    (void)t_event_everywhere(prepare_filed, run_fire, mark_same, check_fired_once);
+    gcrt_ephemeron_forget(heap);
+    prepare_marks();
+}
+
 /* ---- kinds ---- */
 
 static const struct kind *mine_kind, *their_kind;
@@ -573,6 +635,7 @@ main(int argc, char **argv)
     runs();
     large_objects();
     marks();
+    ephemerons();
     kinds();
     (void)t_event_everywhere(prepare_quiet, run_quiet, move_work, check_not_quiet);
     prepare_marks();

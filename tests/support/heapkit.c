@@ -123,3 +123,30 @@ t_cycles(gc_heap *heap)
     gc_stats_read(heap, &stats);
     return stats.num_gc;
 }
+
+/* ---- threads ---- */
+
+void *
+t_thread_seed(size_t i)
+{
+    return (void *)(uintptr_t)((t_seed() + i) | UINT64_C(1) << 63);
+}
+
+void
+t_collect_until_over(int *stopping)
+{
+    uint64_t until = t_now_ms() + (uint64_t)t_arg("seconds", 3) * 1000;
+
+    while (t_now_ms() < until)
+        gc_collect(NULL);
+    __atomic_store_n(stopping, 1, __ATOMIC_RELAXED);
+}
+
+void
+t_join(const pthread_t *threads, size_t n)
+{
+    GC_BLOCKING {
+        for (size_t i = 0; i < n; i++)
+            (void)pthread_join(threads[i], NULL);
+    }
+}

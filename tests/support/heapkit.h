@@ -4,6 +4,8 @@
 
 #include <gcrt/gcrt.h>
 
+#include <pthread.h>
+
 #include "support.h"
 
 /*
@@ -36,5 +38,12 @@ void t_collect_twice(gc_heap *heap);
 void t_verify(gc_heap *heap);
 uint64_t t_heap_objects(gc_heap *heap);
 uint64_t t_cycles(gc_heap *heap);
+
+/* Thread number i's seed, as its argument; not a word of it can be taken for a pointer. */
+void *t_thread_seed(size_t i);
+/* Cycle after cycle for seconds= (else 3), then *stopping is 1. */
+void t_collect_until_over(int *stopping);
+/* Outside, because a precise thread that waits must say so. */
+void t_join(const pthread_t *threads, size_t n);
 
 #endif

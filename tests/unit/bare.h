@@ -8,11 +8,12 @@
  */
 
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "seed.h"
 
 #include "alloc/base/rand.h"
 #include "alloc/mcache.h"
@@ -26,16 +27,6 @@ struct bare {
     struct mcentral scan[NUM_CLASSES];   /* index: size class */
     struct mcentral noscan[NUM_CLASSES];
 };
-
-static inline uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x6d686561u;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
 
 static inline void
 bare_register(struct bare *b, struct mcentral *c, unsigned sizeclass, bool noscan)

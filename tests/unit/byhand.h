@@ -103,6 +103,17 @@ has_answered(void)
     return ahalf_load_acquire(&self()->answered) == ahalf_load_acquire(&self()->request);
 }
 
+/* How often the thread's barrier buffer has p. */
+static inline size_t
+count_buffered(const void *p)
+{
+    size_t n = 0;
+
+    for (uint32_t i = 0; i < self()->nbarrier; i++)
+        n += self()->barrier[i] == (uintptr_t)p;
+    return n;
+}
+
 static inline void
 open_by_hand(void)
 {

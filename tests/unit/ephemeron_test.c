@@ -278,3 +278,27 @@ Test(ephemeron, a_copy_that_is_found_is_shaded)
     cr_expect_not(gcrt_weak_decide(the_heap), "it was cancelled");
     end();
 }
+
+/* What src/gc/intern.c does with each eight bytes. */
+static uint64_t
+hash_step(uint64_t h, uint64_t w)
+{
+    h = (h ^ w) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 29;
+}
+
+/* Their third words differ, and their fourth ones make up for it. */
+Test(ephemeron, names_of_one_hash_that_begin_alike_are_two)
+{
+    uint64_t one[4] = { 1, 2, 3, 4 }, two[4] = { 1, 2, 5, 4 }, h;
+    const char *first;
+
+    begin_by_hand();
+    h = hash_step(hash_step(the_heap->interning.seed ^ sizeof(one), 1), 2);
+    two[3] ^= hash_step(h, one[2]) ^ hash_step(h, two[2]);
+    first = gc_intern(NULL, (const char *)one, sizeof(one));
+    cr_expect_neq(gc_intern(NULL, (const char *)two, sizeof(two)), first);
+    cr_expect_eq(gc_intern(NULL, (const char *)one, sizeof(one)), first);
+    cr_expect_eq(aword_load_relaxed(&the_heap->interning.count), 2);
+    end_by_hand();
+}

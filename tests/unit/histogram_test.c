@@ -295,16 +295,3 @@ Test(gctrace, times_have_two_digits_that_count)
         cr_expect_str_eq(text, want[i].text, "%" PRIu64 " ns", want[i].ns);
     }
 }
-
-Test(gctrace, longest_line_fits_and_a_short_buffer_is_cut)
-{
-    struct cycle_report c;
-    char line[GCTRACE_LINE_MAX], cut[10];
-    size_t n;
-
-    memset(&c, 0xff, sizeof(c));
-    n = gcrt_gctrace_format(line, sizeof(line), &c);
-    cr_expect_lt(n, sizeof(line));
-    cr_expect_eq(gcrt_gctrace_format(cut, sizeof(cut), &c), n);
-    cr_expect_eq(strlen(cut), sizeof(cut) - 1);
-}

@@ -371,63 +371,36 @@ Test(options, nice_is_minus_20_to_19)
 
 /* ---- GCRT_DEBUG ---- */
 
+/* The defaults, but for one field. */
+#define EXPECT_KNOB(text, field, value)                     \
+    do {                                                    \
+        gc_options want = defaults();                       \
+                                                            \
+        want.field = value;                                 \
+        expect_parsed("GCRT_DEBUG", text, &want);           \
+    } while (0)
+
 Test(options, each_debug_knob_sets_its_own_field)
 {
-    gc_options want = defaults();
-
-    want.debug_gctrace = 1;
-    expect_parsed("GCRT_DEBUG", "gctrace=1", &want);
-    want = defaults();
-    want.debug_verify = 1;
-    expect_parsed("GCRT_DEBUG", "verify=1", &want);
-    want.debug_verify = 2;
-    expect_parsed("GCRT_DEBUG", "verify=2", &want);
-    want = defaults();
-    want.debug_checkmark = 1;
-    expect_parsed("GCRT_DEBUG", "checkmark=1", &want);
-    want.debug_checkmark = 2;
-    expect_parsed("GCRT_DEBUG", "checkmark=2", &want);
-    want = defaults();
-    want.debug_clobberfree = 1;
-    expect_parsed("GCRT_DEBUG", "clobberfree=1", &want);
-    want = defaults();
-    want.debug_stress = UINT32_MAX;
-    expect_parsed("GCRT_DEBUG", "stress=4294967295", &want);
-    want = defaults();
-    want.debug_chaos = UINT64_MAX;
-    expect_parsed("GCRT_DEBUG", "chaos=18446744073709551615", &want);
-    want = defaults();
-    want.debug_tiny = 1;
-    expect_parsed("GCRT_DEBUG", "tiny=1", &want);
-    want = defaults();
-    want.debug_failat = 12345;
-    expect_parsed("GCRT_DEBUG", "failat=12345", &want);
-    want = defaults();
-    want.debug_wbcheck = 1;
-    expect_parsed("GCRT_DEBUG", "wbcheck=1", &want);
-    want = defaults();
-    want.mode = GC_MODE_STW;
-    expect_parsed("GCRT_DEBUG", "stw=1", &want);
-    want = defaults();
-    want.debug_failfrom = 12345;
-    expect_parsed("GCRT_DEBUG", "failfrom=12345", &want);
-    want = defaults();
-    want.debug_gcpacertrace = 1;
-    expect_parsed("GCRT_DEBUG", "gcpacertrace=1", &want);
-    want = defaults();
-    want.debug_scavtrace = 1;
-    expect_parsed("GCRT_DEBUG", "scavtrace=1", &want);
-    want = defaults();
-    want.profile_rate = 1;
-    expect_parsed("GCRT_DEBUG", "profilerate=1", &want);
-    want.profile_rate = 0;
-    expect_parsed("GCRT_DEBUG", "profilerate=0", &want);
-    want = defaults();
-    want.debug_pool = 1;
-    expect_parsed("GCRT_DEBUG", "pool=1", &want);
-    want.debug_pool = 0;
-    want.debug_arena = 1;
-    expect_parsed("GCRT_DEBUG", "arena=1", &want);
+    EXPECT_KNOB("gctrace=1", debug_gctrace, 1);
+    EXPECT_KNOB("verify=1", debug_verify, 1);
+    EXPECT_KNOB("verify=2", debug_verify, 2);
+    EXPECT_KNOB("checkmark=1", debug_checkmark, 1);
+    EXPECT_KNOB("checkmark=2", debug_checkmark, 2);
+    EXPECT_KNOB("clobberfree=1", debug_clobberfree, 1);
+    EXPECT_KNOB("stress=4294967295", debug_stress, UINT32_MAX);
+    EXPECT_KNOB("chaos=18446744073709551615", debug_chaos, UINT64_MAX);
+    EXPECT_KNOB("tiny=1", debug_tiny, 1);
+    EXPECT_KNOB("failat=12345", debug_failat, 12345);
+    EXPECT_KNOB("wbcheck=1", debug_wbcheck, 1);
+    EXPECT_KNOB("stw=1", mode, GC_MODE_STW);
+    EXPECT_KNOB("failfrom=12345", debug_failfrom, 12345);
+    EXPECT_KNOB("gcpacertrace=1", debug_gcpacertrace, 1);
+    EXPECT_KNOB("scavtrace=1", debug_scavtrace, 1);
+    EXPECT_KNOB("profilerate=1", profile_rate, 1);
+    EXPECT_KNOB("profilerate=0", profile_rate, 0);
+    EXPECT_KNOB("pool=1", debug_pool, 1);
+    EXPECT_KNOB("arena=1", debug_arena, 1);
 }
 
 Test(options, hugepages_is_one_of_three_words)
@@ -532,59 +505,37 @@ expect_checked(const gc_options *opt, const char *culprit)
     cr_expect_null(heap);
 }
 
+#define EXPECT_BAD(field, value, culprit)                   \
+    do {                                                    \
+        gc_options opt = defaults();                        \
+                                                            \
+        opt.field = value;                                  \
+        expect_checked(&opt, culprit);                      \
+    } while (0)
+
 Test(options, options_that_make_no_sense_make_no_heap)
 {
-    gc_options opt = defaults();
+    const gc_options good = defaults();
 
-    cr_expect_eq(gcrt_options_check(&opt), GC_OK);
-    opt.struct_size--;
-    expect_checked(&opt, "struct_size");
-    opt = defaults();
-    opt.gogc = (int64_t)INT32_MAX + 1;
-    expect_checked(&opt, "gogc");
-    opt = defaults();
-    opt.threads = GCRT_THREADS_MAX + 1;
-    expect_checked(&opt, "threads");
-    opt = defaults();
-    opt.signal = -1;
-    expect_checked(&opt, "signal");
-    opt.signal = 65;
-    expect_checked(&opt, "signal");
-    opt = defaults();
-    opt.periodic_ms = -1;
-    expect_checked(&opt, "periodic_ms");
-    opt = defaults();
-    opt.worker_percent_max = 0;
-    expect_checked(&opt, "worker_percent_max");
-    opt.worker_percent_max = 101;
-    expect_checked(&opt, "worker_percent_max");
-    opt = defaults();
-    opt.nice = -21;
-    expect_checked(&opt, "nice");
-    opt.nice = 20;
-    expect_checked(&opt, "nice");
-    opt = defaults();
-    opt.memory_limit = -1;
-    expect_checked(&opt, "memory_limit -1");
-    opt.memory_limit = GCRT_LIMIT_MIN - 1;
-    expect_checked(&opt, "memory_limit 1048575");
-    opt = defaults();
-    opt.memory_limit_hard = 0;
-    expect_checked(&opt, "memory_limit_hard 0");
-    opt = defaults();
-    opt.limiter_percent = 0;
-    expect_checked(&opt, "limiter_percent 0");
-    opt.limiter_percent = 101;
-    expect_checked(&opt, "limiter_percent 101");
-    opt = defaults();
-    opt.cgroup_percent = 101;
-    expect_checked(&opt, "cgroup_percent 101");
-    opt = defaults();
-    opt.debug_verify = 3;
-    expect_checked(&opt, "debug_verify");
-    opt = defaults();
-    opt.debug_checkmark = 3;
-    expect_checked(&opt, "debug_checkmark");
+    cr_expect_eq(gcrt_options_check(&good), GC_OK);
+    EXPECT_BAD(struct_size, sizeof(gc_options) - 1, "struct_size");
+    EXPECT_BAD(gogc, (int64_t)INT32_MAX + 1, "gogc");
+    EXPECT_BAD(threads, GCRT_THREADS_MAX + 1, "threads");
+    EXPECT_BAD(signal, -1, "signal");
+    EXPECT_BAD(signal, 65, "signal");
+    EXPECT_BAD(periodic_ms, -1, "periodic_ms");
+    EXPECT_BAD(worker_percent_max, 0, "worker_percent_max");
+    EXPECT_BAD(worker_percent_max, 101, "worker_percent_max");
+    EXPECT_BAD(nice, -21, "nice");
+    EXPECT_BAD(nice, 20, "nice");
+    EXPECT_BAD(memory_limit, -1, "memory_limit -1");
+    EXPECT_BAD(memory_limit, GCRT_LIMIT_MIN - 1, "memory_limit 1048575");
+    EXPECT_BAD(memory_limit_hard, 0, "memory_limit_hard 0");
+    EXPECT_BAD(limiter_percent, 0, "limiter_percent 0");
+    EXPECT_BAD(limiter_percent, 101, "limiter_percent 101");
+    EXPECT_BAD(cgroup_percent, 101, "cgroup_percent 101");
+    EXPECT_BAD(debug_verify, 3, "debug_verify");
+    EXPECT_BAD(debug_checkmark, 3, "debug_checkmark");
 }
 
 Test(options, extremes_that_make_sense_make_a_heap)

@@ -5,41 +5,15 @@
  * every few.  Then the edges, one by one.  The seed is printed; GCRT_SEED repeats a run.
  */
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "pagekit.h"
+#include "seed.h"
+
 #include "alloc/base/rand.h"
-#include "alloc/pagealloc.h"
-
-/* ---- a page allocator over calloc'ed memory ---- */
-
-static uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x70616765u;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
-
-static void
-setup(struct pagealloc *pa, size_t npages_max)
-{
-    void *block = calloc(1, gcrt_pagealloc_bytes(npages_max));
-
-    cr_assert_not_null(block);
-    gcrt_pagealloc_init(pa, npages_max, block);
-}
-
-static void
-teardown(struct pagealloc *pa)
-{
-    free(pa->chunk); /* the block begins with the chunks */
-}
 
 static void
 expect_sound(const struct pagealloc *pa)

@@ -5,26 +5,17 @@
  * The seed is printed; GCRT_SEED repeats a run.
  */
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "seed.h"
 
 #include "alloc/base/rand.h"
 #include "alloc/pagebits.h"
 #include "alloc/pagecache.h"
 
 #define ROUNDS 4000
-
-static uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x70616765u;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
 
 /* Alternating free and taken runs of up to `longest` pages. */
 static void

@@ -5,7 +5,7 @@
  */
 #include <criterion/criterion.h>
 
-#include "gc/pool.h"
+#include "poolkit.h"
 
 #include <gcrt/gcrt.h>
 
@@ -17,7 +17,6 @@ struct item {
 
 GC_TYPE_NOSCAN(item_type, struct item);
 
-static struct gcrt_mutator *m;
 static struct gc_heap *heap;
 static gc_pool *public_pool;
 static struct pool *pool;
@@ -474,24 +473,6 @@ Test(poolturn, a_record_that_a_thread_keeps_is_not_used_again)
     (void)pthread_barrier_wait(&gate);
     pthread_join(thread, NULL);
     gc_block_leave();
-}
-
-static bool
-is_shaded(const void *item)
-{
-    for (uint32_t i = 0; i < m->nbarrier; i++)
-        if (m->barrier[i] == (uintptr_t)item)
-            return true;
-    return false;
-}
-
-static void
-set_barrier(uint32_t state)
-{
-    critical_enter();
-    barrier_set(m, state);
-    m->nbarrier = 0;
-    critical_leave();
 }
 
 /* As new values, as every other put. */

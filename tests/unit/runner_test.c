@@ -166,6 +166,21 @@ Test(runner, callbacks_do_not_nest_but_collect, .timeout = 60)
     end();
 }
 
+Test(runner, a_crew_that_is_held_begins_nothing, .timeout = 60)
+{
+    begin(1);
+    post(0, NULL, NULL);
+    wait_until(&places, 1);
+    gcrt_crew_hold(heap);
+    for (unsigned i = 1; i <= 100; i++)
+        post(i, NULL, NULL);
+    t_sleep_us(50000);
+    cr_expect_eq(ran(), 1);
+    gcrt_crew_release(heap);
+    wait_until(&places, 101);
+    end();
+}
+
 /* ---- words are roots ---- */
 
 static NOINLINE void

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 
 #include "bare.h"
+#include "pagekit.h"
 
 #include "alloc/scavenge.h"
 
@@ -206,21 +207,6 @@ static size_t
 size_of(size_t nchunks)
 {
     return nchunks * CHUNK_PAGES;
-}
-
-static void
-setup(struct pagealloc *pa, size_t npages_max)
-{
-    void *block = calloc(1, gcrt_pagealloc_bytes(npages_max));
-
-    cr_assert_not_null(block);
-    gcrt_pagealloc_init(pa, npages_max, block);
-}
-
-static void
-teardown(struct pagealloc *pa)
-{
-    free(pa->chunk); /* the block begins with the chunks */
 }
 
 static size_t

@@ -6,11 +6,12 @@
  * The seed is printed; GCRT_SEED repeats the single-threaded runs.
  */
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "seed.h"
 
 #include "alloc/base/rand.h"
 #include "alloc/spanset.h"
@@ -19,16 +20,6 @@
 #define THREADS 4
 
 static struct mspan spans[SPANS];
-
-static uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x7370616eu;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
 
 /* ---- one thread ---- */
 

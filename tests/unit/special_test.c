@@ -188,16 +188,6 @@ Test(special, roots_are_args_and_what_finalizable_objects_point_to)
     end_by_hand();
 }
 
-static size_t
-buffered(const void *p)
-{
-    size_t n = 0;
-
-    for (uint32_t i = 0; i < self()->nbarrier; i++)
-        n += self()->barrier[i] == (uintptr_t)p;
-    return n;
-}
-
 Test(special, records_that_come_and_go_while_marking_are_shaded)
 {
     struct special *record;
@@ -208,15 +198,15 @@ Test(special, records_that_come_and_go_while_marking_are_shaded)
     to_marking();
     self()->nbarrier = 0;
     record = add(SPECIAL_CLEANUP, nodes[2], nodes[3]);
-    cr_expect_eq(buffered(nodes[3]), 1);
-    cr_expect_eq(buffered(nodes[2]), 0, "a cleanup does not keep its object");
+    cr_expect_eq(count_buffered(nodes[3]), 1);
+    cr_expect_eq(count_buffered(nodes[2]), 0, "a cleanup does not keep its object");
     critical_enter();
     gcrt_special_remove(self(), SPECIAL_CLEANUP, record);
     critical_leave();
-    cr_expect_eq(buffered(nodes[3]), 2);
+    cr_expect_eq(count_buffered(nodes[3]), 2);
     add(SPECIAL_FINALIZER, nodes[4], nodes[5]);
-    cr_expect_eq(buffered(nodes[4]), 1);
-    cr_expect_eq(buffered(nodes[5]), 1);
+    cr_expect_eq(count_buffered(nodes[4]), 1);
+    cr_expect_eq(count_buffered(nodes[5]), 1);
     end_by_hand();
 }
 

@@ -51,16 +51,6 @@ records(void)
     return aword_load_relaxed(&the_heap->specials.count[SPECIAL_WEAK]);
 }
 
-static size_t
-buffered(const void *p)
-{
-    size_t n = 0;
-
-    for (uint32_t i = 0; i < self()->nbarrier; i++)
-        n += self()->barrier[i] == (uintptr_t)p;
-    return n;
-}
-
 /* An object, and a weak reference to it. */
 static gc_weak *
 begin_with_weak(struct node **n)
@@ -125,13 +115,13 @@ Test(weak, before_marking_opens_the_object_is_queued_and_not_marked)
     gcrt_weak_begin(the_heap);
     handshake(ACTION_BARRIER_ON);
     cr_expect_eq(gc_weak_get(w), n);
-    cr_expect_eq(buffered(n), 1, "hybrid");
+    cr_expect_eq(count_buffered(n), 1, "hybrid");
     handshake(ACTION_SETTLE);
     handshake(ACTION_SCAN);
     take_raw(&raw); /* of the stack */
     self()->nbarrier = 0;
     cr_expect_eq(gc_weak_get(w), n);
-    cr_expect_eq(buffered(n), 1, "deletion");
+    cr_expect_eq(count_buffered(n), 1, "deletion");
     gcrt_barrier_flush(self());
     cr_expect_not(is_marked(n), "nothing is marked before marking opens");
     take_raw(&raw);
@@ -149,7 +139,7 @@ Test(weak, marking_shades_the_unmarked)
     to_marking();
     self()->nbarrier = 0;
     cr_expect_eq(gc_weak_get(w), n);
-    cr_expect_eq(buffered(n), 1);
+    cr_expect_eq(count_buffered(n), 1);
     gcrt_barrier_flush(self());
     cr_expect(is_marked(n));
     cr_expect_eq(gc_weak_get(w), n);
@@ -167,7 +157,7 @@ Test(weak, closing_is_cancelled_by_an_unmarked_object)
     self()->nbarrier = 0;
     cr_expect_eq(gc_weak_get(w), n);
     cr_expect_eq(word(), WEAK_MARKING);
-    cr_expect_eq(buffered(n), 1);
+    cr_expect_eq(count_buffered(n), 1);
     cr_expect_not(gcrt_weak_decide(the_heap), "the round does not count");
     cr_expect_eq(aword_load_relaxed(&the_heap->weak.cancelled), 1);
     end_by_hand();
@@ -281,7 +271,7 @@ Test(weak, finding_it_while_marking_makes_it_strong)
     set_marked(n, true);
     self()->nbarrier = 0;
     cr_expect_eq(gc_weak_new(n), w);
-    cr_expect_eq(buffered(w), 1);
+    cr_expect_eq(count_buffered(w), 1);
     cr_expect_eq(word(), WEAK_MARKING, "the termination is cancelled");
     end_by_hand();
 }

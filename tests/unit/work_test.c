@@ -5,11 +5,12 @@
  * multiset, in normal and in tiny mode.  The seed is printed; GCRT_SEED repeats a run.
  */
 #include <criterion/criterion.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "seed.h"
 
 #include "alloc/base/rand.h"
 #include "gc/work.h"
@@ -22,16 +23,6 @@ static struct work work;
 static unsigned char state[ITEMS + 1]; /* atomic: 0 not put, 1 in the queues, 2 taken */
 
 enum { ABSENT, QUEUED, TAKEN };
-
-static uint64_t
-seed_of(const char *test)
-{
-    const char *given = getenv("GCRT_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 0) : 0x776f726bu;
-
-    fprintf(stderr, "%s: GCRT_SEED=%" PRIu64 "\n", test, seed);
-    return seed;
-}
 
 static void
 init(uint32_t nworkers, bool tiny)
