@@ -298,7 +298,7 @@ main(int argc, char **argv)
             run_once(&p, first + n, schedule);
     }
     report(first, n);
-    if (n >= 100 && !p.stw && !p.precise) /* there not every place is passed */
+    if (n >= 1000 && !p.stw && !p.precise) /* else not every place is passed */
         report_places();
     return 0;
 }

@@ -632,6 +632,7 @@ main(int argc, char **argv)
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
     opt.release_ms = 0;
+    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
     opt.threads = 1;
     T_OK(gc_heap_create(&opt, &heap));
     T_OK(gc_thread_attach(heap));

@@ -614,6 +614,7 @@ start(int argc, char **argv)
     opt.gogc = GC_GOGC_OFF;
     opt.periodic_ms = 0;
     opt.release_ms = 0;
+    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
     opt.threads = 2;
     T_OK(gc_heap_create(&opt, &heap));
     pages = &heap->mheap;
