@@ -272,6 +272,7 @@ struct scavenger {
 struct profile {
     struct lock lock;             /* RANK_PROFILE */
     struct site **buckets;        /* lock: by stack and size; never removed */
+    struct site *newest;          /* lock: of all */
     size_t nsites;                /* lock */
     struct record_chunk *chunk;   /* lock: newest first; all but the newest are full */
     struct record_chunk *spare;   /* lock: empty ones */

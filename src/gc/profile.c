@@ -41,6 +41,7 @@
 
 struct site {
     struct site *next; /* lock: same bucket */
+    struct site *older; /* lock: list of all */
     uint64_t hash;
     struct profile_site seen;       /* sums: visible; pcs: behind this struct */
     struct profile_sums pending[2];  /* by the parity of the cycle that had begun last */
@@ -131,6 +132,8 @@ site_of_locked(struct gc_heap *heap, const struct profile_site *like)
     at->seen.pcs = memcpy(at + 1, like->pcs, stack_bytes);
     at->next = pr->buckets[hash % BUCKETS];
     pr->buckets[hash % BUCKETS] = at;
+    at->older = pr->newest;
+    pr->newest = at;
     pr->nsites++;
     return at;
 }
@@ -247,13 +250,12 @@ add_sums(struct profile_sums *to, const struct profile_sums *from)
 static void
 publish_locked(struct profile *pr, uint64_t cycle)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (struct site *at = pr->buckets[i]; at != NULL; at = at->next) {
-            struct profile_sums *pending = &at->pending[(cycle - 1) & 1];
+    for (struct site *at = pr->newest; at != NULL; at = at->older) {
+        struct profile_sums *pending = &at->pending[(cycle - 1) & 1];
 
-            add_sums(&at->seen.sums, pending);
-            *pending = (struct profile_sums){ .allocs = 0 };
-        }
+        add_sums(&at->seen.sums, pending);
+        *pending = (struct profile_sums){ .allocs = 0 };
+    }
 }
 
 static bool
@@ -311,16 +313,15 @@ gcrt_profile_marked(struct gc_heap *heap)
 static void
 copy_sites_locked(const struct profile *pr, struct profile_copy *copy, bool all)
 {
-    for (unsigned i = 0; i < BUCKETS; i++)
-        for (const struct site *at = pr->buckets[i]; at != NULL; at = at->next) {
-            struct profile_site *to = &copy->sites[copy->n++];
+    for (const struct site *at = pr->newest; at != NULL; at = at->older) {
+        struct profile_site *to = &copy->sites[copy->n++];
 
-            *to = at->seen;
-            if (all) {
-                add_sums(&to->sums, &at->pending[0]);
-                add_sums(&to->sums, &at->pending[1]);
-            }
+        *to = at->seen;
+        if (all) {
+            add_sums(&to->sums, &at->pending[0]);
+            add_sums(&to->sums, &at->pending[1]);
         }
+    }
 }
 
 struct profile_copy *

@@ -9,7 +9,20 @@
 /* Index of the lowest / highest set bit; x must not be 0. */
 static inline unsigned bit_lowest(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
 static inline unsigned bit_highest(uint64_t x) { return 63u - (unsigned)__builtin_clzll(x); }
-static inline unsigned bit_count(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+
+/* Where the target has no instruction for it the compiler would call a function with a table. */
+static inline unsigned
+bit_count(uint64_t x)
+{
+#if defined(__POPCNT__) || !defined(__x86_64__)
+    return (unsigned)__builtin_popcountll(x);
+#else
+    x -= (x >> 1) & 0x5555555555555555u;
+    x = (x & 0x3333333333333333u) + ((x >> 2) & 0x3333333333333333u);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+    return (unsigned)((x * 0x0101010101010101u) >> 56);
+#endif
+}
 
 static inline size_t
 round_up_pow2(size_t n)
