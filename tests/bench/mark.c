@@ -189,16 +189,6 @@ build(struct built *built, enum shape shape, uint64_t bytes, uint64_t seed)
     }
 }
 
-/* Overwrites what the builder left on the stack below its caller's frame. */
-static BENCH_NOINLINE void
-clear_stack(void)
-{
-    char dead[16384];
-
-    __builtin_memset(dead, 0, sizeof(dead));
-    BENCH_ESCAPE(dead);
-}
-
 static void
 sort(uint64_t *values, uint64_t n)
 {
@@ -258,7 +248,7 @@ main(int argc, char **argv)
     peer_type_init(cell_type);
     build(&built, (enum shape)args[0].value, args[1].value, args[3].value);
     BENCH_ESCAPE(&built);
-    clear_stack();
+    bench_clear_stack();
     peer_collect();
     peer_heap_stats(&before);
     for (uint64_t i = 0; i < reps; i++) {

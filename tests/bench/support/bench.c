@@ -35,6 +35,15 @@ bench_cpu_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+void
+bench_clear_stack(void)
+{
+    char dead[16384];
+
+    memset(dead, 0, sizeof(dead));
+    BENCH_ESCAPE(dead);
+}
+
 _Noreturn void
 bench_die(const char *what)
 {

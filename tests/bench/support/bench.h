@@ -49,6 +49,9 @@ bench_random_below(uint64_t *state, uint64_t n)
     return (uint64_t)(((unsigned __int128)bench_random(state) * n) >> 64);
 }
 
+/* Overwrites what finished calls left on the stack below the caller's frame. */
+void bench_clear_stack(void);
+
 /*
  * Arguments are "name=value" words.  The value is a decimal number that may end in k, m or
  * g (powers of 1024).  An unknown name or a malformed value ends the program.
