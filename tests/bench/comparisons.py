@@ -258,6 +258,18 @@ COMPARISONS = {
         for n in THREADS
     ],
     "trees": [trees(1, True), trees(2, False)],
+    "gcbench": [program("gcbench", "GCBench", quick={"depth": 16}, depth=18)],
+    "lru": [program("lru", "LRU cache", quick={"ops": "2m"}, ops="6m")],
+    "jsondoc": [program("jsondoc", "JSON documents", quick={"docs": 20}, docs=60)],
+    "hashmap": [
+        program("hashmap", f"hash map, {n} thread{'s' * (n > 1)}", n == 2, {"ops": "1m"},
+                threads=n, ops="4m")
+        for n in (1, 2, 4)
+    ],
+    "pipeline": [
+        program("pipeline", "pipeline of 4 threads", quick={"messages": 50000},
+                messages=300000, stages=2)
+    ],
     "pool": [only("pool", [GCRT, GO], POOL_COLUMNS, batch=b, threads=t)
              for t in (1, 2) for b in (1, 4, 12, 32, 64)],
     "assist": [only("assist", [GCRT], ASSIST_COLUMNS, shape=n, live="100m", mutators=2)
