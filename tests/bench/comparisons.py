@@ -284,5 +284,13 @@ COMPARISONS = {
     ],
     "pause-small": [pause(True, live="64m", mutators=1, spinners=1, seconds=5)],
     "mark": [mark(MARK_PEERS, shape, in_quick=False) for shape in MARK_SHAPES],
+    "mark-large": [
+        mark(MARK_PEERS, shape, size, 3, in_quick=False)
+        for size in ("1g", "4g") for shape in MARK_SHAPES
+    ],
+    "bounds": [
+        Group("bounds", {"bytes": "1g", "reps": 5}, [Peer("machine", "machine")],
+              BOUNDS_COLUMNS, quick={"bytes": "256m", "reps": 3})
+    ],
     "mark-1thread": [mark(MARK_PEERS_ONE, shape, chart="mark") for shape in MARK_SHAPES],
 }

@@ -154,11 +154,15 @@ parse_text(const char **at)
     char *copy;
     size_t len = 0;
 
-    expect(at, "\"");
-    for (p = from = *at; *p != '"'; p++, len++)
+    if (skip_space(at) != '"')
+        bench_die("a text must begin with a quotation mark");
+    for (p = from = *at + 1; *p != '"'; p++, len++)
         p += *p == '\\';
     *at = p + 1;
     copy = peer_alloc_bytes(len + 1);
+    copy[len] = '\0';
+    if (len == (size_t)(p - from))
+        return memcpy(copy, from, len);
     for (size_t i = 0; i < len; i++) {
         int escaped = *from == '\\';
 
@@ -166,7 +170,6 @@ parse_text(const char **at)
         copy[i] = (char)(escaped && *from == 'n' ? '\n' : *from);
         from++;
     }
-    copy[len] = '\0';
     return copy;
 }
 
