@@ -129,6 +129,8 @@ BARRIER_COLUMNS = [
     Column("before_percent", "before %", digits=1),
     Column("after_ns", "after it ns/op"),
     Column("after_percent", "after %", digits=1, spread=True),
+    Column("cycling_ns", "cycling ns/op"),
+    Column("cycling_percent", "cycling %", digits=1),
 ]
 FORK_COLUMNS = [
     Column("fork_p50_ns", "fork us", 1000, 0, spread=True, ratio=True),
@@ -218,7 +220,7 @@ def mark(peers, shape, size="256m", reps=7, chart="", in_quick=True):
 
 
 def barrier(case, name):
-    return Group("barrier", {"case": case}, [GCRT], BARRIER_COLUMNS, name, quick={"reps": 5})
+    return Group("barrier", {"case": case, "reps": 30}, [GCRT], BARRIER_COLUMNS, name, quick={"reps": 10})
 
 
 def only(program_, peers, columns, **args):
@@ -288,6 +290,7 @@ COMPARISONS = {
         mark(MARK_PEERS, shape, size, 3, in_quick=False)
         for size in ("1g", "4g") for shape in MARK_SHAPES
     ],
+    "barrier": [barrier(i, name) for i, name in enumerate(("swap", "sort", "list", "front"))],
     "bounds": [
         Group("bounds", {"bytes": "1g", "reps": 5}, [Peer("machine", "machine")],
               BOUNDS_COLUMNS, quick={"bytes": "256m", "reps": 3})
