@@ -290,7 +290,10 @@ COMPARISONS = {
         mark(MARK_PEERS, shape, size, 3, in_quick=False)
         for size in ("1g", "4g") for shape in MARK_SHAPES
     ],
-    "barrier": [barrier(i, name) for i, name in enumerate(("swap", "sort", "list", "front"))],
+    "latency": [latency("64m", 10, 500, True), latency("1g", 15, 2000),
+                latency("4g", 20, 5000)],
+    "barrier": [barrier(0, "swap"), barrier(1, "sort"), barrier(2, "list"),
+                barrier(3, "front")],
     "bounds": [
         Group("bounds", {"bytes": "1g", "reps": 5}, [Peer("machine", "machine")],
               BOUNDS_COLUMNS, quick={"bytes": "256m", "reps": 3})
