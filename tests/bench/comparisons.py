@@ -187,7 +187,8 @@ MARK_PEERS_ONE = [
 
 def alloc(chart="", label="", in_quick=False, **args):
     quick = {"count": "4m"}
-    return Group("alloc", args, ALLOC_PEERS, ALLOC_COLUMNS, "", chart, label, quick, in_quick)
+    return Group("alloc", args, ALLOC_PEERS, ALLOC_COLUMNS, "", chart, label, quick,
+                 in_quick)
 
 
 def program(name, label, in_quick=True, quick=None, chart="programs", **args):
@@ -220,7 +221,8 @@ def mark(peers, shape, size="256m", reps=7, chart="", in_quick=True):
 
 
 def barrier(case, name):
-    return Group("barrier", {"case": case, "reps": 30}, [GCRT], BARRIER_COLUMNS, name, quick={"reps": 10})
+    return Group("barrier", {"case": case, "reps": 30}, [GCRT], BARRIER_COLUMNS, name,
+                 quick={"reps": 10})
 
 
 def only(program_, peers, columns, **args):
@@ -252,11 +254,13 @@ COMPARISONS = {
     ],
     "alloc-surviving": [
         alloc("alloc-surviving", f"1 in {keep} of {size} bytes survives",
-              (size, keep) == (64, 10), size=size, threads=1, scan=1, keep=keep, count="10m")
+              (size, keep) == (64, 10), size=size, threads=1, scan=1, keep=keep,
+              count="10m")
         for size in (24, 64, 512) for keep in (2, 10, 100)
     ],
     "alloc-threads": [
-        alloc("alloc-threads", f"{n} threads", n == 4, size=24, threads=n, scan=1, count="10m")
+        alloc("alloc-threads", f"{n} threads", n == 4, size=24, threads=n, scan=1,
+              count="10m")
         for n in THREADS
     ],
     "trees": [trees(1, True), trees(2, False)],
