@@ -3,6 +3,7 @@
 
 A group is one program with one set of arguments, run by each of its peers.  A comparison is
 a list of groups under a name.  Each group says what chart it belongs to (charts.py).
+Run by itself, this prints the names of the comparisons.
 """
 
 from dataclasses import dataclass, field
@@ -304,3 +305,6 @@ COMPARISONS = {
     ],
     "mark-1thread": [mark(MARK_PEERS_ONE, shape, chart="mark") for shape in MARK_SHAPES],
 }
+
+if __name__ == "__main__":
+    print("\n".join(COMPARISONS))
