@@ -14,6 +14,7 @@ import (
 const (
 	cellCount = 37
 	marginNs  = 100000
+	stepNs    = 5000
 )
 
 type leaf struct{ stamp, spare1, spare2 uint64 }
@@ -72,6 +73,7 @@ func (s *service) serve() {
 
 func (s *service) waitUntil(intended uint64) {
 	now := nowNs()
+	last := now
 	if s.late = now >= intended; s.late {
 		return
 	}
@@ -79,13 +81,15 @@ func (s *service) waitUntil(intended uint64) {
 	for now+2*marginNs < intended {
 		nap := syscall.NsecToTimespec(int64(intended - marginNs - now))
 		syscall.Nanosleep(&nap, nil) // a signal may end it early
-		now = nowNs()
+		last, now = now, nowNs()
 	}
-	if s.late = now >= intended; !s.late {
-		s.delayNs = s.meter.runDelayNs()
+	for now < intended {
+		if now-last > stepNs {
+			s.delayNs = s.meter.runDelayNs()
+		}
+		last, now = now, nowNs()
 	}
-	for nowNs() < intended {
-	}
+	s.late = now-last > stepNs
 }
 
 func less(ns, waited uint64) uint64 {
