@@ -132,6 +132,33 @@ collect(uint64_t count)
     gc_collect(NULL);
 }
 
+/* Each with as good as nothing to mark or sweep: what a cycle costs in itself. */
+static NOINLINE void
+collect_nothing(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        gc_collect(NULL);
+}
+
+/* Objects that die young, and a cycle for every 4 MiB of them. */
+static NOINLINE void
+churn_24(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i += 160000) {
+        alloc_24(160000);
+        gc_collect(NULL);
+    }
+}
+
+static NOINLINE void
+churn_512(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i += 8000) {
+        alloc_512(8000);
+        gc_collect(NULL);
+    }
+}
+
 /* ---- what there is to mark ---- */
 
 static NOINLINE struct object24 *
@@ -243,6 +270,9 @@ main(void)
     counted("pool_get_put", pool_get_put, COUNT);
     gc_collect(NULL);
     gc_collect(NULL);
+    counted("churn_24", churn_24, 480000);
+    counted("churn_512", churn_512, 40000);
+    counted("collect_nothing", collect_nothing, 20);
     counted_marking("collect_tree", make_tree);
     counted_marking("collect_list", make_list);
     counted_marking("collect_leaves", make_leaves);
