@@ -260,7 +260,7 @@ def arguments():
     )
     parser.add_argument("build", type=Path, help="build folder")
     parser.add_argument("comparisons", nargs="+", choices=list(COMPARISONS) + ["all"])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, help="5, or 2 with --quick")
     parser.add_argument("--peers", help="only these program suffixes, with commas between")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="replace an argument where a comparison gives it")
@@ -269,7 +269,10 @@ def arguments():
     parser.add_argument("--charts", type=Path, metavar="DIR", help="draw charts there")
     parser.add_argument("--hyperfine", action="store_true",
                         help="let hyperfine run and time the programs")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.rounds is None:
+        args.rounds = 2 if args.quick else 5
+    return args
 
 
 def chosen_groups(args):

@@ -71,7 +71,7 @@ def text(x, y, words, kind="", anchor="start"):
 
 def bar(y, scale, limit, row, base):
     label, middle, least, largest = row
-    length = min(middle, limit) * scale
+    length = end = min(middle, limit) * scale
     parts = [
         text(LEFT - 6, y + BAR - 4, label, anchor="end"),
         f'<rect x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}" '
@@ -82,13 +82,13 @@ def bar(y, scale, limit, row, base):
         parts.append(f'<path d="M{x:.0f} {y + BAR}l6 -{BAR}" stroke="#fff" '
                      'stroke-width="3"/>')
     else:
-        a, b = LEFT + least * scale, LEFT + min(largest, limit) * scale
-        parts.append(f'<path d="M{a:.1f} {y + BAR / 2}H{b:.1f}" stroke="#222" '
-                     'stroke-opacity="0.6"/>')
+        end = min(largest, limit) * scale
+        parts.append(f'<path d="M{LEFT + least * scale:.1f} {y + BAR / 2}'
+                     f'H{LEFT + end:.1f}" stroke="#777"/>')
     words = number(middle)
     if base and label != base[0]:
         words += f"  ({middle / base[1]:.2f}x)"
-    parts.append(text(LEFT + length + 6, y + BAR - 4, words, "v"))
+    parts.append(text(LEFT + end + 6, y + BAR - 4, words, "v"))
     return parts
 
 

@@ -3,6 +3,7 @@
 
 A group is one program with one set of arguments, run by each of its peers.  A comparison is
 a list of groups under a name.  Each group says what chart it belongs to (charts.py).
+Run by itself, this prints the names of the comparisons.
 """
 
 from dataclasses import dataclass, field
@@ -129,6 +130,8 @@ BARRIER_COLUMNS = [
     Column("before_percent", "before %", digits=1),
     Column("after_ns", "after it ns/op"),
     Column("after_percent", "after %", digits=1, spread=True),
+    Column("cycling_ns", "cycling ns/op"),
+    Column("cycling_percent", "cycling %", digits=1),
 ]
 FORK_COLUMNS = [
     Column("fork_p50_ns", "fork us", 1000, 0, spread=True, ratio=True),
@@ -185,7 +188,8 @@ MARK_PEERS_ONE = [
 
 def alloc(chart="", label="", in_quick=False, **args):
     quick = {"count": "4m"}
-    return Group("alloc", args, ALLOC_PEERS, ALLOC_COLUMNS, "", chart, label, quick, in_quick)
+    return Group("alloc", args, ALLOC_PEERS, ALLOC_COLUMNS, "", chart, label, quick,
+                 in_quick)
 
 
 def program(name, label, in_quick=True, quick=None, chart="programs", **args):
@@ -218,7 +222,8 @@ def mark(peers, shape, size="256m", reps=7, chart="", in_quick=True):
 
 
 def barrier(case, name):
-    return Group("barrier", {"case": case}, [GCRT], BARRIER_COLUMNS, name, quick={"reps": 5})
+    return Group("barrier", {"case": case, "reps": 30}, [GCRT], BARRIER_COLUMNS, name,
+                 quick={"reps": 10})
 
 
 def only(program_, peers, columns, **args):
@@ -250,14 +255,28 @@ COMPARISONS = {
     ],
     "alloc-surviving": [
         alloc("alloc-surviving", f"1 in {keep} of {size} bytes survives",
-              (size, keep) == (64, 10), size=size, threads=1, scan=1, keep=keep, count="10m")
+              (size, keep) == (64, 10), size=size, threads=1, scan=1, keep=keep,
+              count="10m")
         for size in (24, 64, 512) for keep in (2, 10, 100)
     ],
     "alloc-threads": [
-        alloc("alloc-threads", f"{n} threads", n == 4, size=24, threads=n, scan=1, count="10m")
+        alloc("alloc-threads", f"{n} threads", n == 4, size=24, threads=n, scan=1,
+              count="10m")
         for n in THREADS
     ],
     "trees": [trees(1, True), trees(2, False)],
+    "gcbench": [program("gcbench", "GCBench", quick={"depth": 16}, depth=18)],
+    "lru": [program("lru", "LRU cache", quick={"ops": "2m"}, ops="6m")],
+    "jsondoc": [program("jsondoc", "JSON documents", quick={"docs": 20}, docs=60)],
+    "hashmap": [
+        program("hashmap", f"hash map, {n} thread{'s' * (n > 1)}", n == 2, {"ops": "1m"},
+                threads=n, ops="4m")
+        for n in (1, 2, 4)
+    ],
+    "pipeline": [
+        program("pipeline", "pipeline of 4 threads", quick={"messages": 50000},
+                messages=300000, stages=2)
+    ],
     "pool": [only("pool", [GCRT, GO], POOL_COLUMNS, batch=b, threads=t)
              for t in (1, 2) for b in (1, 4, 12, 32, 64)],
     "assist": [only("assist", [GCRT], ASSIST_COLUMNS, shape=n, live="100m", mutators=2)
@@ -272,5 +291,20 @@ COMPARISONS = {
     ],
     "pause-small": [pause(True, live="64m", mutators=1, spinners=1, seconds=5)],
     "mark": [mark(MARK_PEERS, shape, in_quick=False) for shape in MARK_SHAPES],
+    "mark-large": [
+        mark(MARK_PEERS, shape, size, 3, in_quick=False)
+        for size in ("1g", "4g") for shape in MARK_SHAPES
+    ],
+    "latency": [latency("64m", 10, 500, True), latency("1g", 15, 2000),
+                latency("4g", 20, 5000)],
+    "barrier": [barrier(0, "swap"), barrier(1, "sort"), barrier(2, "list"),
+                barrier(3, "front")],
+    "bounds": [
+        Group("bounds", {"bytes": "1g", "reps": 5}, [Peer("machine", "machine")],
+              BOUNDS_COLUMNS, quick={"bytes": "256m", "reps": 3})
+    ],
     "mark-1thread": [mark(MARK_PEERS_ONE, shape, chart="mark") for shape in MARK_SHAPES],
 }
+
+if __name__ == "__main__":
+    print("\n".join(COMPARISONS))

@@ -9,6 +9,7 @@ import (
 	"math/bits"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"sort"
 	"strconv"
 	"strings"
@@ -160,6 +161,7 @@ func (r *result) hist(prefix string, h *hist) {
 	r.u64(prefix+"_p50_ns", h.quantile(0.5))
 	r.u64(prefix+"_p99_ns", h.quantile(0.99))
 	r.u64(prefix+"_p999_ns", h.quantile(0.999))
+	r.u64(prefix+"_p9999_ns", h.quantile(0.9999))
 	r.u64(prefix+"_max_ns", h.max)
 	r.u64(prefix+"_samples", h.total)
 }
@@ -266,4 +268,41 @@ func (r *result) gaps(prefix string, g *gaps) {
 func median(values []uint64) uint64 {
 	sort.Slice(values, func(i, k int) bool { return values[i] < values[k] })
 	return values[len(values)/2]
+}
+
+// pauses adds what the runtime knows of its own pauses.
+func pauses(r *result) {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	worst := uint64(0)
+	for _, ns := range stats.PauseNs {
+		if ns > worst {
+			worst = ns
+		}
+	}
+	r.u64("pause_last256_max_ns", worst)
+	r.u64("pause_total_ns", stats.PauseTotalNs)
+	sample := []metrics.Sample{{Name: "/gc/pauses:seconds"}}
+	metrics.Read(sample)
+	h := sample[0].Value.Float64Histogram()
+	r.u64("pause_p50_ns", bucketQuantile(h, 0.5))
+	r.u64("pause_p99_ns", bucketQuantile(h, 0.99))
+	r.u64("pause_p999_ns", bucketQuantile(h, 0.999))
+	r.u64("pause_max_ns", bucketQuantile(h, 1))
+}
+
+// bucketQuantile returns the upper bound of the bucket in which the share q is reached.
+func bucketQuantile(h *metrics.Float64Histogram, q float64) uint64 {
+	total, seen := uint64(0), uint64(0)
+	for _, n := range h.Counts {
+		total += n
+	}
+	want := uint64(q * float64(total))
+	for i, n := range h.Counts {
+		seen += n
+		if n > 0 && (seen > want || seen == total) {
+			return uint64(h.Buckets[i+1] * 1e9)
+		}
+	}
+	return 0
 }

@@ -8,7 +8,10 @@ import (
 	"unsafe"
 )
 
-const arrayLength = 1000
+const (
+	arrayLength = 1000
+	fanout      = 62
+)
 
 type graphNode struct {
 	out [4]*graphNode
@@ -26,6 +29,28 @@ type cell struct {
 }
 
 type blob struct{ key [8]uint64 }
+
+type record struct {
+	name    *[32]byte
+	payload *[128]byte
+	key     [3]uint64
+}
+
+type entry struct {
+	next   *entry
+	record *record
+	key    [2]uint64
+}
+
+type wideNode struct {
+	child [fanout]unsafe.Pointer
+	key   [2]uint64
+}
+
+type leaf struct {
+	none [2]*leaf
+	key  [2]uint64
+}
 
 type built struct {
 	root           interface{}
@@ -93,12 +118,59 @@ func buildArrays(bytes uint64) built {
 	return built{top, 1 + n*(1+arrayLength), n * (perArray + 8)}
 }
 
+func buildMap(bytes uint64, seed *random) built {
+	perEntry := 8 + uint64(unsafe.Sizeof(entry{})+unsafe.Sizeof(record{})) + 160
+	n := bytes / perEntry
+	chains := make([]*entry, n)
+	for i := uint64(0); i < n; i++ {
+		k := seed.below(n)
+		r := &record{new([32]byte), new([128]byte), [3]uint64{i}}
+		r.name[0], r.payload[0], r.payload[64] = 1, 1, 1
+		chains[k] = &entry{chains[k], r, [2]uint64{i}}
+	}
+	return built{chains, 1 + 4*n, n * perEntry}
+}
+
+func shuffle(level []unsafe.Pointer, seed *random) {
+	for i := uint64(len(level)) - 1; i > 0; i-- {
+		j := seed.below(i + 1)
+		level[i], level[j] = level[j], level[i]
+	}
+}
+
+func buildFanout(bytes uint64, seed *random) built {
+	leafSize, nodeSize := uint64(unsafe.Sizeof(leaf{})), uint64(unsafe.Sizeof(wideNode{}))
+	n := bytes / (leafSize + nodeSize/fanout)
+	objects, all := n, n*leafSize
+	level := make([]unsafe.Pointer, n)
+	for i := range level {
+		level[i] = unsafe.Pointer(&leaf{key: [2]uint64{uint64(i)}})
+	}
+	for n > 1 {
+		shuffle(level[:n], seed)
+		parents := (n + fanout - 1) / fanout
+		for i := uint64(0); i < parents; i++ {
+			node := &wideNode{}
+			end := (i + 1) * fanout
+			if end > n {
+				end = n
+			}
+			copy(node.child[:], level[i*fanout:end])
+			level[i] = unsafe.Pointer(node)
+		}
+		n = parents
+		objects += n
+		all += n * nodeSize
+	}
+	return built{level[0], objects, all}
+}
+
 func main() {
 	args := arguments{"shape": 0, "bytes": 256 << 20, "reps": 7, "seed": 1}
 	args.parse()
-	names := []string{"graph", "tree", "list", "arrays"}
-	if args["shape"] > 3 || args["reps"] < 1 {
-		die("shape must be 0 graph, 1 tree, 2 list or 3 arrays")
+	names := []string{"graph", "tree", "list", "arrays", "map", "fanout"}
+	if args["shape"] > 5 || args["reps"] < 1 {
+		die("shape must be 0 to 5")
 	}
 	seed := random(args["seed"])
 	var b built
@@ -111,6 +183,10 @@ func main() {
 		b = buildList(args["bytes"])
 	case 3:
 		b = buildArrays(args["bytes"])
+	case 4:
+		b = buildMap(args["bytes"], &seed)
+	case 5:
+		b = buildFanout(args["bytes"], &seed)
 	}
 	runtime.GC()
 	var before, after runtime.MemStats
@@ -134,6 +210,7 @@ func main() {
 	r.f64("gb_per_s", float64(b.bytes)/float64(wallNs))
 	r.f64("ns_per_object", float64(wallNs)/float64(b.objects))
 	r.f64("cpu_ns_per_object", float64(cpuMedian)/float64(b.objects))
+	r.f64("mobjects_per_cpu_s", 1e3*float64(b.objects)/float64(cpuMedian))
 	r.heap(0)
 	r.end()
 	runtime.KeepAlive(b)

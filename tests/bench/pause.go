@@ -5,7 +5,6 @@ package main
 
 import (
 	"runtime"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,42 +61,6 @@ func (j *job) spin() {
 		j.sum += uint64(uintptr(unsafe.Pointer(*j.pick())))
 		j.gaps.tick()
 	}
-}
-
-func pauses(r *result) {
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	worst := uint64(0)
-	for _, ns := range stats.PauseNs {
-		if ns > worst {
-			worst = ns
-		}
-	}
-	r.u64("pause_last256_max_ns", worst)
-	r.u64("pause_total_ns", stats.PauseTotalNs)
-	sample := []metrics.Sample{{Name: "/gc/pauses:seconds"}}
-	metrics.Read(sample)
-	h := sample[0].Value.Float64Histogram()
-	r.u64("pause_p50_ns", quantile(h, 0.5))
-	r.u64("pause_p99_ns", quantile(h, 0.99))
-	r.u64("pause_p999_ns", quantile(h, 0.999))
-	r.u64("pause_max_ns", quantile(h, 1))
-}
-
-// quantile returns the upper bound of the bucket in which the share q is reached.
-func quantile(h *metrics.Float64Histogram, q float64) uint64 {
-	total, seen := uint64(0), uint64(0)
-	for _, n := range h.Counts {
-		total += n
-	}
-	want := uint64(q * float64(total))
-	for i, n := range h.Counts {
-		seen += n
-		if n > 0 && (seen > want || seen == total) {
-			return uint64(h.Buckets[i+1] * 1e9)
-		}
-	}
-	return 0
 }
 
 func isStamp(n uint64) bool { return n-1 < 1<<40 || ^n-1 < 1<<40 }

@@ -19,7 +19,7 @@ set -u
 
 MAIN='gcc libc6-dev meson ninja-build pkg-config libatomic-ops-dev liburcu-dev zlib1g-dev
     libuv1-dev libhttp-parser-dev libunwind8'
-TEST="$MAIN g++ binutils python3 libcriterion-dev spin systemtap-sdt-dev gdb"
+TEST="$MAIN g++ binutils python3 libcriterion-dev spin systemtap-sdt-dev gdb valgrind"
 CI="$TEST clang libclang-rt-dev"
 
 fail()

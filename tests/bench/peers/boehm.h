@@ -120,6 +120,7 @@ peer_free(void *p)
 }
 
 /* Boehm finds changed pages by itself, also when incremental. */
+#define peer_root(p)               ((void)(p))
 #define peer_write(slot, value) ((void)(*(slot) = (value)))
 #define PEER_WAITS
 

@@ -19,6 +19,7 @@
  * peer_alloc_bytes          n bytes without pointers, not zeroed where the peer can do so
  * peer_free                 gives an object back; nothing where a collector does it
  * peer_write                stores a pointer into an object that others may see
+ * peer_root                 an object to start from, where a peer does not find its roots
  * peer_collect              one full collection
  * peer_heap_stats           fills what the peer knows
  * peer_json_pauses          pauses as the peer itself counts them
@@ -101,6 +102,7 @@ peer_free(void *p)
     (void)p;
 }
 
+#define peer_root(p)               ((void)(p))
 #define peer_write(slot, value) gc_write(slot, value)
 #define PEER_WAITS              GC_BLOCKING
 

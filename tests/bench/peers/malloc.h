@@ -67,6 +67,7 @@ peer_free(void *p)
     PEER_FREE(p);
 }
 
+#define peer_root(p)               ((void)(p))
 #define peer_write(slot, value) ((void)(*(slot) = (value)))
 #define PEER_WAITS
 

@@ -35,6 +35,15 @@ bench_cpu_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+void
+bench_clear_stack(void)
+{
+    char dead[16384];
+
+    memset(dead, 0, sizeof(dead));
+    BENCH_ESCAPE(dead);
+}
+
 _Noreturn void
 bench_die(const char *what)
 {
@@ -207,13 +216,14 @@ bench_json_hist(const char *prefix, const struct bench_hist *hist)
     json_prefixed(prefix, "p50_ns", bench_hist_quantile(hist, 0.5));
     json_prefixed(prefix, "p99_ns", bench_hist_quantile(hist, 0.99));
     json_prefixed(prefix, "p999_ns", bench_hist_quantile(hist, 0.999));
+    json_prefixed(prefix, "p9999_ns", bench_hist_quantile(hist, 0.9999));
     json_prefixed(prefix, "max_ns", hist->max);
     json_prefixed(prefix, "samples", hist->total);
 }
 
-/* The second number of schedstat: ns in which this thread waited for a CPU. */
-static uint64_t
-run_delay_ns(const struct bench_gaps *gaps)
+/* The second number of schedstat. */
+uint64_t
+bench_gaps_delay_ns(const struct bench_gaps *gaps)
 {
     char text[96];
     char *second;
@@ -236,14 +246,14 @@ bench_gaps_start(struct bench_gaps *gaps)
 {
     memset(gaps, 0, sizeof(*gaps));
     gaps->fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    gaps->delay_ns = run_delay_ns(gaps);
+    gaps->delay_ns = bench_gaps_delay_ns(gaps);
     gaps->last = bench_now_ns();
 }
 
 void
 bench_gaps_slow(struct bench_gaps *gaps, uint64_t gap)
 {
-    uint64_t delay = run_delay_ns(gaps);
+    uint64_t delay = bench_gaps_delay_ns(gaps);
     uint64_t waited = delay - gaps->delay_ns;
     uint64_t own = gap > waited ? gap - waited : 0;
 

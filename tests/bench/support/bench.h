@@ -49,6 +49,9 @@ bench_random_below(uint64_t *state, uint64_t n)
     return (uint64_t)(((unsigned __int128)bench_random(state) * n) >> 64);
 }
 
+/* Overwrites what finished calls left on the stack below the caller's frame. */
+void bench_clear_stack(void);
+
 /*
  * Arguments are "name=value" words.  The value is a decimal number that may end in k, m or
  * g (powers of 1024).  An unknown name or a malformed value ends the program.
@@ -81,7 +84,7 @@ struct bench_hist {
 void bench_hist_merge(struct bench_hist *into, const struct bench_hist *from);
 /* Upper bound of the bucket in which the share q of the samples is reached; 0 if empty. */
 uint64_t bench_hist_quantile(const struct bench_hist *hist, double q);
-/* PREFIX_p50_ns, _p99_ns, _p999_ns, _max_ns, _samples. */
+/* PREFIX_p50_ns, _p99_ns, _p999_ns, _p9999_ns, _max_ns, _samples. */
 void bench_json_hist(const char *prefix, const struct bench_hist *hist);
 
 BENCH_INLINE void
@@ -114,6 +117,8 @@ struct bench_gaps {
 };
 
 void bench_gaps_start(struct bench_gaps *gaps);
+/* ns in which this thread, so far, waited for a CPU; 0 where the kernel does not say. */
+uint64_t bench_gaps_delay_ns(const struct bench_gaps *gaps);
 void bench_gaps_slow(struct bench_gaps *gaps, uint64_t gap);
 void bench_gaps_merge(struct bench_gaps *into, const struct bench_gaps *from);
 void bench_json_gaps(const char *prefix, const struct bench_gaps *gaps);

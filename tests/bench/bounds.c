@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What this machine's memory can do: the bounds of marking, without any collector.
+ *
+ *     copy    memcpy of one half of the memory to the other: bytes read and written
+ *     read    a sum over all of it: bytes read
+ *     chase   each load's address comes from the load before: the time of one miss, as for a
+ *             list in no order
+ *     gather  loads at random places, prefetched 32 loads ahead: the time of a miss where
+ *             others are under way, as for a graph
+ *
+ * One thread.  A collection that misses m times per object cannot take less than m times
+ * gather_ns for each, and one that reads b bytes of it not less than b / read_gb_per_s.  Each
+ * number is the best of `reps`.
+ */
+#include "support/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE     8 /* words of a cache line */
+#define ACCESSES ((uint64_t)1 << 22)
+#define AHEAD    32
+
+struct memory {
+    uint64_t *words, n; /* n: a multiple of LINE */
+};
+
+/* A cycle through all lines in random order (Sattolo's shuffle): the first words link them. */
+static void
+make_cycle(const struct memory *m, uint64_t *seed)
+{
+    uint64_t lines = m->n / LINE;
+
+    for (uint64_t i = 0; i < m->n; i++)
+        m->words[i] = i;
+    for (uint64_t i = lines - 1; i > 0; i--) {
+        uint64_t j = bench_random_below(seed, i), old = m->words[i * LINE];
+
+        m->words[i * LINE] = m->words[j * LINE];
+        m->words[j * LINE] = old;
+    }
+}
+
+static uint64_t
+run_copy(const struct memory *m)
+{
+    memcpy(m->words, m->words + m->n / 2, m->n / 2 * sizeof(uint64_t));
+    return m->words[0];
+}
+
+static uint64_t
+run_read(const struct memory *m)
+{
+    uint64_t sum[4] = {0};
+
+    for (uint64_t i = 0; i < m->n; i += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += m->words[i + (uint64_t)k];
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+static uint64_t
+run_chase(const struct memory *m)
+{
+    uint64_t at = 0;
+
+    for (uint64_t i = 0; i < ACCESSES; i++)
+        at = m->words[at];
+    return at;
+}
+
+static uint64_t
+run_gather(const struct memory *m)
+{
+    uint64_t places[AHEAD] = {0}, seed = 1, sum = 0, lines = m->n / LINE;
+
+    for (uint64_t i = 0; i < ACCESSES; i++) {
+        uint64_t *place = &places[i % AHEAD];
+
+        sum += m->words[*place];
+        *place = bench_random_below(&seed, lines) * LINE;
+        __builtin_prefetch(&m->words[*place]);
+    }
+    return sum;
+}
+
+static uint64_t
+best_ns(uint64_t (*run)(const struct memory *), const struct memory *m, uint64_t reps)
+{
+    uint64_t best = UINT64_MAX;
+
+    for (uint64_t i = 0; i < reps; i++) {
+        uint64_t start = bench_now_ns(), result = run(m), spent = bench_now_ns() - start;
+
+        BENCH_ESCAPE(&result);
+        best = spent < best ? spent : best;
+    }
+    return best;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct bench_arg args[] = {
+            {"bytes", 1 << 30, "bytes of memory"},
+            {"reps", 5, "repetitions"},
+    };
+    struct memory m;
+    uint64_t seed = 1, reps;
+
+    bench_args(argc, argv, args, sizeof(args) / sizeof(args[0]));
+    reps = args[1].value;
+    m.n = args[0].value / sizeof(uint64_t) / (2 * LINE) * (2 * LINE);
+    m.words = aligned_alloc(64, m.n * sizeof(uint64_t));
+    if (m.words == NULL || m.n == 0 || reps < 1)
+        bench_die("bytes and reps must be positive, and memory be there");
+    make_cycle(&m, &seed);
+    bench_json_begin("bounds", "machine", "1");
+    bench_json_f64("chase_ns", (double)best_ns(run_chase, &m, reps) / (double)ACCESSES);
+    bench_json_f64("gather_ns", (double)best_ns(run_gather, &m, reps) / (double)ACCESSES);
+    bench_json_f64("read_gb_per_s", (double)m.n * 8 / (double)best_ns(run_read, &m, reps));
+    bench_json_f64("copy_gb_per_s", (double)m.n * 8 / (double)best_ns(run_copy, &m, reps));
+    bench_json_end();
+    free(m.words);
+    return 0;
+}
