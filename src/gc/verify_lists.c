@@ -7,7 +7,8 @@
  * Invariants checked, by tag:
  *   span.filed     each span in use is in exactly one set of its kind's mcentral, the one
  *                  that its sweepgen and its free slots say, or cached by exactly one P
- *   cache.run      a run lies in its entry's span, ends at its free index, is free and zero
+ *   cache.run      a run lies in its entry's span, ends at its free index, is free, and zero
+ *                  unless it is for uninitialised bytes
  *   cache.tiny     the current tiny block lies in an allocated slot of its kind
  *   pages.owner    each grown page is in one span, or in one P's window, or free
  *   I-own-snapshot while mutators are black, the rest of each run is marked
@@ -86,13 +87,15 @@ all_marked(struct mspan *s, size_t from, size_t to)
     return true;
 }
 
-/* Is [from, to) free and zero? */
+/* Are the slots [from, to) of the run free, and zero if they must be? */
 RACY_READER static bool
-is_fresh(struct mspan *s, size_t from, size_t to, uintptr_t start, uintptr_t end)
+is_fresh(struct mspan *s, const struct gc_impl_run *run, size_t from, size_t to)
 {
+    uintptr_t start = (uintptr_t)run->next, end = (uintptr_t)run->end;
+
     if (span_next_used(s, from) < to)
         return false;
-    for (; start < end; start += WORD)
+    for (; !key_is_raw(run->key) && start < end; start += WORD)
         if (RACY_READ(start) != 0)
             return false;
     return true;
@@ -114,7 +117,7 @@ check_run(struct verifier *v, const struct mcache *mc, const struct gc_impl_run 
                 "run [%#lx, %#lx) of %zu-byte slots in span %#lx, whose free index is %u",
                 (unsigned long)next, (unsigned long)end, (size_t)run->size, verify_start(v, s),
                 ahalf_load_relaxed(&s->freeindex));
-    else if (!is_fresh(s, from, to, next, end))
+    else if (!is_fresh(s, run, from, to))
         gcrt_verify_complain(v, "cache.run",
                 "run [%#lx, %#lx) in span %#lx of %s is not free and zero; something wrote "
                 "behind an object", (unsigned long)next, (unsigned long)end, verify_start(v, s),
