@@ -13,17 +13,22 @@
  * gather_ns for each, and one that reads b bytes of it not less than b / read_gb_per_s.  Each
  * number is the best of `reps`.
  */
+#define _GNU_SOURCE /* madvise */
+
 #include "support/bench.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define LINE     8 /* words of a cache line */
 #define ACCESSES ((uint64_t)1 << 22)
 #define AHEAD    32
 
+#define HUGE_PAGE ((size_t)2 << 20)
+
 struct memory {
-    uint64_t *words, n; /* n: a multiple of LINE */
+    uint64_t *words, n; /* whole huge pages */
 };
 
 /* A cycle through all lines in random order (Sattolo's shuffle): the first words link them. */
@@ -105,16 +110,19 @@ main(int argc, char **argv)
     struct bench_arg args[] = {
             {"bytes", 1 << 30, "bytes of memory"},
             {"reps", 5, "repetitions"},
+            {"huge", 1, "1: ask for huge pages, as gcrt's heap does; 0: for none"},
     };
     struct memory m;
     uint64_t seed = 1, reps;
 
     bench_args(argc, argv, args, sizeof(args) / sizeof(args[0]));
     reps = args[1].value;
-    m.n = args[0].value / sizeof(uint64_t) / (2 * LINE) * (2 * LINE);
-    m.words = aligned_alloc(64, m.n * sizeof(uint64_t));
+    m.n = args[0].value / HUGE_PAGE * (HUGE_PAGE / sizeof(uint64_t));
+    m.words = aligned_alloc(HUGE_PAGE, m.n * sizeof(uint64_t));
     if (m.words == NULL || m.n == 0 || reps < 1)
-        bench_die("bytes and reps must be positive, and memory be there");
+        bench_die("bytes must be at least 2m, reps at least 1, and memory be there");
+    (void)madvise(m.words, m.n * sizeof(uint64_t),
+            args[2].value != 0 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     make_cycle(&m, &seed);
     bench_json_begin("bounds", "machine", "1");
     bench_json_f64("chase_ns", (double)best_ns(run_chase, &m, reps) / (double)ACCESSES);

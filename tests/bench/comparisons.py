@@ -300,8 +300,10 @@ COMPARISONS = {
     "barrier": [barrier(0, "swap"), barrier(1, "sort"), barrier(2, "list"),
                 barrier(3, "front")],
     "bounds": [
-        Group("bounds", {"bytes": "1g", "reps": 5}, [Peer("machine", "machine")],
-              BOUNDS_COLUMNS, quick={"bytes": "256m", "reps": 3})
+        Group("bounds", {"bytes": "1g", "reps": 5, "huge": huge},
+              [Peer("machine", "machine")], BOUNDS_COLUMNS,
+              quick={"bytes": "256m", "reps": 3})
+        for huge in (1, 0)
     ],
     "mark-1thread": [mark(MARK_PEERS_ONE, shape, chart="mark") for shape in MARK_SHAPES],
 }

@@ -135,7 +135,8 @@ replace(struct job *job, uint64_t key, uint64_t stamp)
     peer_free(old);
 }
 
-static void delete (struct job *job, uint64_t key)
+static void
+erase(struct job *job, uint64_t key)
 {
     struct entry *entry, **slot;
     pthread_mutex_t *lock = lock_chain(job->map, key, &slot);
@@ -167,7 +168,7 @@ thread_main(void *arg)
         else if (dice < 6)
             insert(job, key, i);
         else if (dice < 7)
-            delete (job, key);
+            erase(job, key);
         else
             replace(job, key, i);
     }

@@ -82,7 +82,7 @@ func (j *job) replace(key, stamp uint64) {
 	lock.Unlock()
 }
 
-func (j *job) delete(key uint64) {
+func (j *job) erase(key uint64) {
 	lock, slot := j.m.lock(key)
 	slot = find(slot, key)
 	if e := *slot; e != nil {
@@ -102,7 +102,7 @@ func (j *job) run() {
 		case dice < 6:
 			j.insert(key, i)
 		case dice < 7:
-			j.delete(key)
+			j.erase(key)
 		default:
 			j.replace(key, i)
 		}

@@ -8,14 +8,16 @@
  * collector that comes near it wastes nothing on marking.
  *
  * Every type has a region of its own, so an object's layout is known by its address; arrays
- * lie behind their length.  Objects are cut off the region's end.  Regions are reserved once
- * and never given back.  A collection clears the mark bits, one for each word, and marks from
- * the one root.  What is grey waits on a stack; what leaves the stack is prefetched together
- * with its mark bit and waits in a queue while there is more on the stack.
+ * lie behind their length.  Objects are cut off the region's end.  Regions are reserved once,
+ * with huge pages, and never given back.  A collection clears the mark bits, one for each
+ * word, and marks from the one root.  What is grey waits on a stack; what leaves the stack is
+ * prefetched together with its mark bit and waits in a queue while there is more on the stack.
  *
  * Concurrency: one thread.  It understands types of up to 64 words, arrays of pointers and
  * bytes, and is meant for mark.c.
  */
+
+#define _GNU_SOURCE /* madvise; this is the first header of a program */
 
 #include "support/bench.h"
 
@@ -30,13 +32,6 @@
 #define WALK_SHIFT   36 /* bytes of a region, as a power of two */
 #define WALK_REGIONS 32
 #define WALK_RING    32 /* objects that are being prefetched; a power of two */
-
-#ifndef MAP_NORESERVE
-# define MAP_NORESERVE 0x4000
-#endif
-#ifndef MAP_ANONYMOUS
-# define MAP_ANONYMOUS 0x20
-#endif
 
 typedef struct peer_type {
     uint64_t mask;
@@ -74,6 +69,7 @@ walk_reserve(uint64_t bytes)
 
     if (p == MAP_FAILED)
         bench_die("no address space");
+    (void)madvise(p, bytes, MADV_HUGEPAGE); /* as gcrt does; no matter if it is refused */
     return p;
 }
 
