@@ -192,7 +192,7 @@ append_begin(struct marker *mk)
 {
     const struct mheap *h = &mk->heap->mheap;
 
-    return (struct appender){ mheap_map(h), aword_load_relaxed(&h->limit),
+    return (struct appender){ mheap_map(h), aword_load_acquire(&h->limit), /* pairs: heap.grow */
         &mk->batch[mk->nbatch] };
 }
 
