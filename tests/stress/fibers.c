@@ -232,7 +232,7 @@ mutator_main(void *arg)
 {
     struct coro home;
     uint64_t rng = t_mix(t_seed() + (uintptr_t)arg);
-    int64_t forks = (uintptr_t)arg == 0 ? t_arg("forks", 0) : 0;
+    int64_t forks = (uintptr_t)arg == 0 && T_FORK_HAS_MALLOC ? t_arg("forks", 0) : 0;
     struct worker *w;
 
     coro_adopt(&home, how);

@@ -16,11 +16,17 @@
 
 #define T_SKIP 77
 
-/* AddressSanitizer's shadow is resident too, and is not given back with what it is of. */
+/*
+ * AddressSanitizer's shadow is resident too, and is not given back with what it is of.  And gcc's
+ * does not lock its malloc over a fork: a child must not call malloc if at the fork another
+ * thread may have been inside.
+ */
 #if defined(__SANITIZE_ADDRESS__)
 # define T_RSS_HAS_SHADOW 1
+# define T_FORK_HAS_MALLOC 0
 #else
 # define T_RSS_HAS_SHADOW 0
+# define T_FORK_HAS_MALLOC 1
 #endif
 
 /*
