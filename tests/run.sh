@@ -9,10 +9,10 @@
 #
 #   quick    gcc, release, warnings are no errors: every suite
 #   gcc      gcc, release with -g: unit, api, fuzz, stress, race, oom, examples
-#   clang    clang, release: the same
-#   verify   gcc, debug assertions compiled in: the same
+#   clang    clang, release: the same but the suite once, long tests of what no compiler changes
+#   verify   gcc, debug assertions compiled in: as gcc
 #   asan     gcc, AddressSanitizer, which is told of dead objects, and
-#            UndefinedBehaviorSanitizer: the same
+#            UndefinedBehaviorSanitizer: as clang
 #   tsan     gcc, ThreadSanitizer: race and stress
 #   fuzz     clang with libFuzzer and the same sanitizers: each target of tests/fuzz for
 #            FUZZ_SECONDS (8); the other rows run the inputs that are kept
@@ -103,9 +103,10 @@ test_row()
     folder_of "$1"
     case $1 in
     quick) set -- ;;
-    gcc | clang) set -- --no-suite lint --no-suite model ;;
+    gcc) set -- --no-suite lint --no-suite model ;;
+    clang) set -- --no-suite lint --no-suite model --no-suite once ;;
     verify) set -- --no-suite lint --no-suite model -t 3 ;;
-    asan) set -- --no-suite lint --no-suite model -t 4 ;;
+    asan) set -- --no-suite lint --no-suite model --no-suite once -t 4 ;;
     tsan) set -- --suite race --suite stress -t 5 ;;
     fuzz) set -- --suite fuzz ;;
     lint) set -- --suite lint ;;
