@@ -132,14 +132,6 @@ collect(uint64_t count)
     gc_collect(NULL);
 }
 
-/* Each with as good as nothing to mark or sweep: what a cycle costs in itself. */
-static NOINLINE void
-collect_nothing(uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        gc_collect(NULL);
-}
-
 /* Objects that die young, and a cycle for every 4 MiB of them. */
 static NOINLINE void
 churn_24(uint64_t count)
@@ -272,7 +264,6 @@ main(void)
     gc_collect(NULL);
     counted("churn_24", churn_24, 480000);
     counted("churn_512", churn_512, 40000);
-    counted("collect_nothing", collect_nothing, 20);
     counted_marking("collect_tree", make_tree);
     counted_marking("collect_list", make_list);
     counted_marking("collect_leaves", make_leaves);
