@@ -106,7 +106,6 @@ gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c)
         return -1;
     i = table_insert(mc->table, key);
     __atomic_store_n(&mc->table->cold[i].central, c, __ATOMIC_RELAXED); /* statistics */
-    mc->table->cold[i].raw = key_is_raw(key);
     mc->table->runs[i].size = gcrt_class_bytes[c->sizeclass];
     return (int)i;
 }
@@ -157,17 +156,15 @@ count_run(struct mcache *mc, const struct mspan *s, size_t nslots, size_t bytes,
 
 /* Slots [from, to) of the entry's span become its run. */
 static size_t
-install_run(struct mcache *mc, struct gc_impl_run *run, const struct mcache_cold *cold, size_t from,
-        size_t to)
+install_run(struct mcache *mc, struct gc_impl_run *run, struct mspan *s, size_t from, size_t to)
 {
-    struct mspan *s = cold->span;
     uintptr_t start = span_object(mc->heap, s, from);
     size_t bytes = (to - from) * run->size;
     bool black = mc->black && ahalf_load_relaxed(&s->sweepgen) == mc->black_gen;
 
     chaos_point(mc->heap->os, CHAOS_REFILL);
     unpoison(start, bytes);
-    if (s->needzero && !cold->raw)
+    if (s->needzero && !key_is_raw(run->key))
         memset((void *)start, 0, bytes);
     if (black)
         mark_slots(s, from, to);
@@ -204,7 +201,7 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold
     to = min_size(to, from + max_size(reach / run->size, 1));
     to = from + gcrt_sampler_take(&mc->sampler, run->size, to - from);
     cold->reach = 2 * reach;
-    return install_run(mc, run, cold, from, to);
+    return install_run(mc, run, s, from, to);
 }
 
 static bool

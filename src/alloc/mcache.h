@@ -31,7 +31,6 @@ struct mcache_cold {
     struct mcentral *central;
     struct mspan *span; /* cached span, or NULL */
     size_t reach;       /* bytes of the next run, if the span has so many together */
-    bool raw;           /* runs need not be zeroed: objects without pointers, uninitialised */
 };
 
 struct mcache_table {
@@ -103,7 +102,7 @@ run_set(struct gc_impl_run *run, char *next, char *end)
     __atomic_store_n(&run->end, end, __ATOMIC_RELAXED);
 }
 
-/* Is it one of those whose runs are not zeroed? */
+/* Is it one of those whose runs are not zeroed: uninitialised objects without pointers? */
 static inline bool
 key_is_raw(uintptr_t key)
 {
