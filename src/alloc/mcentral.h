@@ -29,7 +29,8 @@ struct mcentral {
     uint16_t index;    /* const: in mheap->centrals */
     uint8_t sizeclass; /* const */
     uint8_t noscan;    /* const */
-    uint8_t checked;   /* const: for mspan.checked */
+    bool checked;      /* const: for mspan.checked */
+    bool open_end;     /* const: for mspan.open_end */
     struct spanset partial[2] CACHE_ALIGNED;
     struct spanset full[2];
 };

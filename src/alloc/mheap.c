@@ -386,6 +386,7 @@ describe(struct mspan *s, const struct mcentral *c, unsigned nelems, bool zero, 
     s->sizeclass = c->sizeclass;
     s->noscan = c->noscan;
     s->checked = c->checked;
+    s->open_end = c->open_end;
     s->kind = c->index;
     s->nelems = (uint16_t)nelems;
     s->divmagic = gcrt_class_magic[c->sizeclass];

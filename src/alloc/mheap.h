@@ -241,6 +241,15 @@ mheap_find_object(const struct mheap *h, uintptr_t addr, size_t *index)
     return *index < s->nelems && span_is_allocated(s, *index) ? s : NULL;
 }
 
+/* Does addr, if it is one past the end of an object, perhaps mean that object? */
+static inline bool
+mheap_may_end_at(const struct mheap *h, uintptr_t addr)
+{
+    const struct mspan *s = mheap_span_of(h, addr - 1);
+
+    return s != NULL && s->open_end;
+}
+
 static inline uintptr_t
 span_object(const struct mheap *h, const struct mspan *s, size_t index)
 {

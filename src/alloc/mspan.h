@@ -54,7 +54,8 @@ struct mspan {
     uint8_t sizeclass;
     uint8_t noscan;
     uint8_t needzero;  /* owner (P or sweeper): slots may hold old bytes */
-    uint8_t checked;   /* only allocated slots may be marked, whoever points to them */
+    bool checked : 1;  /* only allocated slots may be marked, whoever points to them */
+    bool open_end : 1; /* a pointer one past an object's end may mean the object */
     union {
         aword bits[SPAN_LINE_WORDS]; /* atomic: markers set, the sweeper clears */
         aword *side;                 /* SPAN_SIDE_WORDS mark words, then as many alloc words */

@@ -125,7 +125,8 @@ shade_word(struct gcrt_mutator *m, uintptr_t slot, uintptr_t word)
 {
     buffer_word(m, word);
     if (!mheap_contains(&m->heap->mheap, slot) && !heap_is_exact(m->heap)
-            && !ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
+            && !ahalf_load_acquire(&m->heap->marking.open) /* pairs: mark.open */
+            && mheap_may_end_at(&m->heap->mheap, word))
         buffer_word(m, word - 1);
 }
 

@@ -215,7 +215,7 @@ search_snapshot(struct checkmark *c)
         uintptr_t word = c->words[i].word, at = (uintptr_t)&c->words[i];
 
         gcrt_search_word(&c->search, word, at, FROM_SCAN);
-        if (!c->words[i].exact)
+        if (!c->words[i].exact && mheap_may_end_at(&c->heap->mheap, word))
             gcrt_search_word(&c->search, word - 1, at, FROM_SCAN);
     }
     gcrt_search_drain(&c->search);

@@ -244,6 +244,30 @@ layout_of(const gc_type *type, bool single)
     return l;
 }
 
+/*
+ * May a pointer one past an object's end be all that a thread has of it?  It is for a walk down an
+ * array, and where the compiler counts an index up to zero.  But it is the address of the next
+ * object, too, and to keep two for one keeps whole graphs of garbage.  So a struct that ends in a
+ * single word has none; nor has one that leaves bytes of its slot free: there the pointer
+ * points into the slot.
+ */
+static bool
+has_open_end(const gc_type *type, unsigned sizeclass, bool single)
+{
+    uint64_t end = 0, bytes = 0;
+
+    if (!single || type->form != GC_FORM_FIELDS || sizeclass == CLASS_LARGE)
+        return true;
+    if (type->size < gcrt_class_bytes[sizeclass])
+        return false;
+    for (size_t i = 0; i < type->nfields; i++)
+        if (field_end(&type->fields[i]) > end) {
+            end = field_end(&type->fields[i]);
+            bytes = type->fields[i].bytes;
+        }
+    return (end == type->size ? bytes : type->size - end) > WORD;
+}
+
 /* ---- lookup ---- */
 
 static int
@@ -293,6 +317,7 @@ make_kind_locked(
     kind->central.sizeclass = (uint8_t)sizeclass;
     kind->central.noscan = kind->layout.how == SCAN_NONE;
     kind->central.checked = kind->layout.how == SCAN_TRACE;
+    kind->central.open_end = has_open_end(type, sizeclass, single);
     CHECK(gcrt_mheap_register(&heap->mheap, &kind->central)); /* under RANK_KIND, not full */
     RCU_RELEASE(kind);
     rcu_read_lock();

@@ -104,13 +104,14 @@ gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t ob
 
 /*
  * Words of raw buffers come from stacks, registers and barriers.  In C a pointer one past
- * the end of an object may be all that is left of it, so the object before counts too.
+ * the end of an object may be all that is left of it, so the object before counts too, if it is
+ * of a kind that such pointers are made for.
  */
 static void
 mark_ambiguous(struct marker *mk, uintptr_t word)
 {
     gcrt_mark_word(mk, word & ~RAW_EXACT);
-    if ((word & RAW_EXACT) == 0)
+    if ((word & RAW_EXACT) == 0 && mheap_may_end_at(&mk->heap->mheap, word))
         gcrt_mark_word(mk, word - 1);
 }
 

@@ -81,7 +81,7 @@ class_agrees(struct verifier *v, const struct mspan *s)
         return false;
     c = h->centrals[s->kind];
     if (c->index != s->kind || c->sizeclass != class || c->noscan != s->noscan
-            || c->checked != s->checked)
+            || c->checked != s->checked || c->open_end != s->open_end)
         return false;
     if (large)
         return s->nelems == 1 && s->alloc.large.bytes > SMALL_MAX

@@ -395,6 +395,28 @@ Test(barrier, h5_and_h6_leave_nothing_of_the_cycle_behind)
 
 /* ---- roots ---- */
 
+/* One past a struct that ends in a word is the next one, and that alone. */
+Test(barrier, a_root_that_is_one_past_an_array_means_that_too)
+{
+    static void *root;
+
+    begin_by_hand();
+    cr_assert_eq(gc_root_add(&root, sizeof(root)), GC_OK);
+    root = (struct node *)gc_alloc(&node_type) + 1;
+    use(gc_alloc(&node_type));
+    handshake(ACTION_BARRIER_ON);
+    self()->nbarrier = 0;
+    gc_write(&root, NULL);
+    cr_expect_eq(self()->nbarrier, 1);
+    root = (char *)gc_alloc_array(&node_type, 1) + sizeof(struct node);
+    self()->nbarrier = 0;
+    gc_write(&root, NULL);
+    cr_expect_eq(self()->nbarrier, 2);
+    self()->nbarrier = 0;
+    gc_root_remove(&root);
+    end_by_hand();
+}
+
 static struct node *global[4];
 
 Test(barrier, roots_that_come_and_go_while_marking_are_shaded)

@@ -370,7 +370,7 @@ Test(checkmark, a_word_one_past_an_object_may_move_from_a_root_to_the_stack)
     char *volatile end;
 
     build_list(1);
-    gc_write(&second, head + 1);
+    gc_write(&second, (struct node *)gc_alloc_array(&node_type, 2) + 2);
     gc_write(&head, NULL);
     t_wipe_stack();
     t_wipe_registers();

@@ -148,14 +148,14 @@ push_raw(const uintptr_t *words, uint32_t n)
     gcrt_work_push_raw(&the_heap->work, b);
 }
 
-Test(mark, every_raw_word_is_resolved_and_one_past_the_end_counts)
+Test(mark, every_raw_word_is_resolved_and_buffers_are_used_again)
 {
-    struct node *object[8];
+    struct node *object[6];
     uintptr_t words[2];
     uint64_t used;
 
     begin_by_hand();
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 6; i++)
         object[i] = gc_alloc(&node_type);
     to_marking_without_stack();
     words[0] = (uintptr_t)object[1];
@@ -166,13 +166,83 @@ Test(mark, every_raw_word_is_resolved_and_one_past_the_end_counts)
     cr_expect(is_marked(object[1]));
     cr_expect(is_marked(object[3]));
     cr_expect_not(is_marked(object[5]));
-    words[0] = (uintptr_t)(object[5] + 1);
+    words[0] = (uintptr_t)(object[5] + 1) - 1;
     for (int i = 0; i < 50; i++) {
         push_raw(words, 1);
         drain();
     }
-    cr_expect(is_marked(object[5]), "one past its end");
+    cr_expect(is_marked(object[5]), "its last byte");
     cr_expect_lt(aword_load_relaxed(&the_heap->work.used), used + 10, "buffers are used again");
+    end_by_hand();
+}
+
+/* ---- one past the end ---- */
+
+struct ends_in_pointers {
+    uint64_t plain;
+    void *child[2];
+};
+
+struct ends_in_bytes {
+    void *child;
+    char name[16];
+};
+
+struct leaves_bytes { /* 72 of a slot of 80 */
+    void *child[9];
+};
+
+GC_TYPE(ends_in_pointers_type, struct ends_in_pointers, child);
+GC_TYPE(two_pointers_type, struct ends_in_pointers, child[1], child[0]);
+GC_TYPE(ends_in_bytes_type, struct ends_in_bytes, child);
+GC_TYPE(ends_in_word_type, struct ends_in_pointers, child[0]);
+GC_TYPE(leaves_bytes_type, struct leaves_bytes, child);
+GC_TYPE_FLEX_PLAIN(flex_end_type, struct ends_in_bytes, name, gc_byte_type);
+
+static struct ended {
+    const char *what;
+    char *object;
+    size_t bytes;
+    bool counts;
+} ended[16];
+
+static void
+add_ended(size_t i, const char *what, void *object, size_t bytes, bool counts)
+{
+    ended[i] = (struct ended){ what, object, bytes, counts };
+}
+
+Test(mark, one_past_the_end_counts_for_what_may_be_walked_to_its_end)
+{
+    size_t n = 0;
+
+    begin_by_hand();
+    add_ended(n++, "a single pointer", gc_alloc(&node_type), 24, false);
+    add_ended(n++, "a single word", gc_alloc(&ends_in_word_type), 24, false);
+    add_ended(n++, "two pointers in any order", gc_alloc(&two_pointers_type), 24, false);
+    add_ended(n++, "bytes of its slot", gc_alloc(&leaves_bytes_type), 80, false);
+    add_ended(n++, "an array of pointers", gc_alloc(&ends_in_pointers_type), 24, true);
+    add_ended(n++, "bytes", gc_alloc(&ends_in_bytes_type), 24, true);
+    add_ended(n++, "array", gc_alloc_array(&node_type, 1), 24, true);
+    add_ended(n++, "array of nine", gc_alloc_array(&leaves_bytes_type, 9), 704, true);
+    add_ended(n++, "plain", gc_alloc(&plain_type), 24, true);
+    add_ended(n++, "conservative", gc_alloc(&any_type), 24, true);
+    add_ended(n++, "flexible", gc_alloc_flex(&flex_end_type, 24), 32, true);
+    add_ended(n++, "raw bytes", gc_alloc_bytes(48), 48, true);
+    add_ended(n++, "large bytes", gc_alloc_bytes(65536), 65536, true);
+    to_marking_without_stack();
+    for (size_t i = 0; i < n; i++) {
+        uintptr_t word = (uintptr_t)ended[i].object + ended[i].bytes;
+
+        cr_expect_not(is_marked(ended[i].object), "%s", ended[i].what);
+        push_raw(&word, 1);
+        drain();
+        cr_expect_eq(is_marked(ended[i].object), ended[i].counts, "%s", ended[i].what);
+        word = (uintptr_t)ended[i].object | RAW_EXACT;
+        push_raw(&word, 1);
+        drain();
+        cr_expect(is_marked(ended[i].object), "%s", ended[i].what);
+    }
     end_by_hand();
 }
 
