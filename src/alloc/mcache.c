@@ -204,11 +204,13 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold
     return install_run(mc, run, s, from, to);
 }
 
+/* Is it this cycle's, and not used up? */
 static bool
-is_stale(const struct mcache *mc, const struct mspan *s)
+is_good(const struct mcache *mc, const struct mspan *s)
 {
-    /* pairs: sweepgen.advance */
-    return ahalf_load_relaxed(&s->sweepgen) != ahalf_load_acquire(&mc->heap->sweepgen) + 3;
+    return ahalf_load_relaxed(&s->freeindex) < s->nelems
+        /* pairs: sweepgen.advance */
+        && ahalf_load_relaxed(&s->sweepgen) == ahalf_load_acquire(&mc->heap->sweepgen) + 3;
 }
 
 size_t
@@ -220,7 +222,7 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
 
     gcrt_mcache_follow_rate(mc);
     if (cold->span != NULL) {
-        if (!is_stale(mc, cold->span) && (bytes = run_in_span(mc, run, cold)) != 0)
+        if (is_good(mc, cold->span) && (bytes = run_in_span(mc, run, cold)) != 0)
             return bytes;
         run_set(run, NULL, NULL); /* it was used up */
         gcrt_mcentral_give(mc->heap, cold->central, cold->span);

@@ -81,8 +81,11 @@ gcrt_mcentral_claim(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
 static struct mspan *
 sweep_for_space(struct mheap *h, struct mcentral *c, unsigned *sweepgen)
 {
+    unsigned side = 1 - swept_side(heap_sweepgen(h));
     struct mspan *s, *found = NULL;
 
+    if (spanset_is_empty(&c->partial[side]) && spanset_is_empty(&c->full[side]))
+        return NULL;
     sweep_begin(h);
     for (int budget = SWEEP_BUDGET; found == NULL && budget > 0; budget--) {
         s = gcrt_mcentral_claim(h, c, sweepgen);

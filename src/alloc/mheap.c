@@ -446,22 +446,60 @@ gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsign
     return s;
 }
 
-void
-gcrt_mheap_free(struct mheap *h, struct mspan *s)
+/* All of its end but for the pages, which are the caller's then. */
+static void
+end_span(struct mheap *h, struct mspan *s, size_t npages)
 {
-    size_t npages = span_npages(s);
-
     if (s->sizeclass != CLASS_LARGE)
         aword_add_relaxed(&h->small_spans[s->sizeclass], (uint64_t)-1);
-    if (UNLIKELY(span_is_dropped(s))) {
-        gcrt_drop_free(h, s);
-        return;
-    }
     poison(span_start(h, s), npages << PAGE_SHIFT);
     gcrt_mheap_unlink(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
         put_side(h, s->mark.side);
-    put_pages(h, (size_t)(s - h->spans), npages);
     aword_add_relaxed(&h->freed_spans, 1);
+}
+
+void
+gcrt_mheap_free(struct mheap *h, struct mspan *s)
+{
+    size_t npages = span_npages(s);
+
+    if (UNLIKELY(span_is_dropped(s))) {
+        gcrt_drop_free(h, s);
+        return;
+    }
+    end_span(h, s, npages);
+    put_pages(h, (size_t)(s - h->spans), npages);
+}
+
+void
+gcrt_mheap_flush_freed(struct mheap *h, struct pagecache *window)
+{
+    size_t npages = bit_count(window->free);
+
+    gcrt_mheap_flush_cache(h, window);
+    aword_add_relaxed(&h->in_use, (uint64_t)0 - (npages << PAGE_SHIFT));
+}
+
+void
+gcrt_mheap_free_into(struct mheap *h, struct mspan *s, struct pagecache *window)
+{
+    size_t page = (size_t)(s - h->spans), end;
+
+    if (s->sizeclass == CLASS_LARGE) {
+        gcrt_mheap_free(h, s);
+        return;
+    }
+    end = page + span_npages(s);
+    end_span(h, s, end - page);
+    for (; page < end; page++) {
+        size_t base = align_down(page, PAGECACHE_PAGES);
+
+        if (base != window->base) {
+            gcrt_mheap_flush_freed(h, window);
+            window->base = base;
+        }
+        window->free |= (uint64_t)1 << (page - base);
+    }
 }

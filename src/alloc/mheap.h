@@ -141,6 +141,12 @@ void gcrt_mheap_unlink(struct mspan *s, size_t npages);
 void gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache);
 /* The span ends; its pages become free.  The caller owns it and it is in no set. */
 void gcrt_mheap_free(struct mheap *h, struct mspan *s);
+/*
+ * The same for one of many: the pages of a small span gather in the window, where those of its
+ * neighbours join them, and are free when that is full or flushed.  Zeroed is an empty one.
+ */
+void gcrt_mheap_free_into(struct mheap *h, struct mspan *s, struct pagecache *window);
+void gcrt_mheap_flush_freed(struct mheap *h, struct pagecache *window);
 
 /* ---- addresses ---- */
 

@@ -153,34 +153,37 @@ span_is_allocated(struct mspan *s, size_t i)
     return i < ahalf_load_acquire(&s->freeindex) || span_test(span_allocs(s), i);
 }
 
+/* First slot at or after `from` whose alloc bit is not that of `flip`, or nelems. */
+static inline size_t
+span_next(struct mspan *s, size_t from, uint64_t flip)
+{
+    const aword *bits = span_allocs(s);
+    size_t n = s->nelems, w = from / 64;
+    uint64_t x;
+
+    if (from >= n)
+        return n;
+    x = (aword_load_relaxed(&bits[w]) ^ flip) & ~(uint64_t)0 << from % 64;
+    while (x == 0) {
+        if (++w * 64 >= n)
+            return n;
+        x = aword_load_relaxed(&bits[w]) ^ flip;
+    }
+    return min_size(w * 64 + bit_lowest(x), n);
+}
+
 /* First free slot at or after `from`, or nelems.  Owner only. */
 static inline size_t
 span_next_free(struct mspan *s, size_t from)
 {
-    const aword *bits = span_allocs(s);
-
-    for (size_t w = from / 64; w * 64 < s->nelems; w++) {
-        uint64_t x = ~aword_load_relaxed(&bits[w]) & bits_word_mask(w, from, s->nelems);
-
-        if (x != 0)
-            return w * 64 + bit_lowest(x);
-    }
-    return s->nelems;
+    return span_next(s, from, ~(uint64_t)0);
 }
 
 /* First allocated slot at or after `from`, or nelems.  Owner only. */
 static inline size_t
 span_next_used(struct mspan *s, size_t from)
 {
-    const aword *bits = span_allocs(s);
-
-    for (size_t w = from / 64; w * 64 < s->nelems; w++) {
-        uint64_t x = aword_load_relaxed(&bits[w]) & bits_word_mask(w, from, s->nelems);
-
-        if (x != 0)
-            return w * 64 + bit_lowest(x);
-    }
-    return s->nelems;
+    return span_next(s, from, 0);
 }
 
 #endif

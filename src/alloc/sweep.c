@@ -22,9 +22,11 @@
 static uint64_t
 allocated_word(const aword *allocs, size_t w, size_t freeindex)
 {
-    uint64_t below = w * 64 < freeindex ? bits_word_mask(w, 0, freeindex) : 0;
+    uint64_t is = aword_load_relaxed(&allocs[w]);
 
-    return below | aword_load_relaxed(&allocs[w]);
+    if (freeindex >= w * 64 + 64)
+        return ~(uint64_t)0;
+    return freeindex <= w * 64 ? is : is | (((uint64_t)1 << freeindex % 64) - 1);
 }
 
 static void
@@ -91,37 +93,39 @@ gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
     return live;
 }
 
-/* Files or frees a span that the caller claimed. */
-static void
-sweep_claimed(struct mheap *h, struct mcentral *c, struct mspan *s, unsigned sweepgen)
+/* Sweeps up to max spans of c, which are filed, or end in the window; returns how many. */
+static unsigned
+sweep_kind(struct mheap *h, struct mcentral *c, unsigned max, struct pagecache *window)
 {
-    if (gcrt_sweep_span(h, s, sweepgen) == 0)
-        gcrt_mheap_free(h, s);
-    else
-        gcrt_mcentral_put_swept(h, c, s, sweepgen);
+    struct mspan *s;
+    unsigned sweepgen, n;
+
+    for (n = 0; n < max && (s = gcrt_mcentral_claim(h, c, &sweepgen)) != NULL; n++)
+        if (gcrt_sweep_span(h, s, sweepgen) == 0)
+            gcrt_mheap_free_into(h, s, window);
+        else
+            gcrt_mcentral_put_swept(h, c, s, sweepgen);
+    return n;
 }
 
-bool
-gcrt_sweep_one(struct mheap *h)
+unsigned
+gcrt_sweep_some(struct mheap *h, unsigned max)
 {
     unsigned n = ahalf_load_acquire(&h->ncentrals); /* pairs: central.publish */
-    unsigned start = ahalf_load_relaxed(&h->sweep_cursor);
-    struct mspan *s = NULL;
+    unsigned start = ahalf_load_relaxed(&h->sweep_cursor), swept = 0;
+    struct pagecache window = { 0 };
 
     sweep_begin(h);
-    for (unsigned i = 0; s == NULL && i < n; i++) {
-        unsigned at = (start + i) % n;
-        struct mcentral *c = h->centrals[at];
-        unsigned sweepgen;
+    for (unsigned i = 0; swept < max && i < n; i++) {
+        unsigned at = start + i < n ? start + i : start + i - n;
 
-        s = gcrt_mcentral_claim(h, c, &sweepgen);
-        if (s != NULL) {
-            sweep_claimed(h, c, s, sweepgen);
+        swept += sweep_kind(h, h->centrals[at], max - swept, &window);
+        if (swept == max)
             ahalf_store_relaxed(&h->sweep_cursor, at); /* a hint: stay with this kind */
-        }
     }
+    gcrt_mheap_flush_freed(h, &window); /* before it counts as done */
     sweep_end(h);
-    return s != NULL;
+    return swept;
 }
 
 bool

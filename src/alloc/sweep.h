@@ -13,8 +13,11 @@
  */
 size_t gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen);
 
-/* Sweeps one unswept span of any kind and files or frees it.  False if there is none. */
-bool gcrt_sweep_one(struct mheap *h);
+/*
+ * Sweeps up to max unswept spans of any kind and files or frees them; returns how many, less
+ * than max if there are no more.  Pages that become free do so together, in the end.
+ */
+unsigned gcrt_sweep_some(struct mheap *h, unsigned max);
 
 /* No unswept span is in a set and nobody is sweeping one.  Final only after H6. */
 bool gcrt_sweep_is_done(struct mheap *h);

@@ -182,12 +182,13 @@ static bool
 sweep_some(struct gc_heap *heap)
 {
     uint64_t start = gcrt_os_now_ns();
-    int n = 0;
+    unsigned n = 0, step = THROTTLE_STEP;
 
     critical_enter();
-    while (n < THROTTLE_SPANS && gcrt_sweep_one(&heap->mheap))
-        if (++n % THROTTLE_STEP == 0 && gcrt_os_now_ns() - start >= ASSIST_NS)
-            break;
+    while (n < THROTTLE_SPANS && step == THROTTLE_STEP && gcrt_os_now_ns() - start < ASSIST_NS) {
+        step = gcrt_sweep_some(&heap->mheap, THROTTLE_STEP);
+        n += step;
+    }
     critical_leave();
     return n != 0;
 }

@@ -44,6 +44,8 @@
 
 /* How often the assist ratio is brought up to date while marking. */
 #define REVISE_NS ((uint64_t)1000 * 1000)
+/* Spans swept at a time: a fork waits for so many. */
+#define SWEEP_BATCH 64
 
 static void
 set_phase(struct gc_heap *heap, enum phase phase)
@@ -276,7 +278,7 @@ end_marking(struct cycle *cy)
 static void
 sweep_all(struct gc_heap *heap)
 {
-    while (gcrt_sweep_one(&heap->mheap))
+    while (gcrt_sweep_some(&heap->mheap, SWEEP_BATCH) == SWEEP_BATCH)
         gcrt_fork_rest(heap);
     while (!gcrt_sweep_is_done(&heap->mheap))
         gcrt_os_yield(); /* a mutator is at its last span */

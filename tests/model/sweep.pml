@@ -257,7 +257,7 @@ bit pend[2];
         i = 0                                                                              \
     }
 
-/* is_stale (mcache.c), when the cached span has a free slot left. */
+/* is_good (mcache.c), when the cached span has a free slot left. */
 #ifdef M_STALE_USED
 #define MAY_GO_ON(m) true
 #else
@@ -394,7 +394,7 @@ end_idle:
 #endif
 sweep:
         hs = 7;
-        SWEEP_BEGIN                                  /* gcrt_sweep_one */
+        SWEEP_BEGIN                                  /* gcrt_sweep_some */
         CLAIM(s, g);
         SWEEP_COUNT
         if

@@ -18,6 +18,25 @@ table_slot(struct anchors *a, size_t i)
     return (void **)gc_handle_get(a->table) + i;
 }
 
+/* No walk ends behind a single struct, if it does not end in an array. */
+static bool
+end_counts(const struct node *node)
+{
+    struct node_elems elems;
+
+    switch (node->kind) {
+    case NODE_PTRS:
+    case NODE_CELL3:
+    case NODE_CELL5:
+    case NODE_WIDE:
+        return node_elems(node, &elems) && elems.count > 1;
+    case NODE_CLASS:
+        return false;
+    default:
+        return true;
+    }
+}
+
 static void *
 stack_word(struct anchors *a, const struct holding *held, char *root)
 {
@@ -27,7 +46,7 @@ stack_word(struct anchors *a, const struct holding *held, char *root)
     case ANCHOR_INTERIOR:
         return root + t_below(a->rng, node->bytes);
     case ANCHOR_END:
-        return a->precise ? root : root + node->bytes; /* frames are exact */
+        return a->precise || !end_counts(node) ? root : root + node->bytes; /* frames are exact */
     default:
         return root;
     }

@@ -366,7 +366,7 @@ take_and_give(void *arg)
         if (rand_below(&t->seed, 64) == 0)
             flush(t, false); /* as a thread that detaches */
         if (rand_below(&t->seed, 16) == 0)
-            (void)gcrt_sweep_one(&b.heap);
+            (void)gcrt_sweep_some(&b.heap, 1);
         answer(t);
     }
     flush(t, false);
@@ -398,9 +398,9 @@ one_cycle(uint64_t *seed)
         ahalf_add_full(&taker[i].asked, 1);
     for (int i = 0; i < THREADS; i++)
         while (ahalf_load_acquire(&taker[i].answered) != ahalf_load_relaxed(&taker[i].asked))
-            if (!gcrt_sweep_one(&b.heap))
+            if (!gcrt_sweep_some(&b.heap, 1))
                 gcrt_os_yield();
-    while (gcrt_sweep_one(&b.heap) || !gcrt_sweep_is_done(&b.heap))
+    while (gcrt_sweep_some(&b.heap, 1) || !gcrt_sweep_is_done(&b.heap))
         continue;
 }
 
@@ -461,7 +461,7 @@ stress(const char *test, uint64_t chaos)
     ahalf_store_release(&over, 1);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    while (gcrt_sweep_one(&b.heap))
+    while (gcrt_sweep_some(&b.heap, 1))
         continue;
     cr_assert_gt(aword_load_relaxed(&b.heap.swept_spans), 1000, "the test was too short");
     expect_all_filed();

@@ -244,12 +244,12 @@ Test(sweep, each_unswept_span_is_swept_once)
     bare_init(&b, 0);
     file_spans(file, &seed);
     cr_assert(gcrt_sweep_is_done(&b.heap), "all are swept as far as this cycle goes");
-    cr_assert_not(gcrt_sweep_one(&b.heap));
+    cr_assert_not(gcrt_sweep_some(&b.heap, 1));
     bare_advance(&b);
     for (; !gcrt_sweep_is_done(&b.heap); steps++)
-        cr_assert(gcrt_sweep_one(&b.heap));
+        cr_assert(gcrt_sweep_some(&b.heap, 1));
     cr_assert_eq(steps, SPANS);
-    cr_assert_not(gcrt_sweep_one(&b.heap));
+    cr_assert_not(gcrt_sweep_some(&b.heap, 1));
     cr_assert_eq(aword_load_relaxed(&b.heap.swept_spans), SPANS);
     expect_filed(file);
     bare_finish(&b);
@@ -265,7 +265,7 @@ Test(sweep, spans_are_filed_by_their_free_slots)
     bare_init(&b, 0);
     file_spans(file, &seed);
     bare_advance(&b);
-    while (gcrt_sweep_one(&b.heap))
+    while (gcrt_sweep_some(&b.heap, 1))
         continue;
     swept = bare_sweepgen(&b) / 2 % 2;
     for (unsigned c = 1; c < NUM_CLASSES; c++) {

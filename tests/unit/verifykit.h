@@ -135,7 +135,7 @@ byhand_advance(void)
 static inline void
 byhand_sweep(void)
 {
-    while (gcrt_sweep_one(&heap->mheap))
+    while (gcrt_sweep_some(&heap->mheap, 1))
         continue;
 }
 
