@@ -20,16 +20,13 @@
  */
 #include "gc/mark.h"
 
+#include "gc/batch.h"
 #include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/heap.h"
 #include "gc/kind.h"
+#include "gc/scan.h"
 #include "gc/weak.h"
-
-/* What a trace function sees of a marker. */
-struct gc_tracer {
-    struct marker marker;
-};
 
 /* Words of a raw buffer that a brief marker resolves at once: two misses each. */
 #define BRIEF_RAW 64
@@ -144,261 +141,77 @@ mark_raw(struct marker *mk)
  * is not asked, and one line per object is enough.  But a host's trace function must never
  * see a slot that is not an object: spans of traced types are `checked`.
  */
-static void
-mark_batch(struct marker *mk)
+static NOINLINE void
+mark_odd(struct marker *mk, uintptr_t offset)
 {
     const struct spanmap map = mheap_map(&mk->heap->mheap);
+    struct mspan *s = spanmap_at(map, offset);
+    size_t index;
+
+    if (s == NULL)
+        return;
+    index = spanmap_index(map, s, map.base + offset);
+    if (index >= s->nelems || (s->checked && !span_is_allocated(s, index)))
+        return;
+    set_mark(mk, map, s, index);
+}
+
+/*
+ * The same for a small object, with all that it needs in registers; one miss, on the mark line,
+ * which has been prefetched.  Returns its item if it is to be scanned, or 0; the caller queues it,
+ * or scans it.
+ */
+static inline uintptr_t
+mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr_t offset)
+{
+    struct mspan *s = &map.spans[offset >> PAGE_SHIFT];
+    unsigned head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
+    uintptr_t in_span = offset % PAGE_SIZE, object;
+    size_t index, bytes;
+    uint64_t bit;
+    aword *word;
+
+    if ((head & SPAN_STATE) == SPAN_INTERIOR) {
+        s -= head >> 2;
+        in_span += (uintptr_t)(head >> 2) << PAGE_SHIFT;
+        head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
+    }
+    if (UNLIKELY((head & SPAN_STATE) != SPAN_SMALL || s->checked || heap->os.chaos != 0)) {
+        mark_odd(mk, offset);
+        return 0;
+    }
+    index = (size_t)((in_span * s->divmagic) >> 32);
+    if (UNLIKELY(index >= s->nelems))
+        return 0;
+    word = &span_marks(s)[index / 64];
+    bit = (uint64_t)1 << index % 64;
+    if (aword_load_relaxed(word) & bit)
+        return 0;
+    ASSERT(ahalf_load_relaxed(&heap->weak.word) != WEAK_DECIDED); /* I-weak-agree */
+    if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
+        return 0;
+    bytes = gcrt_class_bytes[s->sizeclass];
+    object = map.base + offset - in_span + index * bytes;
+    mk->marked += bytes;
+    if (UNLIKELY(ephemeron_is_filed(heap)))
+        gcrt_ephemeron_fire(mk, object);
+    return s->noscan ? 0 : object | (uintptr_t)s->kind << ITEM_KIND_SHIFT;
+}
+
+void
+gcrt_mark_batch(struct marker *mk)
+{
+    const struct spanmap map = mheap_map(&mk->heap->mheap);
+    struct gc_heap *heap = mk->heap;
     uint32_t n = mk->nbatch;
 
     for (uint32_t i = 0; i < n; i++) {
-        uintptr_t word = mk->batch[i];
-        struct mspan *s = spanmap_at(map, word - map.base);
-        size_t index;
+        uintptr_t item = mark_offset(mk, heap, map, mk->batch[i]);
 
-        if (UNLIKELY(s == NULL))
-            continue;
-        index = spanmap_index(map, s, word);
-        if (UNLIKELY(index >= s->nelems))
-            continue;
-        if (UNLIKELY(s->checked) && !span_is_allocated(s, index))
-            continue;
-        set_mark(mk, map, s, index);
+        if (item != 0)
+            put_item(mk, item);
     }
     mk->nbatch = 0;
-}
-
-static inline void
-make_room(struct marker *mk, uint32_t words)
-{
-    if (UNLIKELY(mk->nbatch + words > MARK_BATCH))
-        mark_batch(mk);
-}
-
-/*
- * Appends words that point into the heap to the batch, of which it holds the end.  Without a
- * branch: which words of a graph are pointers, and which NULL, is what no predictor knows.
- */
-struct appender {
-    struct spanmap map;
-    uintptr_t limit;
-    uintptr_t *at;
-};
-
-/*
- * The limit is read before the words are, so one of them may point beyond it.  Such an object
- * was born black: everybody allocated black when marking was opened.
- */
-static inline struct appender
-append_begin(struct marker *mk)
-{
-    const struct mheap *h = &mk->heap->mheap;
-
-    return (struct appender){ mheap_map(h), aword_load_acquire(&h->limit), /* pairs: heap.grow */
-        &mk->batch[mk->nbatch] };
-}
-
-static inline void
-append(struct appender *a, uintptr_t word)
-{
-    uintptr_t offset = word - a->map.base, inside = offset < a->limit;
-
-    *a->at = word;
-    __builtin_prefetch(&a->map.spans[(offset >> PAGE_SHIFT) & (0 - inside)]);
-    a->at += inside;
-}
-
-static inline void
-append_end(struct marker *mk, const struct appender *a)
-{
-    mk->nbatch = (uint32_t)(a->at - mk->batch);
-}
-
-/* ---- scanning one object ---- */
-
-RACY_READER static inline void
-append_mask(struct appender *a, uintptr_t object, uint64_t mask)
-{
-    for (; mask != 0; mask &= mask - 1)
-        append(a, RACY_READ(object + bit_lowest(mask) * WORD));
-}
-
-static void
-scan_mask(struct marker *mk, uintptr_t object, uint64_t mask)
-{
-    struct appender a;
-
-    make_room(mk, 64);
-    a = append_begin(mk);
-    append_mask(&a, object, mask);
-    append_end(mk, &a);
-}
-
-RACY_READER static void
-scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
-{
-    while (from + WORD <= to) {
-        uintptr_t stop = from + min_size((to - from) & ~(WORD - 1), 64 * WORD);
-        struct appender a;
-
-        make_room(mk, 64);
-        a = append_begin(mk);
-        for (; from < stop; from += WORD)
-            append(&a, RACY_READ(from));
-        append_end(mk, &a);
-    }
-}
-
-RACY_READER static void
-scan_tagged_words(struct marker *mk, const gc_decode *decode, uintptr_t from, uintptr_t to)
-{
-    while (from < to) {
-        uintptr_t stop = from + min_size(to - from, 64 * WORD);
-        struct appender a;
-
-        make_room(mk, 64);
-        a = append_begin(mk);
-        for (; from < stop; from += WORD)
-            append(&a, gc_decode_word(decode, RACY_READ(from)));
-        append_end(mk, &a);
-    }
-}
-
-/* What lies in [from, to) of the fields of an element at `at`. */
-static void
-scan_fields(struct marker *mk, uintptr_t at, const gc_type *type, uintptr_t from, uintptr_t to)
-{
-    const gc_decode *decode = type_decode(type);
-
-    for (size_t i = 0; i < type->nfields; i++) {
-        uintptr_t start = at + type->fields[i].offset, end = start + type->fields[i].bytes;
-
-        start = start > from ? start : from;
-        end = end < to ? end : to;
-        if (start < end && decode == NULL)
-            scan_all(mk, start, end);
-        else if (start < end)
-            scan_tagged_words(mk, decode, start, end);
-    }
-}
-
-static void
-scan_trace(struct marker *mk, uintptr_t object, size_t bytes, const gc_type *type)
-{
-    type->trace((const void *)object, bytes, (gc_tracer *)(void *)mk);
-}
-
-void
-gc_trace(gc_tracer *tracer, const void *obj)
-{
-    struct marker *mk = &tracer->marker;
-    struct appender a;
-
-    if (UNLIKELY(mk->report != NULL)) {
-        mk->report(mk, (uintptr_t)obj);
-        return;
-    }
-    make_room(mk, 1);
-    a = append_begin(mk);
-    append(&a, (uintptr_t)obj);
-    append_end(mk, &a);
-}
-
-RACY_READER void
-gc_trace_words(gc_tracer *tracer, const void *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        gc_trace(tracer, (const void *)RACY_READ((uintptr_t)words + i * WORD));
-}
-
-RACY_READER void
-gc_trace_tagged(gc_tracer *tracer, const gc_decode *decode, const void *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uintptr_t word = gc_decode_word(decode, RACY_READ((uintptr_t)words + i * WORD));
-
-        if (word != 0)
-            gc_trace(tracer, (const void *)word);
-    }
-}
-
-/*
- * What elements of a tiled region have in [from, to), and an element with a mask at all if it
- * starts there; origin is element 0, end the region's.  A last incomplete element is padding,
- * and zero.
- */
-static void
-scan_tiled(struct marker *mk, const struct layout *l, uintptr_t origin, uintptr_t end,
-        uintptr_t from, uintptr_t to)
-{
-    bool whole = l->how == SCAN_TILED;
-    uintptr_t first = (from - origin + (whole ? l->elem_bytes - 1 : 0)) / l->elem_bytes;
-    uintptr_t at = origin + first * l->elem_bytes;
-
-    for (; at < to && at + l->elem_bytes <= end; at += l->elem_bytes)
-        if (whole)
-            scan_mask(mk, at, l->mask);
-        else
-            scan_fields(mk, at, l->type, from, to);
-}
-
-/* The part [from, to) of a region that starts at origin and ends at end. */
-static void
-scan_region(struct marker *mk, const struct layout *l, uintptr_t origin, uintptr_t end,
-        uintptr_t from, uintptr_t to)
-{
-    switch (l->how) {
-    case SCAN_NONE:
-        break;
-    case SCAN_ONE:
-        if (from == origin)
-            scan_mask(mk, origin, l->mask);
-        break;
-    case SCAN_ALL:
-        scan_all(mk, from, to);
-        break;
-    case SCAN_TILED:
-    case SCAN_FIELDS:
-    case SCAN_TAGGED:
-        scan_tiled(mk, l, origin, end, from, to);
-        break;
-    case SCAN_TRACE:
-        if (from == origin)
-            scan_trace(mk, origin, end - origin, l->type);
-        break;
-    case SCAN_FLEX:
-        UNREACHABLE();
-    }
-}
-
-static void
-scan_flex(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_t end,
-        uintptr_t from, uintptr_t to)
-{
-    uintptr_t tail = object + kind->type->tail;
-
-    scan_fields(mk, object, kind->type, from, min_size(to, tail));
-    if (to > tail)
-        scan_region(mk, &kind->tail, tail, end, from > tail ? from : tail, to);
-}
-
-static inline void
-scan_part(struct marker *mk, const struct kind *kind, uintptr_t object, uintptr_t end,
-        uintptr_t from, uintptr_t to)
-{
-    if (kind->layout.how == SCAN_FLEX)
-        scan_flex(mk, kind, object, end, from, to);
-    else
-        scan_region(mk, &kind->layout, object, end, from, to);
-    mk->scanned += to - from;
-}
-
-void
-gcrt_mark_contents(gc_tracer *tracer, const struct kind *kind, uintptr_t object, uintptr_t end)
-{
-    if (kind->layout.how == SCAN_FLEX)
-        scan_flex(&tracer->marker, kind, object, end, object, end);
-    else
-        scan_region(&tracer->marker, &kind->layout, object, end, object, end);
 }
 
 /* ---- scanning one item ---- */
@@ -453,14 +266,14 @@ scan_large(struct marker *mk, const struct kind *kind, uintptr_t item)
         return; /* pairs: large.ready; it holds no pointer yet, or none any more */
     if (kind->layout.how == SCAN_TRACE) {
         if (!leave_to_workers(mk, kind, bytes, item))
-            scan_part(mk, kind, object, object + bytes, object, object + bytes);
+            gcrt_scan_part(mk, kind, object, object + bytes, object, object + bytes);
         return;
     }
     if (at % (OBLET_GROUP * OBLET_BYTES) == 0)
         queue_oblets(mk, address, object + bytes, s->kind);
     oblet = min_size((at / OBLET_BYTES + 1) * OBLET_BYTES, bytes);
     to = min_size(at + piece_bytes(mk), oblet);
-    scan_part(mk, kind, object, object + bytes, address, object + to);
+    gcrt_scan_part(mk, kind, object, object + bytes, address, object + to);
     if (to < oblet)
         queue_item(mk, object + to, s->kind);
 }
@@ -486,7 +299,7 @@ scan_small(struct marker *mk, const struct kind *kind, uintptr_t item)
         return;
     if (kind->layout.how != SCAN_TRACE)
         to = min_size(from + piece_bytes(mk), end);
-    scan_part(mk, kind, object, end, from, to);
+    gcrt_scan_part(mk, kind, object, end, from, to);
     if (to < end)
         queue_item(mk, to | ITEM_REST, kind->central.index);
 }
@@ -497,31 +310,76 @@ kind_of_item(const struct marker *mk, uintptr_t item)
     return kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
 }
 
+/* One element with a mask, and small? */
+static inline bool
+kind_is_plain(const struct kind *kind)
+{
+    return kind->layout.how == SCAN_ONE && kind->central.sizeclass != CLASS_LARGE;
+}
+
 /*
- * The common case: small objects, each of which is one element with a mask.  Scans those that
- * the group begins with, as long as there is room for their words and mk->scanned is below
- * `until`; returns how many, perhaps none.  A function of its own, for the registers.
+ * The common case: small objects of one kind, each of which is one element with a mask.  Scans
+ * those that the group begins with, as long as there is room for their words and mk->scanned is
+ * below `until`; returns how many, perhaps none.  A function of its own, for the registers.
  */
 static NOINLINE uint32_t
 scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t until)
 {
-    uint64_t scanned = mk->scanned;
+    const struct kind *kind = kind_of_item(mk, group[0]);
+    uintptr_t tag = group[0] >> ITEM_KIND_SHIFT;
+    uint64_t scanned = mk->scanned, mask = kind->layout.mask;
+    uint32_t bytes = kind->layout.elem_bytes;
     struct appender a;
     uint32_t i;
 
+    if (!kind_is_plain(kind))
+        return 0;
     make_room(mk, 64);
     a = append_begin(mk);
     for (i = 0; i < n && scanned < until && a.at <= &mk->batch[MARK_BATCH - 64]; i++) {
-        const struct kind *kind = kind_of_item(mk, group[i]);
-
-        if (kind->layout.how != SCAN_ONE || kind->central.sizeclass == CLASS_LARGE)
+        if (group[i] >> ITEM_KIND_SHIFT != tag)
             break;
-        append_mask(&a, group[i] & ITEM_ADDRESS, kind->layout.mask);
-        scanned += kind->layout.elem_bytes;
+        append_mask(&a, group[i] & ITEM_ADDRESS, mask);
+        scanned += bytes;
     }
     append_end(mk, &a);
     mk->scanned = scanned;
     return i;
+}
+
+/*
+ * A list: the only grey object leads to one other, so there is nothing to do while memory is
+ * awaited, and no need to queue it.  Follows it from the batch's only word to its end, or to
+ * where it forks; returns the cells, each of which is a word and an item.
+ */
+static NOINLINE uint32_t
+follow_list(struct marker *mk, uint64_t until)
+{
+    const struct spanmap map = mheap_map(&mk->heap->mheap);
+    struct gc_heap *heap = mk->heap;
+    uint64_t scanned = mk->scanned, n = 0;
+
+    while (mk->nbatch == 1 && scanned + 2 * n * WORD_EFFORT < until) {
+        uintptr_t item = mark_offset(mk, heap, map, mk->batch[0]);
+        const struct kind *kind;
+        struct appender a;
+
+        mk->nbatch = 0;
+        if (item == 0)
+            break;
+        kind = kind_of_item(mk, item);
+        if (!kind_is_plain(kind)) {
+            put_item(mk, item);
+            break;
+        }
+        a = append_begin(mk);
+        append_mask(&a, item & ITEM_ADDRESS, kind->layout.mask);
+        append_end(mk, &a);
+        scanned += kind->layout.elem_bytes;
+        n++;
+    }
+    mk->scanned = scanned;
+    return (uint32_t)n;
 }
 
 static void
@@ -562,8 +420,10 @@ mark_round(struct marker *mk, uint64_t until)
     uintptr_t group[MARK_GROUP];
     uint32_t n = take_group(mk, group), words = mk->nbatch, i, run;
 
-    mark_batch(mk);
-    if (n == 0) /* a list: there is nothing to do meanwhile */
+    if (n == 0 && words == 1) /* its one object alone is grey */
+        return 2 * follow_list(mk, until) + words;
+    gcrt_mark_batch(mk);
+    if (n == 0) /* there is nothing to do meanwhile */
         n = take_group(mk, group);
     for (i = 0; i < n && mk->scanned < until; i += run) {
         run = scan_plain(mk, &group[i], n - i, until);
@@ -610,7 +470,7 @@ gcrt_mark_drain(struct marker *mk, uint64_t budget)
             break;
         effort += n * WORD_EFFORT;
     }
-    mark_batch(mk); /* nothing stays in the batch when the marker stops */
+    gcrt_mark_batch(mk); /* nothing stays in the batch when the marker stops */
     return effort + (mk->scanned - start);
 }
 

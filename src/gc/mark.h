@@ -53,15 +53,6 @@ struct marker {
  */
 void gcrt_mark_word(struct marker *mk, uintptr_t word);
 
-struct kind;
-
-/*
- * For a trace function of the library's whose object has objects in it: scans one of them.  It
- * is of that kind but for its place, and is counted as part of the whole.
- */
-void gcrt_mark_contents(
-        gc_tracer *tracer, const struct kind *kind, uintptr_t object, uintptr_t end);
-
 /* Queues the object at that address to be scanned, and does not mark it. */
 void gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object);
 /* Inside of a trace function: the marker behind the tracer. */

@@ -65,6 +65,7 @@
 #include "gc/barrier.h"
 #include "gc/cycle.h"
 #include "gc/error.h"
+#include "gc/scan.h"
 #include "gc/walk.h"
 
 #include <gcrt/alloc.h>
@@ -172,7 +173,7 @@ trace_chunk(const void *object, size_t bytes, gc_tracer *tracer)
         return;
     }
     for (; at + ALIGNMENT <= end && (header = read_header(at)) != 0; at += header_step(header))
-        gcrt_mark_contents(
+        gcrt_scan_contents(
                 tracer, header_kind(mk->heap, header), at + WORD, at + header_step(header));
 }
 

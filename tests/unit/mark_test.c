@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Marking on one thread, object by object: which words mark what, what is scanned of each
- * layout, what a marker leaves behind; and what allocation owes and pays while marking.
+ * layout, what a marker leaves behind.
  */
 #include "byhand.h"
-
-#include "gc/assist.h"
 
 struct node {
     struct node *left;
@@ -552,6 +550,101 @@ Test(mark, a_step_that_is_over_leaves_no_word_behind)
     end_by_hand();
 }
 
+/* ---- lists ---- */
+
+enum { CELLS = 3000 };
+
+static void *cells[CELLS];
+
+/* A cell of any kind, whose one pointer is to `next`. */
+static void *
+cell_before(void *next, int form)
+{
+    struct node *node = NULL;
+    struct flex *flex;
+    void **array;
+
+    switch (form) {
+    case 1:
+        flex = gc_alloc_flex(&flex_type, 3);
+        flex->tail[2] = next;
+        return flex;
+    case 2:
+        array = gc_alloc_array(&gc_pointer_type, 90);
+        array[89] = next;
+        return array;
+    case 3:
+        array = gc_alloc_array(&gc_pointer_type, 5000);
+        array[4999] = next;
+        return array;
+    default:
+        node = gc_alloc(&node_type);
+        node->right = next;
+        return node;
+    }
+}
+
+static void
+make_list(int every)
+{
+    void *last = child();
+
+    for (int i = CELLS; i-- > 0;)
+        last = cells[i] = cell_before(last, i % every == 0 ? i / every % 4 : 0);
+}
+
+Test(mark, a_list_is_followed_whatever_its_cells_are)
+{
+    begin_by_hand();
+    make_list(7);
+    to_marking_without_stack();
+    mark(cells[0]);
+    drain();
+    for (int i = 0; i < CELLS; i++)
+        cr_assert(is_marked(cells[i]), "cell %d", i);
+    end_by_hand();
+}
+
+Test(mark, a_list_is_followed_for_as_long_as_there_is_budget)
+{
+    enum { BUDGET = 4096, EACH = 2 * WORD_EFFORT + sizeof(struct node) };
+    int marked = 0;
+
+    begin_by_hand();
+    make_list(CELLS);
+    to_marking_without_stack();
+    mark(cells[0]);
+    cr_expect_leq(gcrt_mark_drain(marker(), BUDGET), BUDGET + 2 * EACH);
+    for (int i = 0; i < CELLS; i++)
+        marked += is_marked(cells[i]);
+    cr_expect_geq(marked, BUDGET / EACH - 2);
+    cr_expect_leq(marked, BUDGET / EACH + 2);
+    drain();
+    cr_expect(is_marked(cells[CELLS - 1]));
+    end_by_hand();
+}
+
+/* ---- spans of several pages ---- */
+
+Test(mark, words_into_any_page_of_a_span_mark_their_object)
+{
+    enum { N = 64 };
+    void **array, *object[N];
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, N);
+    for (int i = 0; i < N; i++)
+        object[i] = gc_alloc_bytes(i < N / 2 ? 1024 : 9472); /* of 4 and 7 pages */
+    for (int i = 0; i < N; i += 3)
+        array[i] = (char *)object[i] + (size_t)i * 15;
+    to_marking_without_stack();
+    mark(array);
+    drain();
+    for (int i = 0; i < N; i++)
+        cr_expect_eq(is_marked(object[i]), i % 3 == 0, "object %d", i);
+    end_by_hand();
+}
+
 Test(mark, marking_objects_without_pointers_is_work_too)
 {
     void **array;
@@ -589,155 +682,5 @@ Test(mark, a_flush_says_whether_anything_was_marked_or_scanned)
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), sizeof(*object));
     (void)gcrt_marker_flush(marker());
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), sizeof(*object), "once");
-    end_by_hand();
-}
-
-/* ---- who allocates while marking ---- */
-
-Test(mark, a_large_object_is_black_only_in_the_cycle_that_will_sweep_it)
-{
-    begin_by_hand();
-    cr_expect_not(is_marked(gc_alloc_bytes(100000)), "white between cycles");
-    to_marking();
-    cr_expect(is_marked(gc_alloc_bytes(100000)), "black while marking");
-    ahalf_store_full(&the_heap->mheap.sweepgen, ahalf_load_relaxed(&the_heap->mheap.sweepgen) + 2);
-    cr_expect_not(is_marked(gc_alloc_bytes(100000)), "white once sweepgen has advanced");
-    end_by_hand();
-}
-
-Test(mark, allocation_makes_debt_and_starts_a_cycle_at_the_trigger)
-{
-    int64_t before;
-
-    begin_by_hand();
-    use(gc_alloc_bytes(100000));
-    before = self()->credit;
-    use(gc_alloc_bytes(100000));
-    cr_expect_eq(self()->credit, before - (int64_t)align_up(100000, PAGE_SIZE));
-    cr_expect_eq(aword_load_relaxed(&the_heap->cycles.started), 0);
-    aword_store_relaxed(&the_heap->cycles.trigger, 1);
-    use(gc_alloc_bytes(100000));
-    for (int i = 0; i < 10000 && aword_load_relaxed(&the_heap->cycles.started) == 0; i++) {
-        gc_safepoint();
-        gcrt_os_sleep_ns(1000000);
-    }
-    cr_expect_eq(aword_load_relaxed(&the_heap->cycles.started), 1);
-    gc_collect(the_heap); /* and until it is over */
-    end_by_hand();
-}
-
-static void
-owe(int64_t bytes)
-{
-    self()->credit = -bytes;
-    critical_enter();
-    gcrt_assist(self());
-    critical_leave();
-}
-
-Test(mark, debt_is_paid_by_credit_first_and_then_by_work)
-{
-    void **array;
-
-    begin_by_hand();
-    array = gc_alloc_array(&gc_pointer_type, 30000);
-    to_marking_without_stack();
-    gcrt_assist_set_ratio(the_heap, 1, 1);
-    aword_store_relaxed(&the_heap->marking.credit, 1000000);
-    set_marked(array, false);
-    mark(array);
-    (void)gcrt_marker_flush(marker());
-    owe(100000);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), 900000);
-    cr_expect_geq(self()->credit, 0);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), 0, "others had worked");
-    aword_store_relaxed(&the_heap->marking.credit, 0);
-    for (int64_t left = 100000, before; left > 0; left -= self()->credit - before) {
-        before = -left;
-        owe(left);
-        cr_assert_gt(self()->credit, before, "each assist pays something");
-    }
-    cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 90000);
-    cr_expect_null(marker()->queue.cur, "what it found is there for others");
-    end_by_hand();
-}
-
-Test(mark, a_thread_that_never_assists_owes_to_the_workers)
-{
-    void **array;
-
-    begin_by_hand();
-    array = gc_alloc_array(&gc_pointer_type, 30000);
-    to_marking_without_stack();
-    gcrt_assist_set_ratio(the_heap, 0.5, 2);
-    set_marked(array, false);
-    mark(array);
-    (void)gcrt_marker_flush(marker());
-    cr_expect_eq(gc_thread_set_assist(0), 1);
-    aword_store_relaxed(&the_heap->marking.credit, 10000);
-    owe(100000);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), 0, "credit is for all");
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 40000);
-    cr_expect_geq(self()->credit, 0);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.heap_work), 0, "it has done nothing");
-    owe(100 << 20);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), 40000 + (50 << 20),
-            "nothing is forgiven");
-    self()->over_goal = true;
-    aword_store_relaxed(&the_heap->cycles.goal, 1);
-    gcrt_throttle(self());
-    cr_expect_eq(aword_load_relaxed(&the_heap->counters.throttles), 0, "it does not wait");
-    cr_expect_not(self()->over_goal);
-    cr_expect_eq(gc_thread_set_assist(1), 0);
-    owe(1000);
-    cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 0);
-    end_by_hand();
-}
-
-Test(mark, what_a_thread_spends_is_in_its_account)
-{
-    gc_thread_stats before, after;
-    void **array;
-
-    memset(&before, 0xff, sizeof(before));
-    gc_thread_stats_read(&before);
-    cr_expect_eq(before.total_alloc | before.assists | before.pauses, 0, "detached");
-    begin_by_hand();
-    array = gc_alloc_array(&gc_pointer_type, 30000);
-    to_marking_without_stack();
-    gc_thread_stats_read(&before);
-    cr_expect_eq(before.total_alloc, align_up(30000 * 8, PAGE_SIZE));
-    cr_expect_eq(before.assists, 0);
-    gcrt_assist_set_ratio(the_heap, 1, 1);
-    set_marked(array, false);
-    mark(array);
-    owe(20000);
-    owe(20000);
-    gc_thread_stats_read(&after);
-    cr_expect_eq(after.assists, 2);
-    cr_expect_gt(after.assist_ns, 0);
-    cr_expect_leq(after.assist_max_ns, after.assist_ns);
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.assist_ns), after.assist_ns);
-    handshake(ACTION_BARRIER_OFF);
-    handshake(ACTION_FLUSH_CACHE);
-    handshake(ACTION_FLUSH_CACHE);
-    cr_expect_eq(aword_load_relaxed(&the_heap->counters.assist_threads.total_ns),
-            after.assist_ns, "one sample for the cycle");
-    cr_expect_eq(aword_load_relaxed(
-            &the_heap->counters.assist_threads.counts[timehist_bucket(after.assist_ns)]), 1);
-    end_by_hand();
-}
-
-Test(mark, nobody_assists_when_marking_is_closed)
-{
-    struct node *object;
-
-    begin_by_hand();
-    object = gc_alloc(&node_type);
-    handshake(ACTION_BARRIER_ON);
-    handshake(ACTION_SCAN);
-    gcrt_assist_set_ratio(the_heap, 1, 1);
-    owe(100000);
-    cr_expect_not(is_marked(object));
     end_by_hand();
 }
