@@ -271,6 +271,18 @@ pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
     aword_add_relaxed(&heap->counters.done_for_others, paid);
 }
 
+/* Does a worker sleep that could mark, too?  To wake others costs them and us a switch for nothing. */
+static bool
+wants_help(const struct gc_heap *heap)
+{
+    const struct marking *mk = &heap->marking;
+    unsigned sleepers = ahalf_load_relaxed(&mk->sleepers);
+    uint64_t percent = heap->cpus * aword_load_relaxed(&mk->share.percent);
+
+    return sleepers != 0
+        && mk->nworkers - sleepers < max_size(idle_cpus(heap), (percent + 99) / 100);
+}
+
 /* Scans for one quantum.  True if there may be more. */
 static bool
 mark_quantum(struct worker *w, struct session *s)
@@ -283,7 +295,7 @@ mark_quantum(struct worker *w, struct session *s)
     budget = s->in_share ? QUANTUM_BYTES : s->idle_bytes;
     n = gcrt_mark_drain(&w->marker, budget);
     pay(heap, n, s->in_share ? above(n, share, base) : n);
-    if (ahalf_load_relaxed(&heap->marking.sleepers) != 0) {
+    if (wants_help(heap)) {
         gcrt_workqueue_share(&heap->work, &w->marker.queue);
         if (!gcrt_work_is_empty(&heap->work))
             gcrt_workers_ring(heap);
