@@ -215,6 +215,10 @@ trim(struct profile_site *site, const void *from)
         }
 }
 
+/*
+ * All of it is critical: the unwinder may hold the linker's lock, or one of its own, with which
+ * no thread is to be held for a fork.
+ */
 void
 gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, const void *from)
 {
@@ -223,13 +227,13 @@ gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, 
     uint64_t rate = m->p->cache.sampler.due;
     uintptr_t pcs[PROFILE_DEPTH];
     struct profile_site like = { .type = type, .pcs = pcs,
-        .bytes = span_elem_bytes(mheap_span_of(&heap->mheap, (uintptr_t)p)),
-        .npcs = gcrt_os_backtrace(pcs, PROFILE_DEPTH) };
+        .bytes = span_elem_bytes(mheap_span_of(&heap->mheap, (uintptr_t)p)) };
     bool ok;
 
-    trim(&like, from);
     m->p->cache.sampler.due = 0;
     critical_enter();
+    like.npcs = gcrt_os_backtrace(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
+    trim(&like, from);
     gcrt_lock_acquire(&pr->lock);
     ok = record_locked(heap, p, &like, rate);
     gcrt_lock_release(&pr->lock);
