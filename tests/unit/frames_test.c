@@ -147,6 +147,43 @@ deep(struct stacks *s)
     recursive(s, 40);
 }
 
+/*
+ * Three functions whose calls lie 64 KiB apart, so that their return addresses share one place in
+ * the table, and whose frames are of different sizes.  Each calls fn(arg).
+ */
+# define CALLER(name, bytes)                                                               \
+     ".type " name ", @function\n" name ":\n.cfi_startproc\n"                              \
+     "subq $" bytes ", %rsp\n.cfi_adjust_cfa_offset " bytes "\n"                           \
+     "movq %rdi, %rax\nmovq %rsi, %rdi\ncall *%rax\n"                                      \
+     "addq $" bytes ", %rsp\n.cfi_adjust_cfa_offset -" bytes "\nret\n.cfi_endproc\n"      \
+     ".size " name ", .-" name "\n"
+__asm__(".text\n" CALLER("frames_test_near", "1000")
+        ".skip 65536 - (. - frames_test_near)\n" CALLER("frames_test_far", "2008")
+        ".skip 131072 - (. - frames_test_near)\n" CALLER("frames_test_farther", "3000"));
+typedef void calling_fn(void (*fn)(struct stacks *s), struct stacks *s);
+calling_fn frames_test_near, frames_test_far, frames_test_farther;
+
+static NOINLINE void
+from_farther(struct stacks *s)
+{
+    frames_test_farther(plain, s);
+    sink++;
+}
+
+static NOINLINE void
+from_far(struct stacks *s)
+{
+    frames_test_far(from_farther, s);
+    sink++;
+}
+
+static NOINLINE void
+in_one_place(struct stacks *s)
+{
+    frames_test_near(from_far, s);
+    sink++;
+}
+
 static void
 expect_all_shapes(void)
 {
@@ -154,7 +191,8 @@ expect_all_shapes(void)
         const char *what;
         void (*fn)(struct stacks *s);
     } shapes[] = { { "plain", plain }, { "large", large }, { "any size", of_any_size },
-        { "registers", many_registers }, { "qsort", in_qsort }, { "deep", deep } };
+        { "registers", many_registers }, { "qsort", in_qsort }, { "deep", deep },
+        { "one place", in_one_place } };
     struct stacks s = { .most = 0 };
 
     find_bounds(&s);
@@ -352,8 +390,16 @@ __asm__(".text\n"
         "nop\n"
         ".cfi_endproc\n"
         ".size frames_test_rules, .-frames_test_rules\n"
-        "nop\n"); /* 19: of no function */
+        "nop\n" /* 19: of no function */
+        ".type frames_test_signal, @function\n"
+        "frames_test_signal:\n"
+        ".cfi_startproc\n"
+        ".cfi_signal_frame\n"
+        "nop\n"
+        ".cfi_endproc\n"
+        ".size frames_test_signal, .-frames_test_signal\n");
 void frames_test_rules(void);
+void frames_test_signal(void);
 
 Test(frames, rules_are_read_from_unwind_tables)
 {
@@ -367,6 +413,7 @@ Test(frames, rules_are_read_from_unwind_tables)
     }
     cr_expect_eq(rule_at((const void *)(uintptr_t)frames_test_rules, ARRAY_LEN(rules)), CFI_ODD,
             "behind the function's end");
+    cr_expect_eq(rule_at((const void *)(uintptr_t)frames_test_signal, 0), CFI_ODD, "a signal's");
 }
 
 Test(frames, code_that_nobody_described_is_unusual)

@@ -217,7 +217,7 @@ Test(profile, a_site_may_have_samples_of_several_rates)
     double n = 100000, p = 1 - exp(-64 / 4096.0);
 
     start(1);
-    for (int i = 0; i < 3; i++) {
+    for (volatile int i = 0; i < 3; i++) { /* volatile: never unrolled, so one stack */
         gc_set_profile_rate(NULL, i == 1 ? 4096 : 1);
         gc_collect(NULL); /* runs are given back */
         keep(i == 1 ? (int)n : 1000);
