@@ -272,14 +272,15 @@ struct scavenger {
 struct profile {
     struct lock lock;             /* RANK_PROFILE */
     struct site **buckets;        /* lock: by stack and size; never removed */
+    struct record_chunk *chunk;   /* lock: newest first; all but the newest are full */
+    size_t nrecords;              /* lock: sampled objects that are not known to be dead */
+    aword samples, lost;          /* atomic, added to with the lock: taken; not, without memory */
+    struct site *pending[2];      /* lock: with allocations that no cycle has looked at */
+    struct record_chunk *spare;   /* lock: empty ones */
     struct site *newest;          /* lock: of all */
     size_t nsites;                /* lock */
-    struct record_chunk *chunk;   /* lock: newest first; all but the newest are full */
-    struct record_chunk *spare;   /* lock: empty ones */
-    size_t nrecords;              /* lock: sampled objects that are not known to be dead */
-    aword samples, lost;          /* atomic: taken; not, for lack of memory */
     aword bytes;                  /* atomic: metadata memory of all this */
-};
+} CACHE_ALIGNED;
 
 /* The flight recorder, and who is told of cycles (trace.h, listen.h). */
 #define TRACE_RINGS 128

@@ -18,6 +18,7 @@ ALLOWED = {
     "gcrt_default_heap": "what gc_init makes and NULL means",
     "forks": "fork handlers have no argument: the list of heaps, and its lock",
     "unwinder": "a library is loaded once in a process",
+    "frame_rules": "what unwind tables say of the process's code is the same for all heaps",
     "held_ranks": "debug builds: which locks this thread holds",
 }
 

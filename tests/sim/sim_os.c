@@ -107,8 +107,10 @@ gcrt_os_chaos(struct os *os, enum chaos_place place)
 
 /* Any will do, as long as a run's are those of the run before. */
 unsigned
-gcrt_os_backtrace(uintptr_t *pcs, unsigned n)
+gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
 {
+    (void)lo;
+    (void)hi;
     pcs[0] = (uintptr_t)&gcrt_os_backtrace + sched_dice(5);
     return n < 1 ? n : 1;
 }

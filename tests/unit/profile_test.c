@@ -211,6 +211,22 @@ Test(profile, the_rate_changes_for_what_comes)
     gc_shutdown();
 }
 
+/* One stack, so one site: a sample counts by the rate at which it was taken.  As above. */
+Test(profile, a_site_may_have_samples_of_several_rates)
+{
+    double n = 100000, p = 1 - exp(-64 / 4096.0);
+
+    start(1);
+    for (volatile int i = 0; i < 3; i++) { /* volatile: never unrolled, so one stack */
+        gc_set_profile_rate(NULL, i == 1 ? 4096 : 1);
+        gc_collect(NULL); /* runs are given back */
+        keep(i == 1 ? (int)n : 1000);
+    }
+    cr_expect(fabs(sums(true).allocs - n - 2000) <= 6 * sqrt(n * (1 - p) / p), "%g",
+            sums(true).allocs);
+    gc_shutdown();
+}
+
 Test(profile, without_memory_a_sample_is_lost_and_counted)
 {
     gc_options opt;

@@ -8,11 +8,12 @@
 
 /*
  * The calling thread's return addresses, innermost first, at most n; returns how many.
+ * [lo, hi) is the stack that it runs on, where that is known: then it is quicker; else 0, 0.
  * Allocates nothing once gcrt_os_backtrace_warm_up has been called in the process.
  */
-unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n);
+unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi);
 void gcrt_os_backtrace_warm_up(void);
-/* Is it libunwind's, which is fast?  Known after gcrt_os_backtrace_warm_up. */
+/* Are unusual stacks taken by libunwind, which is fast?  Known after gcrt_os_backtrace_warm_up. */
 bool gcrt_os_backtrace_is_fast(void);
 
 /* A stretch of code in memory: bytes [start, limit) are those of path from offset on. */
