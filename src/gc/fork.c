@@ -72,6 +72,7 @@
  */
 #include "gc/fork.h"
 
+#include "alloc/os/window.h"
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/crew.h"
@@ -485,6 +486,21 @@ is_prepared(void)
     return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }
 
+/*
+ * A handler of the host's that forks may have interrupted an inline store.  While we are
+ * outside its thread's barrier may be turned on, so it must test again.  A precise thread on
+ * a stack that we do not know must not fork there (docs/process.md).
+ */
+static void
+leave_windows(void)
+{
+    const struct gcrt_mutator *m = gc_impl_self.mutator;
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+
+    if (gc_impl_self.store != 0 && sp >= m->stack_lo && sp < m->stack_hi)
+        gcrt_window_leave(sp, m->stack_hi, GC_IMPL_STORE_OPEN);
+}
+
 static void
 hold_all_heaps(void)
 {
@@ -513,6 +529,7 @@ before_fork(void)
 
     if (!is_prepared())
         return;
+    leave_windows();
     if (gc_impl_self.mutator != NULL)
         gc_block_enter();
     gcrt_os_signals_block(&signals); /* a handler that forks would wait for itself */

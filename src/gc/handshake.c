@@ -24,6 +24,7 @@
  */
 #include "gc/handshake.h"
 
+#include "alloc/os/window.h"
 #include "gc/actions.h"
 #include "gc/listen.h"
 #include "gc/pool.h"
@@ -182,6 +183,8 @@ gcrt_handshake_signal(int signal)
     if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
         return;
     cancel = gcrt_os_cancel_defer();
+    if (gc_impl_self.store != 0)
+        gcrt_window_leave(sp, m->stack_hi, GC_IMPL_STORE_OPEN);
     chaos_point(&m->heap->os, CHAOS_SIGNAL_ENTRY);
     (void)answer_unless_forking(m, true);
     errno = saved;

@@ -114,6 +114,10 @@ void gcrt_p_release(struct gc_heap *heap, struct p *p);
 
 /* The thread is inside, or its mcache's table changed: what inline functions see. */
 void gcrt_mutator_show_runs(struct gcrt_mutator *m);
+/* After the thread's barrier changed, or it went outside or inside: what gc_write sees. */
+void gcrt_mutator_show_store(struct gcrt_mutator *m);
+/* What its store word shall be. */
+uint32_t gcrt_mutator_store_word(const struct gcrt_mutator *m);
 /* After the P's table of racks changed, or the thread's barrier: what gc_pool_get sees. */
 void gcrt_mutator_show_racks(struct gcrt_mutator *m);
 /* Makes the inline allocator, gc_weak_get and gc_pool_get take the slow path. */
