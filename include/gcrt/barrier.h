@@ -12,7 +12,8 @@ GC_IMPL_BEGIN
  * that this thread does not own goes through one of these.  Not needed for locals, and not
  * for the first store into each (still zero) field of an object whose address has never been
  * stored anywhere: initialise first, publish after.
- * A missed barrier loses objects.  All are for attached threads that are inside.
+ * A missed barrier loses objects.  All are for attached threads that are inside; others get a
+ * fatal line.
  *
  * The barrier is Go's hybrid one (Yuasa's deletion half, Dijkstra's insertion half), see
  * docs/architecture.md.

@@ -21,9 +21,10 @@
  * section (I-critical), which begins in critical_enter.  Closing the gate makes new ones
  * wait there; then we wait for those under way, which are short.  Other threads run on: the
  * inline fast paths change one word of their own P, or a slot of the heap, and need no
- * gate.  No thread waits for us but at the entry of a gcrt call, so a thread that computes,
- * sits in malloc, or blocks all signals, holds up nothing.  Attaching threads wait for the
- * registry lock; detached threads share only what is under locks, and we take all of those.
+ * gate: the child has that word from before or from after, as another thread would see it.
+ * No thread waits for us but at the entry of a gcrt call, so a thread that computes, sits in
+ * malloc, or blocks all signals, holds up nothing.  Attaching threads wait for the registry
+ * lock; detached threads share only what is under locks, and we take all of those.
  *
  * A thread says that it is critical, then looks at the gate; we close the gate, then look
  * at the thread.  Between the two, each side needs a full barrier (fork.gate); ours makes

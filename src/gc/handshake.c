@@ -166,6 +166,11 @@ gc_impl_poll(void)
  * kernel's signal frame, above our own frame on the same stack; the red zone lies above it
  * too.  On a stack that is not the thread's current one (a host's alternate signal stack, or the
  * old one after gc_stack_switch) the answer must wait.
+ *
+ * If it was between an inline store's test and the store it goes on in the store's slow half
+ * (I-critical), whatever is asked, and whether or not it is answered now: to test again does no
+ * harm.  With the store word 0 no test has passed since it became so, and whoever made it 0 has
+ * seen to those before.
  */
 void
 gcrt_handshake_signal(int signal)

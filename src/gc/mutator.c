@@ -89,18 +89,6 @@ gcrt_p_release(struct gc_heap *heap, struct p *p)
     gcrt_lock_release(&heap->ps.lock);
 }
 
-uint32_t
-gcrt_mutator_store_word(const struct gcrt_mutator *m)
-{
-    return m->self->barrier == 0 && m->block_depth == 0 ? GC_IMPL_STORE_OPEN : 0;
-}
-
-void
-gcrt_mutator_show_store(struct gcrt_mutator *m)
-{
-    __atomic_store_n(&m->self->store, gcrt_mutator_store_word(m), __ATOMIC_RELAXED);
-}
-
 void
 gcrt_mutator_show_racks(struct gcrt_mutator *m)
 {
@@ -453,7 +441,7 @@ void
 gcrt_mutator_go_outside(struct gcrt_mutator *m)
 {
     gcrt_mutator_hide_runs(m);
-    gcrt_mutator_show_store(m);
+    m->self->store = 0;
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
     chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
     ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
@@ -508,9 +496,9 @@ gc_block_leave(void)
     critical_set();
     go_inside(m);
     m->block_depth = 0;
+    mutator_show_store(m);
     chaos_point(&m->heap->os, CHAOS_BLOCK_LEAVE);
     ahalf_add_full(&m->heap->marking.inside, 1);
-    gcrt_mutator_show_store(m);
     gcrt_mutator_show_runs(m);
     critical_leave();
 }

@@ -194,7 +194,7 @@ check_phase(struct verifier *v, const struct gcrt_mutator *m)
     if (barrier_state(m->self) != barrier || m->p->cache.black != r->black)
         gcrt_verify_complain(v, "mutator.phase", "thread %d has barrier %u, black %d %s", m->tid,
                 barrier_state(m->self), m->p->cache.black, r->when);
-    if (m->self->store != gcrt_mutator_store_word(m))
+    if (m->self->store != mutator_store_word(m))
         gcrt_verify_complain(v, "mutator.store", "thread %d has store word %#x, barrier %u", m->tid,
                 m->self->store, m->self->barrier);
     if (!r->shaded && m->nbarrier != 0)

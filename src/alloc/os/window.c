@@ -58,7 +58,7 @@
  * signal had come before.
  *
  * Concurrency: the calling thread's own stack.
- * Cost: a look at each 16 bytes of stack, two system calls for each frame.
+ * Cost: some ten instructions for each 16 bytes of stack, two system calls for each frame.
  */
 #define _GNU_SOURCE
 #include "alloc/os/window.h"
