@@ -152,11 +152,11 @@ RACY_READER static bool
 is_frame(uintptr_t at, uintptr_t hi)
 {
     const struct frame *f = (const struct frame *)at;
-    uintptr_t sp = as_initialised(STACK_READ(&f->context.uc_mcontext.gregs[REG_RSP]));
-    uintptr_t vectors = as_initialised(STACK_READ(&f->context.uc_mcontext.fpregs));
+    uintptr_t sp = STACK_READ(&f->context.uc_mcontext.gregs[REG_RSP]);
+    uintptr_t vectors = STACK_READ(&f->context.uc_mcontext.fpregs);
 
     return sp > at + FRAME_READ && sp <= hi && vectors > at && vectors < sp
-        && as_initialised(STACK_READ(&f->context.uc_link)) == 0;
+        && STACK_READ(&f->context.uc_link) == 0;
 }
 
 RACY_READER static void
@@ -172,9 +172,11 @@ leave_at(uintptr_t at, uint32_t constant)
 RACY_READER void
 gcrt_window_leave(uintptr_t sp, uintptr_t hi, uint32_t constant)
 {
+    hush();
     for (uintptr_t at = align_up(sp - 8, 16) + 8; at + FRAME_READ <= hi; at += 16)
         if (UNLIKELY(is_frame(at, hi)))
             leave_at(at, constant);
+    unhush();
 }
 
 #else
