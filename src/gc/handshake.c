@@ -20,7 +20,8 @@
  * Nobody rests meanwhile: some of those held are in signal handlers, and may have locks of
  * the host's, or libc's, which a thread that forks will want.
  * Cost: a mutator that polls answers within its next allocation slow path; a silent one
- * costs a signal after the grace time.
+ * costs a signal after the grace time and, while its barrier is off (H1, H6), a look through its
+ * stack for interrupted stores (window.c).
  */
 #include "gc/handshake.h"
 
