@@ -12,7 +12,8 @@ GC_IMPL_BEGIN
  * that this thread does not own goes through one of these.  Not needed for locals, and not
  * for the first store into each (still zero) field of an object whose address has never been
  * stored anywhere: initialise first, publish after.
- * A missed barrier loses objects.  All are for attached threads that are inside.
+ * A missed barrier loses objects.  All are for attached threads that are inside; others get a
+ * fatal line.
  *
  * The barrier is Go's hybrid one (Yuasa's deletion half, Dijkstra's insertion half), see
  * docs/architecture.md.
@@ -68,16 +69,59 @@ GC_API void gc_impl_write_release(void *slot, const void *value);
 GC_API void *gc_impl_exchange(void *slot, const void *value);
 GC_API int gc_impl_cas(void *slot, const void *expected, const void *value);
 
+#if GC_IMPL_HAS_WINDOW
+
 /*
- * Between the test of the barrier word and the store no handshake may be answered
- * (I-critical): `critical` tells the signal handler so.
+ * Between the test of the thread's store word and the store no handshake may be answered
+ * (I-critical).  Here nothing says so: the three instructions are a window that the signal
+ * handler knows by its bytes and leaves for `slow` before it answers, as if the test had
+ * failed.  The slow half is right whatever the barrier is.
+ *
+ * The handler looks for the constant of the comparison and the jump right behind it, so the
+ * jump is written in bytes: no assembler puts padding in between.
  */
+# if defined(__clang__) /* how -masm=intel wants an operand's size; gcc writes it by itself */
+#  define GC_IMPL_DWORD "dword ptr "
+#  define GC_IMPL_QWORD "qword ptr "
+# else
+#  define GC_IMPL_DWORD
+#  define GC_IMPL_QWORD
+# endif
+# define GC_IMPL_STORE(to, bits, slow)                                                      \
+    __asm__ goto("cmp{l}\t{%[open], %[word]|" GC_IMPL_DWORD "%[word], %[open]}\n\t"          \
+                 ".byte\t0x0f, 0x85\n\t" /* jne slow */                                     \
+                 ".long\t%l[" #slow "] - . - 4\n\t"                                         \
+                 "mov{q}\t{%[value], %[place]|" GC_IMPL_QWORD "%[place], %[value]}"          \
+                 : : [open] "i"(GC_IMPL_STORE_OPEN), [word] "m"(gc_impl_self.store),        \
+                 [value] "re"(bits), [place] "m"(*(void **)(to)) : "memory", "cc" : slow)
+
+GC_INLINE void
+gc_impl_write(void *slot, const void *value)
+{
+    GC_IMPL_STORE(slot, (uint64_t)(uintptr_t)value, slow);
+    return;
+slow:
+    gc_impl_write_slow(slot, value);
+}
+
+GC_INLINE void
+gc_impl_write_word(const gc_decode *decode, void *slot, uint64_t word)
+{
+    GC_IMPL_STORE(slot, word, slow);
+    return;
+slow:
+    gc_impl_write_word_slow(decode, slot, word);
+}
+
+#else
+
+/* The same elsewhere: `critical` tells the signal handler. */
 GC_INLINE void
 gc_impl_write(void *slot, const void *value)
 {
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
-    if (GC_LIKELY(gc_impl_self.barrier == 0)) {
+    if (GC_LIKELY(gc_impl_self.store == GC_IMPL_STORE_OPEN)) {
         __atomic_store_n((void **)slot, (void *)(uintptr_t)value, __ATOMIC_RELAXED);
         __asm__ volatile("" ::: "memory");
         gc_impl_self.critical = 0;
@@ -92,7 +136,7 @@ gc_impl_write_word(const gc_decode *decode, void *slot, uint64_t word)
 {
     gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
-    if (GC_LIKELY(gc_impl_self.barrier == 0)) {
+    if (GC_LIKELY(gc_impl_self.store == GC_IMPL_STORE_OPEN)) {
         __atomic_store_n((uint64_t *)slot, word, __ATOMIC_RELAXED);
         __asm__ volatile("" ::: "memory");
         gc_impl_self.critical = 0;
@@ -101,6 +145,8 @@ gc_impl_write_word(const gc_decode *decode, void *slot, uint64_t word)
     gc_impl_self.critical = 0;
     gc_impl_write_word_slow(decode, slot, word);
 }
+
+#endif
 
 GC_IMPL_END
 

@@ -104,6 +104,9 @@ struct gc_impl_run {
 #define GC_IMPL_HOT_ITEMS 64  /* of a pool, kept by a thread itself */
 #define GC_IMPL_HOT_UNIT  256 /* one get in hot_n */
 
+/* Stands in the code of each inline store; the signal handler looks for it there (barrier.h). */
+#define GC_IMPL_STORE_OPEN 0x4b1d5ec7
+
 struct gc_impl_thread {
     volatile uint32_t critical; /* owner: non-zero where no handshake may run here */
     volatile uint32_t barrier;  /* 0 off, 1 shade old and new, 2 shade old; +4 wbcheck */
@@ -115,6 +118,7 @@ struct gc_impl_thread {
     struct gc_heap *heap_inside; /* NULL while detached or outside */
     struct gc_impl_rack **racks; /* by pool; pool.h */
     uint32_t nracks;             /* 0 outside, and while its barrier is on */
+    volatile uint32_t store;     /* GC_IMPL_STORE_OPEN inside, while its barrier is off; else 0 */
     void *trace;                 /* the ring of its events; NULL: none, and it gets none */
     const struct gc_pool *volatile hot_pool; /* whose items hot_items are; or one for nobody */
     volatile uint64_t hot_n;     /* gets << 8 | hot_items' height */

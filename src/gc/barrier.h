@@ -29,6 +29,7 @@ barrier_set(struct gcrt_mutator *m, uint32_t state)
 {
     __atomic_store_n(&m->self->barrier,
             state | (m->heap->wbcheck != NULL ? BARRIER_WATCHED : 0), __ATOMIC_RELAXED);
+    mutator_show_store(m);
     gcrt_mutator_show_racks(m);
 }
 

@@ -21,9 +21,10 @@
  * section (I-critical), which begins in critical_enter.  Closing the gate makes new ones
  * wait there; then we wait for those under way, which are short.  Other threads run on: the
  * inline fast paths change one word of their own P, or a slot of the heap, and need no
- * gate.  No thread waits for us but at the entry of a gcrt call, so a thread that computes,
- * sits in malloc, or blocks all signals, holds up nothing.  Attaching threads wait for the
- * registry lock; detached threads share only what is under locks, and we take all of those.
+ * gate: the child has that word from before or from after, as another thread would see it.
+ * No thread waits for us but at the entry of a gcrt call, so a thread that computes, sits in
+ * malloc, or blocks all signals, holds up nothing.  Attaching threads wait for the registry
+ * lock; detached threads share only what is under locks, and we take all of those.
  *
  * A thread says that it is critical, then looks at the gate; we close the gate, then look
  * at the thread.  Between the two, each side needs a full barrier (fork.gate); ours makes
@@ -72,6 +73,7 @@
  */
 #include "gc/fork.h"
 
+#include "alloc/os/window.h"
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/crew.h"
@@ -485,6 +487,21 @@ is_prepared(void)
     return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }
 
+/*
+ * A handler of the host's that forks may have interrupted an inline store.  While we are
+ * outside its thread's barrier may be turned on, so it must test again.  A precise thread on
+ * a stack that we do not know must not fork there (docs/process.md).
+ */
+static void
+leave_windows(void)
+{
+    const struct gcrt_mutator *m = gc_impl_self.mutator;
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+
+    if (gc_impl_self.store != 0 && sp >= m->stack_lo && sp < m->stack_hi)
+        gcrt_window_leave(sp, m->stack_hi, GC_IMPL_STORE_OPEN);
+}
+
 static void
 hold_all_heaps(void)
 {
@@ -513,6 +530,7 @@ before_fork(void)
 
     if (!is_prepared())
         return;
+    leave_windows();
     if (gc_impl_self.mutator != NULL)
         gc_block_enter();
     gcrt_os_signals_block(&signals); /* a handler that forks would wait for itself */

@@ -20,10 +20,12 @@
  * Nobody rests meanwhile: some of those held are in signal handlers, and may have locks of
  * the host's, or libc's, which a thread that forks will want.
  * Cost: a mutator that polls answers within its next allocation slow path; a silent one
- * costs a signal after the grace time.
+ * costs a signal after the grace time and, while its barrier is off (H1, H6), a look through its
+ * stack for interrupted stores (window.c).
  */
 #include "gc/handshake.h"
 
+#include "alloc/os/window.h"
 #include "gc/actions.h"
 #include "gc/listen.h"
 #include "gc/pool.h"
@@ -165,6 +167,11 @@ gc_impl_poll(void)
  * kernel's signal frame, above our own frame on the same stack; the red zone lies above it
  * too.  On a stack that is not the thread's current one (a host's alternate signal stack, or the
  * old one after gc_stack_switch) the answer must wait.
+ *
+ * If it was between an inline store's test and the store it goes on in the store's slow half
+ * (I-critical), whatever is asked, and whether or not it is answered now: to test again does no
+ * harm.  With the store word 0 no test has passed since it became so, and whoever made it 0 has
+ * seen to those before.
  */
 void
 gcrt_handshake_signal(int signal)
@@ -182,6 +189,8 @@ gcrt_handshake_signal(int signal)
     if (sp < m->stack_lo + HANDLER_ROOM || sp >= m->stack_hi)
         return;
     cancel = gcrt_os_cancel_defer();
+    if (gc_impl_self.store != 0)
+        gcrt_window_leave(sp, m->stack_hi, GC_IMPL_STORE_OPEN);
     chaos_point(&m->heap->os, CHAOS_SIGNAL_ENTRY);
     (void)answer_unless_forking(m, true);
     errno = saved;

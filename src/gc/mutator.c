@@ -345,6 +345,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     gcrt_p_release(heap, p);
     gc_impl_self.mutator = NULL;
     gc_impl_self.barrier = 0;
+    gc_impl_self.store = 0;
     gc_impl_self.poll = 0;
     __asm__ volatile("" ::: "memory");
     gc_impl_self.critical = 0;
@@ -440,6 +441,7 @@ void
 gcrt_mutator_go_outside(struct gcrt_mutator *m)
 {
     gcrt_mutator_hide_runs(m);
+    m->self->store = 0;
     ahalf_add_full(&m->heap->marking.inside, (unsigned)-1);
     chaos_point(&m->heap->os, CHAOS_BLOCK_ENTER);
     ahalf_store_release(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
@@ -494,6 +496,7 @@ gc_block_leave(void)
     critical_set();
     go_inside(m);
     m->block_depth = 0;
+    mutator_show_store(m);
     chaos_point(&m->heap->os, CHAOS_BLOCK_LEAVE);
     ahalf_add_full(&m->heap->marking.inside, 1);
     gcrt_mutator_show_runs(m);

@@ -114,6 +114,20 @@ void gcrt_p_release(struct gc_heap *heap, struct p *p);
 
 /* The thread is inside, or its mcache's table changed: what inline functions see. */
 void gcrt_mutator_show_runs(struct gcrt_mutator *m);
+/* What gc_write sees: may the thread store and do nothing else? */
+static inline uint32_t
+mutator_store_word(const struct gcrt_mutator *m)
+{
+    return m->self->barrier == 0 && m->block_depth == 0 ? GC_IMPL_STORE_OPEN : 0;
+}
+
+/* After the thread's barrier changed, or it went outside or inside. */
+static inline void
+mutator_show_store(struct gcrt_mutator *m)
+{
+    __atomic_store_n(&m->self->store, mutator_store_word(m), __ATOMIC_RELAXED);
+}
+
 /* After the P's table of racks changed, or the thread's barrier: what gc_pool_get sees. */
 void gcrt_mutator_show_racks(struct gcrt_mutator *m);
 /* Makes the inline allocator, gc_weak_get and gc_pool_get take the slow path. */

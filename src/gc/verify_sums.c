@@ -14,6 +14,8 @@
  *   sum.live       live + debts - bytes taken - external changes only when a cycle settles it
  *   mutator.list   the registry's count is its list's length; idle Ps are empty
  *   mutator.phase  each mutator's barrier and colour are those of the last handshake
+ *   mutator.store  inline stores are open exactly for mutators that are inside with the barrier
+ *                  off
  *   work.idle      no work is queued where there may be none; between cycles every buffer is
  *                  on the free stack once
  * Concurrency: all mutators are held; workers are not marking.
@@ -192,6 +194,9 @@ check_phase(struct verifier *v, const struct gcrt_mutator *m)
     if (barrier_state(m->self) != barrier || m->p->cache.black != r->black)
         gcrt_verify_complain(v, "mutator.phase", "thread %d has barrier %u, black %d %s", m->tid,
                 barrier_state(m->self), m->p->cache.black, r->when);
+    if (m->self->store != mutator_store_word(m))
+        gcrt_verify_complain(v, "mutator.store", "thread %d has store word %#x, barrier %u", m->tid,
+                m->self->store, m->self->barrier);
     if (!r->shaded && m->nbarrier != 0)
         gcrt_verify_complain(v, "mutator.phase", "thread %d has %u shaded words %s", m->tid,
                 m->nbarrier, r->when);

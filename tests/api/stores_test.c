@@ -361,6 +361,7 @@ Test(stores, plain_data_may_lie_anywhere)
 /* ---- misuse ---- */
 
 static void *word;
+static uint64_t tagged_word;
 static struct pair *two;
 
 #define MISUSE(name, text)           \
@@ -371,6 +372,13 @@ static struct pair *two;
     }
 
 /* clang-format off */
+MISUSE(write_detached, gc_write(&word, NULL);)
+MISUSE(write_word_detached, gc_write_word(&low_tag, &tagged_word, 0);)
+MISUSE(write_after_detach, start(); gc_write(&word, NULL); gc_thread_detach();
+        gc_write(&word, NULL);)
+MISUSE(write_outside, start(); GC_BLOCKING { gc_write(&word, NULL); })
+MISUSE(write_word_outside, start();
+        GC_BLOCKING { gc_write_word(&low_tag, &tagged_word, 0); })
 MISUSE(write_release_detached, gc_write_release(&word, NULL);)
 MISUSE(exchange_detached, (void)gc_exchange(&word, NULL);)
 MISUSE(cas_detached, (void)gc_cas(&word, NULL, NULL);)
@@ -384,6 +392,11 @@ MISUSE(move_misaligned, start(); two = gc_alloc_array(&pair_type, 2);
 
 Test(stores, misuse_is_named)
 {
+    expect_fatal(write_detached, NULL, "gc_write: the calling thread is not attached");
+    expect_fatal(write_word_detached, NULL, "gc_write_word: the calling thread is not attached");
+    expect_fatal(write_after_detach, NULL, "gc_write: the calling thread is not attached");
+    expect_fatal(write_outside, NULL, "gc_write: called inside a blocking region");
+    expect_fatal(write_word_outside, NULL, "gc_write_word: called inside a blocking region");
     expect_fatal(write_release_detached, NULL,
             "gc_write_release: the calling thread is not attached");
     expect_fatal(exchange_detached, NULL,

@@ -544,7 +544,8 @@ added:                                                                          
 #endif
 
 /*
- * gc_impl_write: inline test, critical.  gc_impl_write_slow: the critical section has been
+ * gc_impl_write: inline test, critical; or in a window, which who answers there has been made to
+ * leave, so that the test has not been.  gc_impl_write_slow: the critical section has been
  * left and entered again, so an answer can land in the window, and the test is repeated.
  * From there on nothing lands until the store is done.
  */

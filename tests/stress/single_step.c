@@ -191,6 +191,7 @@ static void run_cas(void) { (void)gc_cas(slot(0), old_value[0], new_value[0]); }
 static void run_copy(void) { gc_copy(&gc_pointer_type, slot(0), &source->left, 3); }
 static void run_clear(void) { gc_clear(&gc_pointer_type, slot(0), 3); }
 
+/* How inline stores do it by a window, and by `critical`: single_step_window. */
 static void
 stores(void)
 {
@@ -208,7 +209,8 @@ stores(void)
         answers = refusals = 0;
         (void)t_event_everywhere(prepare_store, store[i].run, signal_in_store, check_store);
         T_CHECK(answers != 0, "%s: no signal was answered", store_name);
-        T_CHECK(refusals != 0, "%s: no signal was refused", store_name);
+        T_CHECK(refusals != 0 || (i == 0 && GC_IMPL_HAS_WINDOW), "%s: no signal was refused",
+                store_name);
         prepare_store();
         t_step_through(store[i].run, whole_words);
     }

@@ -21,7 +21,7 @@
 unsigned long t_event_step, t_event_stride = 1;
 
 static void (*at_step)(void);
-static unsigned long steps, runs, total;
+static unsigned long steps, runs, total, moved;
 static uintptr_t place[STEPS_MAX]; /* instruction by step, of the last run */
 
 static void
@@ -34,6 +34,7 @@ on_trap(int signal, siginfo_t *info, void *context)
     T_CHECK(steps < STEPS_MAX, "it does not end");
     place[steps++] = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
     at_step();
+    moved += (uintptr_t)uc->uc_mcontext.gregs[REG_RIP] != place[steps - 1];
 }
 
 static void
@@ -153,6 +154,12 @@ unsigned long
 t_step_total(void)
 {
     return total;
+}
+
+unsigned long
+t_step_moved(void)
+{
+    return moved;
 }
 
 #endif

@@ -36,6 +36,8 @@ extern unsigned long t_event_stride;
 /* Sums, to say at the end. */
 unsigned long t_step_runs(void);
 unsigned long t_step_total(void);
+/* How often what was called after an instruction had the thread go on elsewhere. */
+unsigned long t_step_moved(void);
 
 #endif
 

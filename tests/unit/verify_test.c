@@ -434,6 +434,55 @@ Test(verify, barriers_and_colours_are_off_between_cycles)
     BREAK(gc_impl_self.barrier, BARRIER_DELETION, "mutator.phase");
 }
 
+/* Another thread, inside or outside; gc_verify takes the calling one outside. */
+static ahalf other_goes; /* 1: it is there, 2: it shall go outside, 3: it is, 4: it shall end */
+static struct gcrt_mutator *other;
+
+static void *
+be_verified(void *arg)
+{
+    (void)arg;
+    if (gc_thread_attach(heap) != GC_OK)
+        abort();
+    other = byhand_self();
+    gc_block_enter();
+    gc_block_leave();
+    ahalf_store_release(&other_goes, 1);
+    while (ahalf_load_acquire(&other_goes) != 2)
+        gc_safepoint();
+    GC_BLOCKING {
+        ahalf_store_release(&other_goes, 3);
+        while (ahalf_load_acquire(&other_goes) != 4)
+            gcrt_os_yield();
+    }
+    gc_thread_detach();
+    return NULL;
+}
+
+static void
+await_other(unsigned place)
+{
+    while (ahalf_load_acquire(&other_goes) != place)
+        gcrt_os_yield();
+}
+
+Test(verify, stores_are_open_for_who_is_inside_with_the_barrier_off)
+{
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, be_verified, NULL), 0);
+    await_other(1);
+    cr_expect_eq(other->self->store, (uint32_t)GC_IMPL_STORE_OPEN);
+    BREAK(other->self->store, 0, "mutator.store");
+    BREAK(other->self->store, 1, "mutator.store");
+    ahalf_store_release(&other_goes, 2);
+    await_other(3);
+    cr_expect_eq(other->self->store, 0);
+    BREAK(other->self->store, GC_IMPL_STORE_OPEN, "mutator.store");
+    ahalf_store_release(&other_goes, 4);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
+
 Test(verify, between_cycles_every_work_buffer_is_free)
 {
     struct work *w = &heap->work;

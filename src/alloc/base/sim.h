@@ -35,6 +35,9 @@ sim_point(void)
 #define __atomic_compare_exchange_n(p, old, x, weak, yes, no) \
     (sim_point(), __atomic_compare_exchange_n(p, old, x, weak, yes, no))
 
+/* Its inline stores are seen by the scheduler. */
+#define GC_NO_STORE_WINDOW 1
+
 /* One set of hot words per fiber: thread.h declares the pointer, the scheduler sets it. */
 #define gc_impl_self (*gcrt_sim_self)
 

@@ -14,6 +14,8 @@
  *
  * Valgrind, with -Dvalgrind=true: a word of a stack that has passed for a pointer counts as
  * initialised from there on; else memcheck follows it through marks, sizes and the pacer.
+ * Between hush and unhush a thread looks at what need not be initialised, nor be the stack's
+ * any more, and nothing of it is reported.
  */
 
 #include "alloc/base/base.h"
@@ -61,11 +63,33 @@ as_initialised(uintptr_t word)
     (void)VALGRIND_MAKE_MEM_DEFINED(&word, sizeof(word));
     return word;
 }
+
+static inline void
+hush(void)
+{
+    VALGRIND_DISABLE_ERROR_REPORTING;
+}
+
+static inline void
+unhush(void)
+{
+    VALGRIND_ENABLE_ERROR_REPORTING;
+}
 #else
 static inline uintptr_t
 as_initialised(uintptr_t word)
 {
     return word;
+}
+
+static inline void
+hush(void)
+{
+}
+
+static inline void
+unhush(void)
+{
 }
 #endif
 

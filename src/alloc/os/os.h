@@ -115,6 +115,12 @@ void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed
 /* Is the address in memory that the process has mapped?  A system call. */
 bool gcrt_os_is_mapped(const void *p);
 
+/*
+ * Copies n bytes, at most 16, of the process's own memory; false if it cannot be read.
+ * Async-signal-safe.
+ */
+bool gcrt_os_peek(void *to, uintptr_t from, size_t n);
+
 size_t gcrt_os_page_size(void);
 /* 0 if it is not known. */
 uint64_t gcrt_os_ram_bytes(void);
