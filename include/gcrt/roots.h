@@ -25,7 +25,14 @@ typedef struct gc_handle gc_handle;
 
 /* A handle to obj (may be NULL), or NULL when memory is out.  Attached threads, inside. */
 GC_API GC_MUST_CHECK gc_handle *gc_handle_new(void *obj);
+/*
+ * What the handle holds, which may be NULL.  Any thread; but only an attached one that is inside
+ * keeps alive what it gets, by having it on its stack.  A detached one may hand the
+ * pointer on, and look at the object, only while something else keeps that alive: when
+ * another thread sets the handle meanwhile, it may be gone.
+ */
 GC_API void *gc_handle_get(const gc_handle *handle);
+/* The handle holds obj, which may be NULL, from now on.  Any thread; obj is alive. */
 GC_API void gc_handle_set(gc_handle *handle, void *obj);
 /* NULL is ignored; freeing twice is fatal. */
 GC_API void gc_handle_free(gc_handle *handle);
