@@ -271,7 +271,7 @@ pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
     aword_add_relaxed(&heap->counters.done_for_others, paid);
 }
 
-/* Does a worker sleep that could mark, too?  To wake others costs them and us a switch for nothing. */
+/* Does a worker sleep that could mark, too?  To wake others costs a switch for nothing. */
 static bool
 wants_help(const struct gc_heap *heap)
 {
