@@ -197,19 +197,20 @@ sweep_some(struct gc_heap *heap)
  * How long to wait for the next run: 100 us just above the goal, growing with the square of
  * the excess, to 10 ms at twice the goal.  Where threads allocate and the collector cannot get
  * the CPU, that is what holds the heap: short waits let each thread take its run 10,000 times a
- * second.
+ * second.  Twice for a run of more than a page.
  */
 static uint64_t
-throttle_ns(struct gc_heap *heap)
+throttle_ns(struct gc_heap *heap, uint64_t bytes)
 {
+    uint64_t base = bytes > PAGE_SIZE ? 2 * THROTTLE_NS : THROTTLE_NS;
     uint64_t goal = aword_load_relaxed(&heap->cycles.goal) + 1;
     uint64_t live = aword_load_relaxed(&heap->mheap.live), tenths;
 
     if (live <= goal || live >> 63 != 0)
-        return THROTTLE_NS;
+        return base;
     tenths = (live - goal) / ((goal > GOAL_MIN ? goal : GOAL_MIN) / 10);
     tenths = tenths < TENTHS_MAX ? tenths : TENTHS_MAX;
-    return THROTTLE_NS * (1 + tenths * tenths);
+    return base * (1 + tenths * tenths);
 }
 
 /*
@@ -222,16 +223,16 @@ gcrt_throttle(struct gcrt_mutator *m)
 {
     struct gc_heap *heap = m->heap;
     unsigned seen = ahalf_load_acquire(&heap->cycles.swept);
-    uint64_t start, ns;
+    uint64_t bytes = m->over_goal, start, ns;
 
-    m->over_goal = false;
+    m->over_goal = 0;
     if (m->never_assists || limit_is_given_up(heap))
         return;
     if (ahalf_load_acquire(&heap->cycles.phase) == PHASE_SWEEPING && sweep_some(heap))
         return;
     start = gcrt_os_now_ns();
     gc_block_enter();
-    gcrt_os_wait(&heap->cycles.swept, seen, throttle_ns(heap));
+    gcrt_os_wait(&heap->cycles.swept, seen, throttle_ns(heap, bytes));
     gc_block_leave();
     ns = gcrt_os_now_ns() - start;
     m->account.waits++;

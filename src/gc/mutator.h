@@ -74,7 +74,7 @@ struct gcrt_mutator {
     struct own own;               /* owner: roots of its own */
     struct hot hot;               /* owner: what self->hot_items is */
     bool interrupted;             /* owner: its signal handler answers */
-    bool over_goal;               /* owner: the heap was above its goal at the last run */
+    uint64_t over_goal;           /* owner: bytes of the last run, if taken above the goal */
     bool never_assists;           /* owner: nor waits above the goal */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
     struct thread_account account; /* owner */

@@ -313,6 +313,7 @@ Test(life, types_made_at_run_time_trace_their_fields)
     gc_write(&object[100], make(1, BYTES));
     gc_write(&object[101], make(2, BYTES));
     check_links(3, "made type");
+    GC_KEEP_ALIVE(object);
     spec = (gc_type_spec){.size = 32, .form = GC_FORM_FLEX, .elem = &odd_type, .tail = 32};
     T_OK(gc_type_create(NULL, &spec, &type));
     object = gc_alloc_flex(type, 300);

@@ -79,30 +79,24 @@ hold_thread(pthread_t *thread, void *(*fn)(void *))
         abort();
 }
 
-static inline void
-hold_give_turn(void)
-{
-    __atomic_store_n(&hold.turn, 1, __ATOMIC_RELEASE);
-    while (__atomic_load_n(&hold.turn, __ATOMIC_ACQUIRE) != 0)
-        sched_yield();
-}
-
 /*
- * One poll of each that has to go on.  Who has answered H3 polls no more: what it is asked next
- * is H4, and after that H5, which looks the same from here.
+ * One poll of the caller and, unless that was enough, one of the holder.  H4 is asked of one
+ * after the other, so if the caller has been asked, the holder may be about to.
  */
 static inline int
 hold_step(void)
 {
-    int last = hold.at == HOLD_DELETION;
-
-    if (!last || hold_state(&gc_impl_self) != 2)
-        gc_safepoint();
+    gc_safepoint();
+    for (int i = 0; i < 50 && hold_state(&gc_impl_self) == 2 && gc_impl_self.poll; i++) {
+        if (hold_is_there())
+            return 1;
+        sched_yield();
+    }
     if (hold_is_there())
         return 1;
-    if (!last || hold_state(hold.other) != 2)
-        hold_give_turn();
-    sched_yield();
+    __atomic_store_n(&hold.turn, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&hold.turn, __ATOMIC_ACQUIRE) != 0)
+        sched_yield();
     return hold_is_there();
 }
 
