@@ -219,8 +219,23 @@ is_left(const uintptr_t *f)
 static void
 make_code(void)
 {
+    static uint8_t loaded[64]; /* of the program */
+
+    code = loaded + 20;
+    memcpy(code, long_form, sizeof(long_form));
+}
+
+/* It may be unmapped while it is looked at. */
+Test(window, a_frame_with_a_pc_in_no_loaded_object_stays)
+{
+    uintptr_t *f;
+
     code = readable_page() + 100;
     memcpy(code, long_form, sizeof(long_form));
+    cr_expect_neq(gcrt_window_exit((uintptr_t)code + LONG_MOVE, CONSTANT), 0, "the bytes are one");
+    f = make_frame(AT);
+    leave_from(0);
+    cr_expect_not(is_left(f));
 }
 
 Test(window, all_frames_of_a_stack_are_left, .init = make_code)

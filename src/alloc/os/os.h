@@ -115,9 +115,11 @@ void gcrt_os_unmap(struct os *os, void *start, size_t reserved, size_t committed
 /* Is the address in memory that the process has mapped?  A system call. */
 bool gcrt_os_is_mapped(const void *p);
 
+/* Does addr lie in the program or a library that is loaded?  Async-signal-safe. */
+bool gcrt_os_is_loaded(uintptr_t addr);
 /*
- * Copies n bytes, at most 16, of the process's own memory; false if it cannot be read.
- * Async-signal-safe.
+ * Copies n bytes, at most 16, of the process's own memory; false if it cannot be read.  Nobody
+ * unmaps it meanwhile.  Async-signal-safe.
  */
 bool gcrt_os_peek(void *to, uintptr_t from, size_t n);
 

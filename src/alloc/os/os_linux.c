@@ -270,9 +270,19 @@ can_read_half(uintptr_t half)
     return can;
 }
 
+/* In a signal handler, too: it takes no lock (glibc 2.35). */
+bool
+gcrt_os_is_loaded(uintptr_t addr)
+{
+    struct dl_find_object object;
+
+    return _dl_find_object((void *)addr, &object) == 0;
+}
+
 /*
  * process_vm_readv would look and copy at once, and end a process whose sandbox does not
- * know it.  So who unmaps this memory between our look and the copy ends the process.
+ * know it.  So who unmaps this memory between our look and the copy ends the process: it is for
+ * memory of loaded objects, and of the caller's own.
  */
 RACY_READER bool
 gcrt_os_peek(void *to, uintptr_t from, size_t n)

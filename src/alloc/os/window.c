@@ -23,8 +23,9 @@
  * constant compares with it.
  *
  * Reading the bytes.  They may begin before the first page of a mapping, and the pc that is found
- * in what looks like a frame may be anything.  So the kernel is asked first whether they can
- * be read (gcrt_os_peek).  Where not all can, bytes of other pages than the pc's are no part of
+ * in what looks like a frame may be anything: memory that another thread is just unmapping, say.
+ * So a pc counts only in what the dynamic linker has loaded, which stays (gcrt_os_is_loaded), and
+ * the kernel is asked whether the bytes can be read (gcrt_os_peek).  Where not all can, bytes of other pages than the pc's are no part of
  * a window at the pc: all of that is code.  Code that can be executed and not read is beyond us,
  * and so is a window whose jump a debugger has replaced by a breakpoint.
  *
@@ -163,8 +164,10 @@ RACY_READER static void
 leave_at(uintptr_t at, uint32_t constant)
 {
     volatile greg_t *pc = &((struct frame *)at)->context.uc_mcontext.gregs[REG_RIP];
-    uintptr_t out = gcrt_window_exit((uintptr_t)*pc, constant);
+    uintptr_t from = (uintptr_t)*pc, out = 0;
 
+    if (gcrt_os_is_loaded(from))
+        out = gcrt_window_exit(from, constant);
     if (out != 0)
         *pc = (greg_t)out;
 }
