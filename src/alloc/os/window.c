@@ -25,9 +25,10 @@
  * Reading the bytes.  They may begin before the first page of a mapping, and the pc that is found
  * in what looks like a frame may be anything: memory that another thread is just unmapping, say.
  * So a pc counts only in what the dynamic linker has loaded, which stays (gcrt_os_is_loaded), and
- * the kernel is asked whether the bytes can be read (gcrt_os_peek).  Where not all can, bytes of other pages than the pc's are no part of
- * a window at the pc: all of that is code.  Code that can be executed and not read is beyond us,
- * and so is a window whose jump a debugger has replaced by a breakpoint.
+ * the kernel is asked whether the bytes can be read (gcrt_os_peek).  Where not all can, bytes of
+ * other pages than the pc's are no part of a window at the pc: all of that is code.  Code that can
+ * be executed and not read is beyond us, and so is a window whose jump a debugger has replaced
+ * by a breakpoint.
  *
  * Finding the frames.  A handler of the host's may have interrupted a window, and our signal
  * that handler: then the window's pc is in the handler's frame.  All frames between us and the
