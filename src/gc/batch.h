@@ -61,6 +61,14 @@ append_end(struct marker *mk, const struct appender *a)
     mk->nbatch = (uint32_t)(a->at - mk->batch);
 }
 
+/* The words from first to last, which is one of them. */
+RACY_READER static inline void
+append_all(struct appender *a, uintptr_t first, uintptr_t last)
+{
+    for (uintptr_t p = first; p <= last; p += WORD)
+        append(a, RACY_READ(p));
+}
+
 RACY_READER static inline void
 append_mask(struct appender *a, uintptr_t object, uint64_t mask)
 {

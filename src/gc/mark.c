@@ -24,33 +24,14 @@
 #include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/heap.h"
+#include "gc/item.h"
 #include "gc/kind.h"
+#include "gc/plain.h"
 #include "gc/scan.h"
 #include "gc/weak.h"
 
 /* Words of a raw buffer that a brief marker resolves at once: two misses each. */
 #define BRIEF_RAW 64
-
-/*
- * A queued item is an object's address with its kind in the top 16 bits, so that scanning
- * it does not look at its span again.  Or an address in the object from which on it remains to
- * be scanned; that of a small object has ITEM_REST set.
- */
-#define ITEM_KIND_SHIFT 48
-#define ITEM_REST       ((uintptr_t)1)
-#define ITEM_ADDRESS    ((((uintptr_t)1 << ITEM_KIND_SHIFT) - 1) & ~ITEM_REST)
-
-static inline void
-put_item(struct marker *mk, uintptr_t item)
-{
-    workqueue_put(&mk->heap->work, &mk->queue, item);
-}
-
-static inline void
-queue_item(struct marker *mk, uintptr_t address, unsigned kind)
-{
-    put_item(mk, address | (uintptr_t)kind << ITEM_KIND_SHIFT);
-}
 
 /* ---- marking one word ---- */
 
@@ -71,7 +52,7 @@ set_mark(struct marker *mk, struct spanmap map, struct mspan *s, size_t index)
     object = spanmap_object(map, s, index);
     mk->marked += span_elem_bytes(s);
     if (!s->noscan)
-        queue_item(mk, object, s->kind);
+        put_item(mk, item_of(object, s->kind));
     if (UNLIKELY(ephemeron_is_filed(mk->heap)))
         gcrt_ephemeron_fire(mk, object);
 }
@@ -96,7 +77,7 @@ gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t ob
     const struct mspan *s = mheap_span_of(&heap->mheap, object);
 
     if (!s->noscan)
-        workqueue_put(&heap->work, q, object | (uintptr_t)s->kind << ITEM_KIND_SHIFT);
+        workqueue_put(&heap->work, q, item_of(object, s->kind));
 }
 
 /*
@@ -195,7 +176,7 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
     mk->marked += bytes;
     if (UNLIKELY(ephemeron_is_filed(heap)))
         gcrt_ephemeron_fire(mk, object);
-    return s->noscan ? 0 : object | (uintptr_t)s->kind << ITEM_KIND_SHIFT;
+    return s->noscan ? 0 : item_of(object, s->kind);
 }
 
 void
@@ -249,9 +230,9 @@ queue_oblets(struct marker *mk, uintptr_t oblet, uintptr_t end, unsigned kind)
     const size_t group = OBLET_GROUP * OBLET_BYTES;
 
     if (end - oblet > group)
-        queue_item(mk, oblet + group, kind);
+        put_item(mk, item_of(oblet + group, kind));
     for (size_t at = OBLET_BYTES; at < group && oblet + at < end; at += OBLET_BYTES)
-        queue_item(mk, oblet + at, kind);
+        put_item(mk, item_of(oblet + at, kind));
 }
 
 static void
@@ -275,7 +256,7 @@ scan_large(struct marker *mk, const struct kind *kind, uintptr_t item)
     to = min_size(at + piece_bytes(mk), oblet);
     gcrt_scan_part(mk, kind, object, object + bytes, address, object + to);
     if (to < oblet)
-        queue_item(mk, object + to, s->kind);
+        put_item(mk, item_of(object + to, s->kind));
 }
 
 /* Where the small object starts that address points into. */
@@ -301,91 +282,39 @@ scan_small(struct marker *mk, const struct kind *kind, uintptr_t item)
         to = min_size(from + piece_bytes(mk), end);
     gcrt_scan_part(mk, kind, object, end, from, to);
     if (to < end)
-        queue_item(mk, to | ITEM_REST, kind->central.index);
-}
-
-static const struct kind *
-kind_of_item(const struct marker *mk, uintptr_t item)
-{
-    return kind_at(mk->heap, (unsigned)(item >> ITEM_KIND_SHIFT));
-}
-
-/* One element with a mask, and small? */
-static inline bool
-kind_is_plain(const struct kind *kind)
-{
-    return kind->layout.how == SCAN_ONE && kind->central.sizeclass != CLASS_LARGE;
-}
-
-/*
- * The common case: small objects of one kind, each of which is one element with a mask.  Scans
- * those that the group begins with, as long as there is room for their words and mk->scanned is
- * below `until`; returns how many, perhaps none.  A function of its own, for the registers.
- */
-static NOINLINE uint32_t
-scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t until)
-{
-    const struct kind *kind = kind_of_item(mk, group[0]);
-    uintptr_t tag = group[0] >> ITEM_KIND_SHIFT;
-    uint64_t scanned = mk->scanned, mask = kind->layout.mask;
-    uint32_t bytes = kind->layout.elem_bytes;
-    struct appender a;
-    uint32_t i;
-
-    if (!kind_is_plain(kind))
-        return 0;
-    make_room(mk, 64);
-    a = append_begin(mk);
-    for (i = 0; i < n && scanned < until && a.at <= &mk->batch[MARK_BATCH - 64]; i++) {
-        if (group[i] >> ITEM_KIND_SHIFT != tag)
-            break;
-        append_mask(&a, group[i] & ITEM_ADDRESS, mask);
-        scanned += bytes;
-    }
-    append_end(mk, &a);
-    mk->scanned = scanned;
-    return i;
+        put_item(mk, item_of(to | ITEM_REST, kind->central.index));
 }
 
 /*
  * A list: the only grey object leads to one other, so there is nothing to do while memory is
  * awaited, and no need to queue it.  Follows it from the batch's only word to its end, or to
- * where it forks; returns the cells, each of which is a word and an item.
+ * where it forks; returns how many objects were scanned.
  */
 static NOINLINE uint32_t
 follow_list(struct marker *mk, uint64_t until)
 {
     const struct spanmap map = mheap_map(&mk->heap->mheap);
-    struct gc_heap *heap = mk->heap;
-    uint64_t scanned = mk->scanned, n = 0;
+    uint32_t n = 0;
 
-    while (mk->nbatch == 1 && scanned + 2 * n * WORD_EFFORT < until) {
-        uintptr_t item = mark_offset(mk, heap, map, mk->batch[0]);
-        const struct kind *kind;
-        struct appender a;
+    while (mk->nbatch == 1 && mk->scanned + (2 * (uint64_t)n + mk->near) * WORD_EFFORT < until) {
+        uintptr_t item = mark_offset(mk, mk->heap, map, mk->batch[0]);
 
         mk->nbatch = 0;
         if (item == 0)
             break;
-        kind = kind_of_item(mk, item);
-        if (!kind_is_plain(kind)) {
+        if (!kind_is_plain(item_kind(mk, item))) {
             put_item(mk, item);
             break;
         }
-        a = append_begin(mk);
-        append_mask(&a, item & ITEM_ADDRESS, kind->layout.mask);
-        append_end(mk, &a);
-        scanned += kind->layout.elem_bytes;
-        n++;
+        n += gcrt_scan_plain(mk, &item, 1);
     }
-    mk->scanned = scanned;
-    return (uint32_t)n;
+    return n;
 }
 
 static void
 scan_other(struct marker *mk, uintptr_t item)
 {
-    const struct kind *kind = kind_of_item(mk, item);
+    const struct kind *kind = item_kind(mk, item);
 
     if (kind->central.sizeclass == CLASS_LARGE)
         scan_large(mk, kind, item);
@@ -399,13 +328,16 @@ scan_other(struct marker *mk, uintptr_t item)
 static uint32_t
 take_group(struct marker *mk, uintptr_t *group)
 {
-    struct workqueue *q = &mk->queue;
-    uint32_t n = 0;
+    struct workbuf *b = mk->queue.cur;
+    uint32_t n;
 
-    while (n < MARK_GROUP && q->cur != NULL && q->cur->n != 0) {
-        group[n] = q->cur->slot[--q->cur->n];
-        __builtin_prefetch((const void *)(group[n] & ITEM_ADDRESS));
-        n++;
+    if (b == NULL)
+        return 0;
+    n = b->n < MARK_GROUP ? b->n : MARK_GROUP;
+    b->n -= n;
+    for (uint32_t i = 0; i < n; i++) {
+        group[i] = b->slot[b->n + n - 1 - i];
+        __builtin_prefetch((const void *)(group[i] & ITEM_ADDRESS));
     }
     return n;
 }
@@ -426,11 +358,12 @@ mark_round(struct marker *mk, uint64_t until)
     if (n == 0) /* there is nothing to do meanwhile */
         n = take_group(mk, group);
     for (i = 0; i < n && mk->scanned < until; i += run) {
-        run = scan_plain(mk, &group[i], n - i, until);
-        if (run != 0)
-            continue;
-        scan_other(mk, group[i]);
-        run = 1;
+        if (LIKELY(kind_is_plain(item_kind(mk, group[i])))) {
+            run = gcrt_scan_plain(mk, &group[i], n - i);
+        } else {
+            scan_other(mk, group[i]);
+            run = 1;
+        }
     }
     for (uint32_t left = n; left > i; left--)
         put_item(mk, group[left - 1]);
@@ -468,7 +401,8 @@ gcrt_mark_drain(struct marker *mk, uint64_t budget)
 
         if (n == 0)
             break;
-        effort += n * WORD_EFFORT;
+        effort += (uint64_t)(n + mk->near) * WORD_EFFORT;
+        mk->near = 0;
     }
     gcrt_mark_batch(mk); /* nothing stays in the batch when the marker stops */
     return effort + (mk->scanned - start);

@@ -34,6 +34,8 @@ struct marker {
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
     /* const: NULL, or who gets what trace functions report instead of the batch */
     void (*report)(struct marker *mk, uintptr_t word);
+    uint32_t near;        /* objects marked and scanned without the batch, not yet counted */
+    uint32_t far_objects; /* plain objects to scan before a near one is tried again */
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
 };

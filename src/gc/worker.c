@@ -63,15 +63,50 @@ gcrt_marking_begin(struct gc_heap *heap)
     aword_add_full(&heap->marking.activity, ONE_ACTIVATION); /* full: before any pop */
 }
 
-void
-gcrt_marking_end(struct gc_heap *heap)
+/* CPUs that nobody inside wants, as a number of workers that may use them.  Who is held is idle. */
+static unsigned
+idle_cpus(const struct gc_heap *heap)
+{
+    unsigned inside = heap_is_stopped(heap) ? 0 : ahalf_load_relaxed(&heap->marking.inside);
+
+    return heap->cpus > inside ? heap->cpus - inside : 0;
+}
+
+/* Does a worker sleep that could mark, too?  To wake others costs a switch for nothing. */
+static bool
+wants_help(const struct gc_heap *heap)
+{
+    const struct marking *mk = &heap->marking;
+    unsigned sleepers = ahalf_load_relaxed(&mk->sleepers);
+    uint64_t percent = heap->cpus * aword_load_relaxed(&mk->share.percent);
+
+    return sleepers != 0
+        && mk->nworkers - sleepers < max_size(idle_cpus(heap), (percent + 99) / 100);
+}
+
+/*
+ * The last one to stop.  With no work left in reach this may be the end, for which the coordinator
+ * waits; else a worker that sleeps goes on, if one may.  If none may, the one that
+ * may first does when its pause is over, or the coordinator looks.
+ */
+static NOINLINE void
+nobody_marks(struct gc_heap *heap)
 {
     struct marking *mk = &heap->marking;
 
-    if ((uint32_t)aword_add_full(&mk->activity, (uint64_t)0 - 1) == 1) {
+    if (gcrt_work_is_empty(&heap->work)) {
         ahalf_add_full(&mk->idle_bell, 1);
         gcrt_os_wake(&mk->idle_bell, 1);
+    } else if (wants_help(heap)) {
+        gcrt_workers_ring(heap);
     }
+}
+
+void
+gcrt_marking_end(struct gc_heap *heap)
+{
+    if ((uint32_t)aword_add_full(&heap->marking.activity, (uint64_t)0 - 1) == 1)
+        nobody_marks(heap);
 }
 
 bool
@@ -142,15 +177,6 @@ static bool
 is_awaited(const struct gc_heap *heap)
 {
     return ahalf_load_relaxed(&heap->marking.awaited) || is_over_goal(heap);
-}
-
-/* CPUs that nobody inside wants, as a number of workers that may use them.  Who is held is idle. */
-static unsigned
-idle_cpus(const struct gc_heap *heap)
-{
-    unsigned inside = heap_is_stopped(heap) ? 0 : ahalf_load_relaxed(&heap->marking.inside);
-
-    return heap->cpus > inside ? heap->cpus - inside : 0;
 }
 
 /* The share's time up to now; the CPU time since the last call is used. */
@@ -269,18 +295,6 @@ pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
     }
     aword_add_relaxed(&mk->credit, n - paid);
     aword_add_relaxed(&heap->counters.done_for_others, paid);
-}
-
-/* Does a worker sleep that could mark, too?  To wake others costs a switch for nothing. */
-static bool
-wants_help(const struct gc_heap *heap)
-{
-    const struct marking *mk = &heap->marking;
-    unsigned sleepers = ahalf_load_relaxed(&mk->sleepers);
-    uint64_t percent = heap->cpus * aword_load_relaxed(&mk->share.percent);
-
-    return sleepers != 0
-        && mk->nworkers - sleepers < max_size(idle_cpus(heap), (percent + 99) / 100);
 }
 
 /* Scans for one quantum.  True if there may be more. */

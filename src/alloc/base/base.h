@@ -43,6 +43,12 @@
 #else
 # define RACY_READER
 #endif
+/* For the few kernels that are one function per shape of object. */
+#if defined(SANITIZED) /* there functions are instrumented or not one by one */
+# define ALWAYS_INLINE inline
+#else
+# define ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
 #define RACY_READ(p) (sim_point(), *(const volatile uintptr_t *)(p))
 /* The same for a stack that nobody writes meanwhile: no place for others to run. */
 #define STACK_READ(p) (*(const volatile uintptr_t *)(p))

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scanning plain objects: the kernels of marking.
+ *
+ * Purpose: nearly all objects are plain, so a heap is marked as fast as these loops run.
+ * Place: mark hands over groups of grey objects that are on their way to the cache; what their
+ * words lead to goes into the batch, or is marked here.
+ *
+ * Two kernels, for there are two kinds of graphs.  Far: pointers lead anywhere.  Each word is kept in
+ * the batch until the descriptor has come of what it points to.  Near: objects lie as they were
+ * built, and most of a tree's or a list's pointers stay within a page.  Such a word waits
+ * while others are dealt with and its object comes; then this is marked and scanned at
+ * once, and its own near words wait in turn, generation after generation.  A near object needs no
+ * second look at its span, passes through no queue, and costs half of what a far one does.  Where
+ * few of a group's words are near the next objects are taken to be far.
+ *
+ * Invariants: what waits is not marked; all of it is looked at before a kernel returns.  What is
+ * marked is scanned or queued.  Words are untrusted: a near one may point anywhere in
+ * its page, and lies in a slot or is ignored.
+ * Concurrency: as in mark.c: a bit is turned by an atomic or, and who turned it scans.
+ * Cost: far, some ten instructions a word; near, some 55 for an object of two words, with its
+ * mark.  Bounded: what is near 16 objects lies in 16 pages; a mutator queues what is more than a
+ * piece.
+ */
+#include "gc/plain.h"
+
+#include "gc/batch.h"
+#include "gc/ephemeron.h"
+#include "gc/item.h"
+#include "gc/weak.h"
+
+/* Near words that wait. */
+#define GENERATION 256
+/* If fewer than one in so many of a group had a near word ... */
+#define NEAR_PAYS 4
+/* ... so many objects are taken to be far. */
+#define FAR_OBJECTS 64
+
+/* Do the bits lie together?  Such words are read without looking for the next bit. */
+static inline bool
+is_one_run(uint64_t mask)
+{
+    mask >>= bit_lowest(mask);
+    return (mask & (mask + 1)) == 0;
+}
+
+/* ---- far ---- */
+
+RACY_READER static NOINLINE void
+scan_far(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t mask)
+{
+    uintptr_t first = bit_lowest(mask) * WORD, last = bit_highest(mask) * WORD;
+    struct appender a = append_begin(mk);
+
+    if (is_one_run(mask)) {
+        for (uint32_t i = 0; i < n; i++)
+            append_all(&a, item_address(group[i]) + first, item_address(group[i]) + last);
+    } else {
+        for (uint32_t i = 0; i < n; i++)
+            append_mask(&a, item_address(group[i]), mask);
+    }
+    append_end(mk, &a);
+}
+
+/* ---- near ---- */
+
+/* What a kernel has at hand. */
+struct near {
+    struct marker *mk;
+    struct spanmap map;
+    uintptr_t limit; /* of what is grown; offset */
+    uintptr_t tag;   /* of their items */
+    uint64_t mask;
+    size_t first;    /* byte of the first word in it */
+    uint32_t words;  /* up to the last one in it */
+    uint32_t most;   /* near objects to scan, about */
+    uint32_t bytes, magic, nelems; /* of their class */
+};
+
+/* What a mask is, for a kernel: one word, two together, more together, others. */
+enum shape { ONE, TWO, RUN, ANY };
+
+static inline void
+append_far(struct marker *mk, struct spanmap map, uintptr_t offset)
+{
+    __builtin_prefetch(&map.spans[offset >> PAGE_SHIFT]);
+    mk->batch[mk->nbatch++] = offset;
+    if (UNLIKELY(mk->nbatch == MARK_BATCH))
+        gcrt_mark_batch(mk);
+}
+
+/* One word of the object at the offset `self`: if it is near it goes to `to`. */
+static ALWAYS_INLINE uintptr_t *
+look_at(const struct near *r, uintptr_t *to, uintptr_t self, uintptr_t word)
+{
+    uintptr_t offset = word - r->map.base;
+
+    if ((offset ^ self) < PAGE_SIZE) {
+        __builtin_prefetch((const void *)word);
+        *to++ = offset;
+    } else if (offset < r->limit) {
+        append_far(r->mk, r->map, offset);
+    }
+    return to;
+}
+
+RACY_READER static ALWAYS_INLINE uintptr_t *
+look_at_words(const struct near *r, uintptr_t *to, uintptr_t self, enum shape shape)
+{
+    uintptr_t object = r->map.base + self, first = object + r->first;
+
+    if (shape == ANY) {
+        for (uint64_t m = r->mask; m != 0; m &= m - 1)
+            to = look_at(r, to, self, RACY_READ(object + bit_lowest(m) * WORD));
+    } else if (shape == RUN) {
+        for (uintptr_t p = first; p < object + r->words * WORD; p += WORD)
+            to = look_at(r, to, self, RACY_READ(p));
+    } else {
+        to = look_at(r, to, self, RACY_READ(first));
+        if (shape == TWO)
+            to = look_at(r, to, self, RACY_READ(first + WORD));
+    }
+    return to;
+}
+
+/*
+ * Marks the object that the offset points into.  False if there is none or it was marked; else
+ * the offset becomes the object's own.
+ */
+static ALWAYS_INLINE bool
+mark_near(const struct near *r, uintptr_t *offset, bool side)
+{
+    struct mspan *s = &r->map.spans[*offset >> PAGE_SHIFT];
+    uintptr_t in_page = *offset % PAGE_SIZE;
+    uint64_t scaled = in_page * r->magic;
+    size_t index = (size_t)(scaled >> 32);
+    uint64_t bit = (uint64_t)1 << index % 64;
+    aword *word = (side ? s->mark.side : s->mark.bits) + index / 64;
+
+    if (UNLIKELY(index >= r->nelems) || aword_load_relaxed(word) & bit)
+        return false;
+    ASSERT(ahalf_load_relaxed(&r->mk->heap->weak.word) != WEAK_DECIDED); /* I-weak-agree */
+    if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
+        return false;
+    *offset += index * r->bytes - in_page;
+    return true;
+}
+
+/* Ephemerons may wait for objects of a generation: all were marked before this is called. */
+static NOINLINE void
+fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
+{
+    for (; from < end; from++)
+        gcrt_ephemeron_fire(r->mk, r->map.base + *from);
+}
+
+/*
+ * Marks and scans one generation, [from, end), and puts the next one to `to`.  Objects are queued
+ * instead when it has come beyond `room`.  Returns where it ends; *marked is advanced.
+ */
+static ALWAYS_INLINE uintptr_t *
+next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uintptr_t *to,
+        const uintptr_t *room, enum shape shape, bool side, uint32_t *marked)
+{
+    for (; from < end; from++) {
+        if (!mark_near(r, from, side))
+            continue;
+        ++*marked;
+        if (LIKELY(to <= room))
+            to = look_at_words(r, to, *from, shape);
+        else
+            put_item(r->mk, r->tag | (r->map.base + *from));
+    }
+    return to;
+}
+
+/* Scans a group and what is near it; how many were marked. */
+static ALWAYS_INLINE uint32_t
+scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum shape shape, bool side)
+{
+    const struct near r = *hand; /* a copy: no store of ours can change it */
+    uintptr_t wait[2][GENERATION], *end = wait[0];
+    uint32_t marked = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        end = look_at_words(&r, end, item_address(group[i]) - r.map.base, shape);
+    for (unsigned g = 0; end != wait[g]; g = !g) {
+        uintptr_t *from = wait[g], *to = wait[!g], *next;
+        uintptr_t *room = marked < r.most ? to + GENERATION - r.words : to - 1;
+
+        chaos_point(&r.mk->heap->os, CHAOS_MARK_PUSH);
+        next = next_generation(&r, from, end, to, room, shape, side, &marked);
+        if (UNLIKELY(ephemeron_is_filed(r.mk->heap)))
+            fire(&r, from, end);
+        end = next;
+    }
+    return marked;
+}
+
+/* One for each common shape, so that all it needs is in registers. */
+#define KERNEL(name, shape, side)                                                          \
+ static NOINLINE uint32_t                                                                   \
+ name(const struct near *hand, const uintptr_t *group, uint32_t n)                          \
+ {                                                                                          \
+     return scan_near(hand, group, n, shape, side);                                         \
+ }
+
+KERNEL(near_one_side, ONE, true)
+KERNEL(near_two_side, TWO, true)
+KERNEL(near_one, ONE, false)
+KERNEL(near_two, TWO, false)
+KERNEL(near_run, RUN, false)
+KERNEL(near_any, ANY, false)
+
+static uint32_t
+call_kernel(const struct near *hand, unsigned class, const uintptr_t *group, uint32_t n)
+{
+    uint64_t mask = hand->mask >> bit_lowest(hand->mask);
+
+    if (class <= CLASS_SIDE_MAX) /* 8 and 16 bytes */
+        return (mask == 1 ? near_one_side : near_two_side)(hand, group, n);
+    if (mask == 1)
+        return near_one(hand, group, n);
+    if (mask == 3)
+        return near_two(hand, group, n);
+    return (is_one_run(mask) ? near_run : near_any)(hand, group, n);
+}
+
+/* How many near objects were marked. */
+static uint32_t
+scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *group, uint32_t n)
+{
+    const struct mheap *h = &mk->heap->mheap;
+    unsigned class = kind->central.sizeclass;
+    uint64_t mask = kind->layout.mask;
+    const struct near hand = {
+        .mk = mk,
+        .map = mheap_map(h),
+        .limit = aword_load_acquire(&h->limit), /* pairs: heap.grow */
+        .tag = item_like(group[0], 0),
+        .mask = mask,
+        .first = bit_lowest(mask) * WORD,
+        .words = bit_highest(mask) + 1,
+        .most = mk->brief ? PIECE_BRIEF / gcrt_class_bytes[class] : UINT32_MAX,
+        .bytes = gcrt_class_bytes[class],
+        .magic = gcrt_class_magic[class],
+        .nelems = gcrt_class_nelems[class],
+    };
+    uint32_t marked = call_kernel(&hand, class, group, n);
+
+    mk->near += marked;
+    mk->marked += (uint64_t)marked * hand.bytes;
+    mk->scanned += (uint64_t)marked * hand.bytes;
+    return marked;
+}
+
+/* ---- which ---- */
+
+/* The objects that the group begins with which are of one kind, and whose words have room. */
+static inline uint32_t
+run_length(const uintptr_t *group, uint32_t n, uint32_t words)
+{
+    uint32_t i = 1;
+
+    n = n * words <= MARK_BATCH ? n : MARK_BATCH / words;
+    while (i < n && item_is_like(group[0], group[i]))
+        i++;
+    return i;
+}
+
+uint32_t
+gcrt_scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n)
+{
+    const struct kind *kind = item_kind(mk, group[0]);
+    uint32_t words = bit_highest(kind->layout.mask) + 1, run = run_length(group, n, words);
+
+    mk->scanned += (uint64_t)run * kind->layout.elem_bytes;
+    if (mk->far_objects == 0 && gcrt_class_pages[kind->central.sizeclass] == 1) {
+        if (scan_group_near(mk, kind, group, run) * NEAR_PAYS < run)
+            mk->far_objects = FAR_OBJECTS;
+    } else {
+        make_room(mk, run * words);
+        scan_far(mk, group, run, kind->layout.mask);
+        mk->far_objects -= run < mk->far_objects ? run : mk->far_objects;
+    }
+    return run;
+}
