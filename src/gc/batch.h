@@ -61,12 +61,11 @@ append_end(struct marker *mk, const struct appender *a)
     mk->nbatch = (uint32_t)(a->at - mk->batch);
 }
 
-/* The words from first to last, which is one of them. */
 RACY_READER static inline void
-append_all(struct appender *a, uintptr_t first, uintptr_t last)
+append_run(struct appender *a, uintptr_t from, uintptr_t end)
 {
-    for (uintptr_t p = first; p <= last; p += WORD)
-        append(a, RACY_READ(p));
+    for (; from < end; from += WORD)
+        append(a, RACY_READ(from));
 }
 
 RACY_READER static inline void

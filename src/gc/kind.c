@@ -203,11 +203,26 @@ mask_of(const gc_field *fields, size_t n)
 
 /* ---- layouts ---- */
 
+static enum mask_shape
+shape_of(uint64_t mask)
+{
+    mask >>= bit_lowest(mask);
+    if (mask == 1)
+        return MASK_ONE;
+    if (mask == 3)
+        return MASK_TWO;
+    return (mask & (mask + 1)) == 0 ? MASK_RUN : MASK_ANY;
+}
+
 static struct layout
 layout_of_fields(const gc_type *type, bool single)
 {
     struct layout l = { .elem_bytes = type->size, .mask = type->mask, .type = type };
 
+    if (l.mask != 0) {
+        l.shape = shape_of(l.mask);
+        l.words = bit_highest(l.mask) + 1;
+    }
     if (type->flags & GC_IMPL_TAGGED)
         l.how = SCAN_TAGGED;
     else if (type->size > 64 * WORD)

@@ -26,10 +26,15 @@ enum scan_how {
     SCAN_TRACE   /* the type's function */
 };
 
+/* The bits of a mask: one, two together, more together, any. */
+enum mask_shape { MASK_ONE, MASK_TWO, MASK_RUN, MASK_ANY };
+
 struct layout {
     enum scan_how how;
     uint32_t elem_bytes;
     uint64_t mask;
+    enum mask_shape shape; /* of a mask that is not 0 */
+    uint32_t words;        /* up to the last one in mask */
     const gc_type *type; /* fields, trace */
 };
 

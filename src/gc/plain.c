@@ -34,30 +34,25 @@
 /* If fewer than one in so many of a group had a near word ... */
 #define NEAR_PAYS 4
 /* ... so many objects are taken to be far. */
-#define FAR_OBJECTS 64
-
-/* Do the bits lie together?  Such words are read without looking for the next bit. */
-static inline bool
-is_one_run(uint64_t mask)
-{
-    mask >>= bit_lowest(mask);
-    return (mask & (mask + 1)) == 0;
-}
+#define FAR_OBJECTS 1024
 
 /* ---- far ---- */
 
-RACY_READER static NOINLINE void
-scan_far(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t mask)
+RACY_READER static inline void
+scan_far(struct marker *mk, const struct layout *l, const uintptr_t *group, uint32_t n)
 {
-    uintptr_t first = bit_lowest(mask) * WORD, last = bit_highest(mask) * WORD;
-    struct appender a = append_begin(mk);
+    struct appender a;
 
-    if (is_one_run(mask)) {
+    make_room(mk, n * l->words);
+    a = append_begin(mk);
+    if (l->shape != MASK_ANY) {
+        uintptr_t first = bit_lowest(l->mask) * WORD, end = l->words * WORD;
+
         for (uint32_t i = 0; i < n; i++)
-            append_all(&a, item_address(group[i]) + first, item_address(group[i]) + last);
+            append_run(&a, item_address(group[i]) + first, item_address(group[i]) + end);
     } else {
         for (uint32_t i = 0; i < n; i++)
-            append_mask(&a, item_address(group[i]), mask);
+            append_mask(&a, item_address(group[i]), l->mask);
     }
     append_end(mk, &a);
 }
@@ -76,9 +71,6 @@ struct near {
     uint32_t most;   /* near objects to scan, about */
     uint32_t bytes, magic, nelems; /* of their class */
 };
-
-/* What a mask is, for a kernel: one word, two together, more together, others. */
-enum shape { ONE, TWO, RUN, ANY };
 
 static inline void
 append_far(struct marker *mk, struct spanmap map, uintptr_t offset)
@@ -105,19 +97,19 @@ look_at(const struct near *r, uintptr_t *to, uintptr_t self, uintptr_t word)
 }
 
 RACY_READER static ALWAYS_INLINE uintptr_t *
-look_at_words(const struct near *r, uintptr_t *to, uintptr_t self, enum shape shape)
+look_at_words(const struct near *r, uintptr_t *to, uintptr_t self, enum mask_shape shape)
 {
     uintptr_t object = r->map.base + self, first = object + r->first;
 
-    if (shape == ANY) {
+    if (shape == MASK_ANY) {
         for (uint64_t m = r->mask; m != 0; m &= m - 1)
             to = look_at(r, to, self, RACY_READ(object + bit_lowest(m) * WORD));
-    } else if (shape == RUN) {
+    } else if (shape == MASK_RUN) {
         for (uintptr_t p = first; p < object + r->words * WORD; p += WORD)
             to = look_at(r, to, self, RACY_READ(p));
     } else {
         to = look_at(r, to, self, RACY_READ(first));
-        if (shape == TWO)
+        if (shape == MASK_TWO)
             to = look_at(r, to, self, RACY_READ(first + WORD));
     }
     return to;
@@ -160,7 +152,7 @@ fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
  */
 static ALWAYS_INLINE uintptr_t *
 next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uintptr_t *to,
-        const uintptr_t *room, enum shape shape, bool side, uint32_t *marked)
+        const uintptr_t *room, enum mask_shape shape, bool side, uint32_t *marked)
 {
     for (; from < end; from++) {
         if (!mark_near(r, from, side))
@@ -176,7 +168,7 @@ next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uin
 
 /* Scans a group and what is near it; how many were marked. */
 static ALWAYS_INLINE uint32_t
-scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum shape shape, bool side)
+scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask_shape shape, bool side)
 {
     const struct near r = *hand; /* a copy: no store of ours can change it */
     uintptr_t wait[2][GENERATION], *end = wait[0];
@@ -205,25 +197,28 @@ scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum shap
      return scan_near(hand, group, n, shape, side);                                         \
  }
 
-KERNEL(near_one_side, ONE, true)
-KERNEL(near_two_side, TWO, true)
-KERNEL(near_one, ONE, false)
-KERNEL(near_two, TWO, false)
-KERNEL(near_run, RUN, false)
-KERNEL(near_any, ANY, false)
+KERNEL(near_one_side, MASK_ONE, true)
+KERNEL(near_two_side, MASK_TWO, true)
+KERNEL(near_one, MASK_ONE, false)
+KERNEL(near_two, MASK_TWO, false)
+KERNEL(near_run, MASK_RUN, false)
+KERNEL(near_any, MASK_ANY, false)
 
 static uint32_t
-call_kernel(const struct near *hand, unsigned class, const uintptr_t *group, uint32_t n)
+call_kernel(const struct near *hand, const struct kind *kind, const uintptr_t *group, uint32_t n)
 {
-    uint64_t mask = hand->mask >> bit_lowest(hand->mask);
+    bool side = kind->central.sizeclass <= CLASS_SIDE_MAX; /* objects of 8 and 16 bytes */
 
-    if (class <= CLASS_SIDE_MAX) /* 8 and 16 bytes */
-        return (mask == 1 ? near_one_side : near_two_side)(hand, group, n);
-    if (mask == 1)
-        return near_one(hand, group, n);
-    if (mask == 3)
-        return near_two(hand, group, n);
-    return (is_one_run(mask) ? near_run : near_any)(hand, group, n);
+    switch (kind->layout.shape) {
+    case MASK_ONE:
+        return (side ? near_one_side : near_one)(hand, group, n);
+    case MASK_TWO:
+        return (side ? near_two_side : near_two)(hand, group, n);
+    case MASK_RUN:
+        return near_run(hand, group, n);
+    default:
+        return near_any(hand, group, n);
+    }
 }
 
 /* How many near objects were marked. */
@@ -231,22 +226,22 @@ static uint32_t
 scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *group, uint32_t n)
 {
     const struct mheap *h = &mk->heap->mheap;
+    const struct layout *l = &kind->layout;
     unsigned class = kind->central.sizeclass;
-    uint64_t mask = kind->layout.mask;
     const struct near hand = {
         .mk = mk,
         .map = mheap_map(h),
         .limit = aword_load_acquire(&h->limit), /* pairs: heap.grow */
         .tag = item_like(group[0], 0),
-        .mask = mask,
-        .first = bit_lowest(mask) * WORD,
-        .words = bit_highest(mask) + 1,
+        .mask = l->mask,
+        .first = bit_lowest(l->mask) * WORD,
+        .words = l->words,
         .most = mk->brief ? PIECE_BRIEF / gcrt_class_bytes[class] : UINT32_MAX,
         .bytes = gcrt_class_bytes[class],
         .magic = gcrt_class_magic[class],
         .nelems = gcrt_class_nelems[class],
     };
-    uint32_t marked = call_kernel(&hand, class, group, n);
+    uint32_t marked = call_kernel(&hand, kind, group, n);
 
     mk->near += marked;
     mk->marked += (uint64_t)marked * hand.bytes;
@@ -262,7 +257,8 @@ run_length(const uintptr_t *group, uint32_t n, uint32_t words)
 {
     uint32_t i = 1;
 
-    n = n * words <= MARK_BATCH ? n : MARK_BATCH / words;
+    if (UNLIKELY(n * words > MARK_BATCH))
+        n = MARK_BATCH / words;
     while (i < n && item_is_like(group[0], group[i]))
         i++;
     return i;
@@ -272,15 +268,14 @@ uint32_t
 gcrt_scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n)
 {
     const struct kind *kind = item_kind(mk, group[0]);
-    uint32_t words = bit_highest(kind->layout.mask) + 1, run = run_length(group, n, words);
+    uint32_t run = run_length(group, n, kind->layout.words);
 
     mk->scanned += (uint64_t)run * kind->layout.elem_bytes;
     if (mk->far_objects == 0 && gcrt_class_pages[kind->central.sizeclass] == 1) {
         if (scan_group_near(mk, kind, group, run) * NEAR_PAYS < run)
             mk->far_objects = FAR_OBJECTS;
     } else {
-        make_room(mk, run * words);
-        scan_far(mk, group, run, kind->layout.mask);
+        scan_far(mk, &kind->layout, group, run);
         mk->far_objects -= run < mk->far_objects ? run : mk->far_objects;
     }
     return run;

@@ -444,3 +444,28 @@ Test(worker, extra_work_pays_what_is_owed_first)
     cr_expect_eq(above(900, MILLION, MILLION), 0);
     end_by_hand();
 }
+
+/* ---- the last marker ---- */
+
+Test(worker, the_last_marker_tells_the_coordinator_when_no_work_is_left)
+{
+    struct workbuf *b;
+    unsigned seen;
+
+    begin_by_hand();
+    seen = ahalf_load_relaxed(&the_heap->marking.idle_bell);
+    gcrt_marking_begin(the_heap);
+    gcrt_marking_begin(the_heap);
+    gcrt_marking_end(the_heap);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->marking.idle_bell), seen, "one still marks");
+    gcrt_marking_end(the_heap);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->marking.idle_bell), seen + 1);
+    b = gcrt_work_take_empty(&the_heap->work);
+    b->slot[b->n++] = 0;
+    gcrt_work_push_raw(&the_heap->work, b);
+    gcrt_marking_begin(the_heap);
+    gcrt_marking_end(the_heap);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->marking.idle_bell), seen + 1, "work is left");
+    gcrt_work_put_empty(&the_heap->work, gcrt_work_pop_raw(&the_heap->work));
+    end_by_hand();
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernels of marking against a search by the test: random graphs of objects of each shape
+ * that has a kernel of its own, near, far and mixed, for a worker and for a mutator.
+ */
+#include "byhand.h"
+#include "seed.h"
+
+#include "gc/ephemeron.h"
+#include "gc/plain.h"
+
+#define OBJECTS 6000
+
+struct one_in_8 {
+    void *a;
+};
+
+struct two_in_16 {
+    void *a, *b;
+};
+
+struct one_in_24 {
+    long before;
+    void *a;
+    long after;
+};
+
+struct two_in_24 {
+    void *a, *b;
+    long after;
+};
+
+struct three_in_48 {
+    long before[2];
+    void *a, *b, *c;
+};
+
+struct apart_in_32 {
+    void *a;
+    long between;
+    void *b;
+};
+
+struct wide_in_512 {
+    void *a[62];
+    long after[2];
+};
+
+GC_TYPE(one_in_8_type, struct one_in_8, a);
+GC_TYPE(two_in_16_type, struct two_in_16, a, b);
+GC_TYPE(one_in_24_type, struct one_in_24, a);
+GC_TYPE(two_in_24_type, struct two_in_24, a, b);
+GC_TYPE(three_in_48_type, struct three_in_48, a, b, c);
+GC_TYPE(apart_in_32_type, struct apart_in_32, a, b);
+GC_TYPE(wide_in_512_type, struct wide_in_512, a);
+
+/* Where a shape's pointers are, in words. */
+static const struct shape {
+    const gc_type *type;
+    unsigned first, step, n;
+} shapes[] = {
+    { &one_in_8_type, 0, 1, 1 },
+    { &two_in_16_type, 0, 1, 2 },
+    { &one_in_24_type, 1, 1, 1 },
+    { &two_in_24_type, 0, 1, 2 },
+    { &three_in_48_type, 2, 1, 3 },
+    { &apart_in_32_type, 0, 2, 2 },
+    { &wide_in_512_type, 0, 1, 62 },
+};
+
+static void *objects[OBJECTS];
+static const struct shape *shape_of[OBJECTS];
+static int edges[OBJECTS][62]; /* -1: NULL */
+static bool reached[OBJECTS];
+static struct raw_words raw;
+static uint64_t state;
+
+static unsigned
+below(unsigned n)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)((state >> 33) % n);
+}
+
+/* The thread's own marker, as an assist has it; by_worker: as a worker has it. */
+static struct marker *
+marker(bool by_worker)
+{
+    struct marker *mk = &self()->marker;
+
+    mk->brief = !by_worker;
+    mk->far_objects = 0;
+    return mk;
+}
+
+static void
+drain(struct marker *mk, uint64_t budget)
+{
+    while (gcrt_mark_drain(mk, budget) != 0)
+        continue;
+}
+
+/* An object that i may point to: one near it, or any. */
+static int
+target(int i, unsigned percent_near)
+{
+    int to = below(100) < percent_near ? i - 40 + (int)below(80) : (int)below(OBJECTS);
+
+    return to < 0 || to >= OBJECTS || below(4) == 0 ? -1 : to;
+}
+
+/* Of one shape, or of all, in stretches as programs make them. */
+static void
+make_objects(int only)
+{
+    const struct shape *shape = &shapes[only < 0 ? 0 : only];
+
+    for (int i = 0; i < OBJECTS; i++) {
+        if (only < 0 && below(20) == 0)
+            shape = &shapes[below(ARRAY_LEN(shapes))];
+        shape_of[i] = shape;
+        objects[i] = gc_alloc(shape->type);
+    }
+}
+
+/* Some point into the object, not to it. */
+static void
+make_edges(unsigned percent_near)
+{
+    for (int i = 0; i < OBJECTS; i++) {
+        const struct shape *shape = shape_of[i];
+        void **words = objects[i];
+
+        for (unsigned k = 0; k < shape->n; k++) {
+            int to = edges[i][k] = target(i, percent_near);
+            size_t into = to >= 0 ? below((unsigned)shape_of[to]->type->size) : 0;
+
+            if (to >= 0 && below(8) != 0)
+                into = 0;
+            words[shape->first + k * shape->step] = to < 0 ? NULL : (char *)objects[to] + into;
+        }
+    }
+}
+
+static void
+reach(int root)
+{
+    static int stack[OBJECTS];
+    int depth = 0;
+
+    memset(reached, 0, sizeof(reached));
+    reached[root] = true;
+    stack[depth++] = root;
+    while (depth > 0) {
+        int i = stack[--depth];
+
+        for (unsigned k = 0; k < shape_of[i]->n; k++) {
+            int to = edges[i][k];
+
+            if (to >= 0 && !reached[to]) {
+                reached[to] = true;
+                stack[depth++] = to;
+            }
+        }
+    }
+}
+
+static void
+check_graph(int only, unsigned percent_near, bool by_worker, uint64_t budget)
+{
+    struct marker *mk;
+    uint64_t bytes = 0;
+    int root;
+
+    begin_by_hand();
+    make_objects(only);
+    make_edges(percent_near);
+    root = (int)below(OBJECTS);
+    reach(root);
+    to_marking();
+    take_raw(&raw); /* the stack leads to more than the root does */
+    mk = marker(by_worker);
+    mk->marked = mk->scanned = 0;
+    gcrt_mark_word(mk, (uintptr_t)objects[root]);
+    drain(mk, budget);
+    for (int i = 0; i < OBJECTS; i++) {
+        cr_assert_eq(is_marked(objects[i]), reached[i], "object %d, shape %d, near %u", i, only,
+                percent_near);
+        if (reached[i])
+            bytes += gcrt_class_bytes[mheap_span_of(&the_heap->mheap,
+                    (uintptr_t)objects[i])->sizeclass];
+    }
+    cr_assert_eq(mk->marked, bytes);
+    mk->marked = mk->scanned = 0;
+    end_by_hand();
+}
+
+Test(plain, what_is_reached_and_nothing_else_is_marked)
+{
+    static const unsigned near[] = { 100, 97, 50, 0 };
+
+    state = seed_of("what_is_reached_and_nothing_else_is_marked");
+    for (int only = -1; only < (int)ARRAY_LEN(shapes); only++)
+        for (size_t i = 0; i < ARRAY_LEN(near); i++) {
+            check_graph(only, near[i], true, (uint64_t)1 << 20);
+            check_graph(only, near[i], false, 1 + below(4096));
+        }
+}
+
+/* ---- more than waits at once ---- */
+
+static struct two_in_16 *
+tree(int depth)
+{
+    struct two_in_16 *left = NULL, *right = NULL, *node;
+
+    if (depth > 0) {
+        left = tree(depth - 1);
+        right = tree(depth - 1);
+    }
+    node = gc_alloc(&two_in_16_type);
+    node->a = left;
+    node->b = right;
+    return node;
+}
+
+static int
+count_marked(const struct two_in_16 *node)
+{
+    return node == NULL ? 0 : is_marked(node) + count_marked(node->a) + count_marked(node->b);
+}
+
+Test(plain, trees_too_wide_to_wait_are_queued)
+{
+    enum { TREES = 16, DEPTH = 8 };
+    void **roots;
+
+    for (int by_worker = 0; by_worker < 2; by_worker++) {
+        struct marker *mk;
+
+        begin_by_hand();
+        roots = gc_alloc_array(&gc_pointer_type, TREES);
+        for (int i = 0; i < TREES; i++)
+            roots[i] = tree(DEPTH); /* each about a page: 16 times 128 grandchildren wait */
+        to_marking();
+        take_raw(&raw);
+        mk = marker(by_worker);
+        gcrt_mark_word(mk, (uintptr_t)roots);
+        drain(mk, (uint64_t)1 << 20);
+        for (int i = 0; i < TREES; i++)
+            cr_expect_eq(count_marked(roots[i]), (2 << DEPTH) - 1, "tree %d", i);
+        end_by_hand();
+    }
+}
+
+/* ---- words that are no pointers ---- */
+
+Test(plain, a_word_behind_the_last_slot_of_its_page_is_ignored)
+{
+    struct two_in_24 *node;
+    struct mspan *s;
+    uintptr_t page;
+
+    begin_by_hand();
+    node = gc_alloc(&two_in_24_type);
+    page = (uintptr_t)node & ~(uintptr_t)(PAGE_SIZE - 1);
+    s = mheap_span_of(&the_heap->mheap, page);
+    cr_assert_lt((size_t)s->nelems * 24, PAGE_SIZE, "there is such a word");
+    node->a = (void *)(page + (size_t)s->nelems * 24);
+    node->b = (void *)(page + PAGE_SIZE - 1);
+    to_marking();
+    take_raw(&raw);
+    gcrt_mark_word(marker(true), (uintptr_t)node);
+    drain(marker(true), 4096);
+    cr_expect_not(span_test(span_marks(s), s->nelems));
+    cr_expect_eq(marker(true)->marked, 24);
+    marker(true)->marked = 0;
+    end_by_hand();
+}
+
+/* ---- ephemerons ---- */
+
+Test(plain, a_key_that_is_found_near_has_its_ephemeron_fire)
+{
+    struct one_in_24 *holder, *key, *value;
+    gc_ephemeron *ephemeron;
+
+    begin_by_hand();
+    key = gc_alloc(&one_in_24_type);
+    holder = gc_alloc(&one_in_24_type);
+    holder->a = key;
+    value = gc_alloc_bytes(100);
+    ephemeron = gc_ephemeron_new(key, value);
+    cr_assert_not_null(ephemeron);
+    to_marking();
+    take_raw(&raw);
+    gcrt_mark_word(marker(true), (uintptr_t)ephemeron);
+    drain(marker(true), 4096);
+    cr_assert(ephemeron_is_filed(the_heap));
+    cr_assert_not(is_marked(key));
+    gcrt_mark_word(marker(true), (uintptr_t)holder);
+    drain(marker(true), 4096);
+    cr_expect(is_marked(key));
+    cr_expect(is_marked(value));
+    use(value);
+    end_by_hand();
+}
+
+/* ---- which kernel ---- */
+
+Test(plain, a_group_without_near_words_is_followed_by_far_ones)
+{
+    struct two_in_24 *node;
+    struct marker *mk;
+
+    begin_by_hand();
+    node = gc_alloc(&two_in_24_type);
+    node->a = gc_alloc_bytes(3000);
+    to_marking();
+    take_raw(&raw);
+    mk = marker(true);
+    gcrt_mark_word(mk, (uintptr_t)node);
+    drain(mk, 4096);
+    cr_expect_gt(mk->far_objects, 0);
+    mk->far_objects = 0;
+    end_by_hand();
+}
