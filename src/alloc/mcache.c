@@ -198,8 +198,9 @@ run_in_span(struct mcache *mc, struct gc_impl_run *run, struct mcache_cold *cold
     if (from >= s->nelems)
         return 0;
     to = span_next_used(s, from);
-    to = min_size(to, from + max_size(reach / run->size, 1));
-    to = from + gcrt_sampler_take(&mc->sampler, run->size, to - from);
+    if ((to - from) * run->size > reach)
+        to = from + max_size(reach / run->size, 1);
+    to = from + sampler_take(&mc->sampler, run->size, to - from);
     cold->reach = 2 * reach;
     return install_run(mc, run, s, from, to);
 }

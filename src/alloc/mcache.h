@@ -63,8 +63,24 @@ struct mcache {
 /* False without memory. */
 bool gcrt_mcache_init(struct mcache *mc, struct mheap *h);
 
+/* The entry where the inline path looks for the key, and where probing begins. */
+static inline uint32_t
+mcache_home(uintptr_t key, uint32_t mask)
+{
+    return (uint32_t)gc_impl_home(key, (unsigned)(key >> 56)) & mask;
+}
+
 /* Index of the key's entry, or -1. */
 int gcrt_mcache_find(const struct mcache *mc, uintptr_t key);
+
+static inline int
+mcache_find(const struct mcache *mc, uintptr_t key)
+{
+    uint32_t home = mcache_home(key, mc->table->mask);
+
+    return LIKELY(mc->table->runs[home].key == key) ? (int)home : gcrt_mcache_find(mc, key);
+}
+
 /* Makes an entry for the key, which has none; -1 without memory. */
 int gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c);
 /*
@@ -107,13 +123,6 @@ static inline bool
 key_is_raw(uintptr_t key)
 {
     return key >> 56 >= GC_IMPL_RAW;
-}
-
-/* The entry where the inline path looks for the key, and where probing begins. */
-static inline uint32_t
-mcache_home(uintptr_t key, uint32_t mask)
-{
-    return (uint32_t)gc_impl_home(key, (unsigned)(key >> 56)) & mask;
 }
 
 #endif

@@ -364,19 +364,16 @@ put_side(struct mheap *h, aword *side)
 static bool
 init_bits(struct mheap *h, struct mspan *s, unsigned sizeclass)
 {
-    aword *side = NULL;
+    size_t words = (gcrt_class_nelems[sizeclass] + 63u) / 64;
 
-    if (sizeclass - 1u < CLASS_SIDE_MAX) {
-        side = take_side(h);
-        if (side == NULL)
-            return false;
-    }
-    for (size_t i = 0; i < SPAN_LINE_WORDS; i++) {
+    if (sizeclass - 1u < CLASS_SIDE_MAX)
+        return (s->mark.side = take_side(h)) != NULL;
+    if (sizeclass == CLASS_LARGE)
+        words = SPAN_LINE_WORDS; /* what else is there is 0 at first, too */
+    for (size_t i = 0; i < words; i++) {
         aword_store_relaxed(&s->mark.bits[i], 0);
         aword_store_relaxed(&s->alloc.bits[i], 0);
     }
-    if (side != NULL)
-        s->mark.side = side;
     return true;
 }
 
@@ -485,21 +482,24 @@ gcrt_mheap_flush_freed(struct mheap *h, struct pagecache *window)
 void
 gcrt_mheap_free_into(struct mheap *h, struct mspan *s, struct pagecache *window)
 {
-    size_t page = (size_t)(s - h->spans), end;
+    size_t page = (size_t)(s - h->spans), npages;
 
     if (s->sizeclass == CLASS_LARGE) {
         gcrt_mheap_free(h, s);
         return;
     }
-    end = page + span_npages(s);
-    end_span(h, s, end - page);
-    for (; page < end; page++) {
-        size_t base = align_down(page, PAGECACHE_PAGES);
+    npages = span_npages(s);
+    end_span(h, s, npages);
+    while (npages != 0) {
+        size_t base = align_down(page, PAGECACHE_PAGES), at = page - base;
+        size_t n = min_size(npages, PAGECACHE_PAGES - at);
 
         if (base != window->base) {
             gcrt_mheap_flush_freed(h, window);
             window->base = base;
         }
-        window->free |= (uint64_t)1 << (page - base);
+        window->free |= bit_span((unsigned)at, (unsigned)(at + n));
+        page += n;
+        npages -= n;
     }
 }

@@ -15,7 +15,7 @@
 
 #define MHEAP_CENTRALS_MAX 8192
 /* Longest run: zeroing it stays a small step, and a pause inside it short. */
-#define RUN_BYTES_MAX      (16u << 10)
+#define RUN_BYTES_MAX      (32u << 10)
 /* A heap below this size has small pages: there huge ones would be its larger part. */
 #define HUGE_FROM_AUTO     ((size_t)64 << 20)
 #define HUGE_BYTES         ((size_t)2 << 20)

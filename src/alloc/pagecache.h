@@ -39,14 +39,15 @@ gcrt_pagecache_alloc(
     struct pagecache *cache, size_t npages, size_t *nscavenged, bool *all_zero)
 {
     uint64_t starts = run_starts(cache->free, (unsigned)npages);
-    uint64_t run;
+    uint64_t run, run_scavenged;
     unsigned first;
 
     if (starts == 0)
         return PAGE_NONE;
     first = bit_lowest(starts);
     run = bit_span(first, first + (unsigned)npages);
-    *nscavenged = bit_count(cache->scavenged & run);
+    run_scavenged = cache->scavenged & run;
+    *nscavenged = run_scavenged == 0 ? 0 : bit_count(run_scavenged);
     *all_zero = *nscavenged == npages;
     cache->free &= ~run;
     cache->scavenged &= ~run;

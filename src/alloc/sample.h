@@ -28,6 +28,19 @@ void gcrt_sampler_set_rate(struct sampler *s, uint64_t rate, uint64_t seed);
  */
 size_t gcrt_sampler_take(struct sampler *s, size_t slot_bytes, size_t nslots);
 
+/* The same for a run, which is short: mostly there is no sample in it. */
+static inline size_t
+sampler_take(struct sampler *s, size_t slot_bytes, size_t nslots)
+{
+    uint64_t bytes = (uint64_t)nslots * slot_bytes;
+
+    if (UNLIKELY(s->left < bytes))
+        return gcrt_sampler_take(s, slot_bytes, nslots);
+    if (s->left != SAMPLE_NEVER)
+        s->left -= bytes;
+    return nslots;
+}
+
 /* So many bytes that were taken have not been handed out, and will not be. */
 static inline void
 sampler_give_back(struct sampler *s, size_t bytes)

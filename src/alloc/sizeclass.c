@@ -5,8 +5,8 @@
  * Purpose: Go's size classes (class generator of the Go runtime, go 1.27), with all of a
  * span's bytes for objects: our mark and alloc bits lie in span descriptors, so no class
  * loses objects to reservations inside the span.
- * Classes that are allocated inline have at least 32 objects in a span, in up to four pages where
- * Go takes one, for a span that dies and is made anew costs about 500 instructions.
+ * Classes that are allocated inline have four pages where Go's one or two hold fewer than 32
+ * objects, for a span that dies and is made anew costs about 800 instructions.
  * Invariants: bytes are Go's, and so are other pages; nelems = pages * 8192 / bytes; magic =
  * floor((2^32 - 1) / bytes) + 1.  The unit test recomputes every entry.
  * Cost: the tables are hot and together 1.1 KiB.
@@ -23,14 +23,14 @@ const uint16_t gcrt_class_bytes[NUM_CLASSES] = {
 };
 
 const uint8_t gcrt_class_pages[NUM_CLASSES] = {
-    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2,
-    2, 2, 2, 4, 4, 4, 4, 4, 4, 1, 1, 2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3,
+    0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 4, 4, 4, 4, 4,
+    4, 4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3,
     4, 5, 6, 1, 7, 6, 5, 4, 3, 5, 7, 2, 9, 7, 5, 8, 3, 10, 7, 4,
 };
 
 const uint16_t gcrt_class_nelems[NUM_CLASSES] = {
     0, 1024, 512, 341, 256, 170, 128, 102, 85, 73, 64, 56, 51, 46, 42, 39,
-    36, 34, 32, 56, 51, 46, 42, 39, 36, 34, 32, 56, 51, 46, 42, 36,
+    36, 34, 32, 113, 102, 93, 85, 78, 73, 68, 64, 56, 51, 46, 42, 36,
     32, 7, 6, 11, 5, 9, 4, 7, 3, 8, 5, 7, 2, 5, 3, 4,
     5, 6, 7, 1, 6, 5, 4, 3, 2, 3, 4, 1, 4, 3, 2, 3,
     1, 3, 2, 1,

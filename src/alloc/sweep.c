@@ -69,7 +69,7 @@ size_t
 gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
 {
     size_t freeindex = ahalf_load_relaxed(&s->freeindex);
-    size_t words = span_words(s), live = 0, freed = 0;
+    size_t words = span_words(s), live = 0, allocated = 0;
     aword *marks = span_marks(s), *allocs = span_allocs(s);
 
     CHECK(ahalf_load_relaxed(&s->sweepgen) == sweepgen - 1);
@@ -77,16 +77,17 @@ gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
         uint64_t was = allocated_word(allocs, w, freeindex);
         uint64_t is = was & aword_load_relaxed(&marks[w]);
 
-        live += bit_count(is);
-        freed += bit_count(was) - bit_count(is);
+        if (is != 0)
+            live += bit_count(is);
+        allocated += bit_count(was);
         if (UNLIKELY(h->clobber || GCRT_POISON) && was != is)
             bury_slots(h, s, w, was & ~is);
         aword_store_relaxed(&allocs[w], is);
         aword_store_relaxed(&marks[w], 0);
     }
-    if (freed != 0)
+    if (allocated != live)
         s->needzero = 1;
-    count_frees(h, s, freed);
+    count_frees(h, s, allocated - live);
     ahalf_store_relaxed(&s->freeindex, 0);
     aword_add_relaxed(&h->swept_spans, 1);
     ahalf_store_release(&s->sweepgen, sweepgen); /* pairs: span.swept */

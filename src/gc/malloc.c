@@ -67,7 +67,7 @@ static int
 entry_of(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsigned sizeclass)
 {
     struct mcache *mc = &m->p->cache;
-    int i = gcrt_mcache_find(mc, key);
+    int i = mcache_find(mc, key);
     struct kind *kind;
 
     if (LIKELY(i >= 0)) {

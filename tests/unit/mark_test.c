@@ -605,25 +605,44 @@ Test(mark, a_list_is_followed_whatever_its_cells_are)
     end_by_hand();
 }
 
-Test(mark, a_list_is_followed_for_as_long_as_there_is_budget)
+/* A list of nodes, each `step` of them behind the one before. */
+static void
+make_stepping_list(int step)
 {
-    /* A cell is near the one before, or it is looked at by itself; a piece is never divided. */
-    enum { BUDGET = 4096, NEAR = WORD_EFFORT + sizeof(struct node), FAR = NEAR + WORD_EFFORT };
-    enum { PIECE = PIECE_BRIEF + PIECE_BRIEF / sizeof(struct node) * WORD_EFFORT };
+    for (int i = 0; i < CELLS; i++)
+        cells[i] = gc_alloc(&node_type);
+    for (int i = 0; i < CELLS; i++)
+        ((struct node *)cells[i * step % CELLS])->right = cells[(i + 1) * step % CELLS];
+}
+
+static void
+check_budget(int step, int least, int most, uint64_t budget, uint64_t beyond)
+{
     int marked = 0;
 
     begin_by_hand();
-    make_list(CELLS);
+    make_stepping_list(step);
     to_marking_without_stack();
     mark(cells[0]);
-    cr_expect_leq(gcrt_mark_drain(marker(), BUDGET), BUDGET + PIECE + 2 * FAR);
+    cr_expect_leq(gcrt_mark_drain(marker(), budget), budget + beyond);
     for (int i = 0; i < CELLS; i++)
         marked += is_marked(cells[i]);
-    cr_expect_geq(marked, BUDGET / FAR - 2);
-    cr_expect_leq(marked, (BUDGET + PIECE) / NEAR + 2);
+    cr_expect_geq(marked, least, "%d, step %d", marked, step);
+    cr_expect_leq(marked, most, "%d, step %d", marked, step);
     drain();
-    cr_expect(is_marked(cells[CELLS - 1]));
+    for (int i = 0; i < CELLS; i++)
+        cr_expect(is_marked(cells[i]), "step %d", step);
     end_by_hand();
+}
+
+/* A cell is near the one before, or it is looked at by itself; a piece is never divided. */
+Test(mark, a_list_is_followed_for_as_long_as_there_is_budget)
+{
+    enum { BUDGET = 4096, NEAR = WORD_EFFORT + sizeof(struct node), FAR = NEAR + WORD_EFFORT };
+    enum { PIECE = PIECE_BRIEF + PIECE_BRIEF / sizeof(struct node) * WORD_EFFORT };
+
+    check_budget(1, BUDGET / FAR - 2, (BUDGET + PIECE) / NEAR + 2, BUDGET, PIECE + 2 * FAR);
+    check_budget(401, BUDGET / FAR - 2, BUDGET / FAR + 2, BUDGET, 2 * FAR);
 }
 
 /* ---- spans of several pages ---- */

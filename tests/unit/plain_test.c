@@ -123,7 +123,7 @@ make_objects(int only)
     }
 }
 
-/* Some point into the object, not to it. */
+/* Some point into the object, not to it.  Words that are no pointers look like some. */
 static void
 make_edges(unsigned percent_near)
 {
@@ -131,6 +131,8 @@ make_edges(unsigned percent_near)
         const struct shape *shape = shape_of[i];
         void **words = objects[i];
 
+        for (size_t w = 0; w < shape->type->size / sizeof(void *); w++)
+            words[w] = objects[below(OBJECTS)];
         for (unsigned k = 0; k < shape->n; k++) {
             int to = edges[i][k] = target(i, percent_near);
             size_t into = to >= 0 ? below((unsigned)shape_of[to]->type->size) : 0;
@@ -224,7 +226,7 @@ tree(int depth)
     return node;
 }
 
-static int
+static unsigned
 count_marked(const struct two_in_16 *node)
 {
     return node == NULL ? 0 : is_marked(node) + count_marked(node->a) + count_marked(node->b);
@@ -248,9 +250,44 @@ Test(plain, trees_too_wide_to_wait_are_queued)
         gcrt_mark_word(mk, (uintptr_t)roots);
         drain(mk, (uint64_t)1 << 20);
         for (int i = 0; i < TREES; i++)
-            cr_expect_eq(count_marked(roots[i]), (2 << DEPTH) - 1, "tree %d", i);
+            cr_expect_eq(count_marked(roots[i]), (2u << DEPTH) - 1, "tree %d", i);
         end_by_hand();
     }
+}
+
+/* The leaves, in one page, point out of it, each to two. */
+static void
+hang_on(struct two_in_16 *node, void **far, int *n)
+{
+    if (node->a == NULL) {
+        node->a = far[(*n)++];
+        node->b = far[(*n)++];
+        return;
+    }
+    hang_on(node->a, far, n);
+    hang_on(node->b, far, n);
+}
+
+Test(plain, more_far_words_than_the_batch_holds)
+{
+    enum { DEPTH = 8, FAR = 2 << DEPTH };
+    static void *far[FAR];
+    struct two_in_16 *root;
+    int n = 0;
+
+    begin_by_hand();
+    root = tree(DEPTH);
+    for (int i = 0; i < FAR; i++)
+        far[i] = gc_alloc(&one_in_24_type);
+    hang_on(root, far, &n);
+    cr_assert_eq(n, FAR);
+    to_marking();
+    take_raw(&raw);
+    gcrt_mark_word(marker(true), (uintptr_t)root);
+    drain(marker(true), (uint64_t)1 << 20);
+    for (int i = 0; i < FAR; i++)
+        cr_expect(is_marked(far[i]), "%d", i);
+    end_by_hand();
 }
 
 /* ---- words that are no pointers ---- */

@@ -48,7 +48,7 @@ span_bytes(unsigned c)
     return (size_t)gcrt_class_pages[c] << PAGE_SHIFT;
 }
 
-/* Has the class more pages than Go's, to have at least 32 objects? */
+/* Has the class more pages than Go's, for a span to last longer? */
 static bool
 is_longer(unsigned c)
 {
@@ -61,15 +61,11 @@ Test(sizeclass, bytes_are_those_of_go)
         cr_expect_eq(gcrt_class_bytes[c], go[c].bytes, "class %u", c);
 }
 
-Test(sizeclass, pages_are_those_of_go_or_the_least_doubling_for_32_objects)
+Test(sizeclass, pages_are_those_of_go_or_four)
 {
-    for (unsigned c = 0; c < NUM_CLASSES; c++) {
-        size_t bytes = go[c].kib * (size_t)1024;
-
-        while (is_longer(c) && bytes / go[c].bytes < 32)
-            bytes *= 2;
-        cr_expect_eq(span_bytes(c), bytes, "class %u", c);
-    }
+    for (unsigned c = 0; c < NUM_CLASSES; c++)
+        cr_expect_eq(span_bytes(c),
+                is_longer(c) ? 4 * PAGE_SIZE : go[c].kib * (size_t)1024, "class %u", c);
 }
 
 Test(sizeclass, a_span_holds_as_many_objects_as_fit)
