@@ -25,6 +25,7 @@ struct gc_heap;
 
 #define MARK_GROUP 16
 #define MARK_BATCH 256
+#define MARK_GENERATION 256 /* near words that wait; at most the batch's size */
 
 struct marker {
     struct gc_heap *heap;  /* const */
@@ -38,6 +39,7 @@ struct marker {
     uint32_t far_objects; /* plain objects to scan before a near one is tried again */
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
+    uintptr_t wait[2][MARK_GENERATION]; /* plain.c */
 };
 
 /* An object of a large span is queued in parts, so that marking stays parallel ... */

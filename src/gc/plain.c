@@ -3,24 +3,28 @@
  * Scanning plain objects: the kernels of marking.
  *
  * Purpose: nearly all objects are plain, so a heap is marked as fast as these loops run.
- * Place: mark hands over groups of grey objects that are on their way to the cache; what their
- * words lead to goes into the batch, or is marked here.
+ * Place: mark hands over groups of grey objects that are on their way to the cache; what
+ * their words lead to goes into the batch, or is marked here.
  *
- * Two kernels, for there are two kinds of graphs.  Far: pointers lead anywhere.  Each word is kept in
- * the batch until the descriptor has come of what it points to.  Near: objects lie as they were
- * built, and most of a tree's or a list's pointers stay within a page.  Such a word waits
- * while others are dealt with and its object comes; then this is marked and scanned at
- * once, and its own near words wait in turn, generation after generation.  A near object needs no
- * second look at its span, passes through no queue, and costs half of what a far one does.  Where
- * few of a group's words are near the next objects are taken to be far.
+ * Two kernels, for there are two kinds of graphs.  Far: pointers lead anywhere.  Each word is
+ * kept in the batch until the descriptor of what it points to has come.  Near: objects lie as
+ * they were built, and most of a tree's or a list's pointers stay within a page.  Such a word
+ * waits while others are dealt with and its object comes; then this is marked and scanned at
+ * once, and its own near words wait in turn, generation after generation.  A near object needs
+ * no second look at its span, passes through no queue, and costs half of what a far one does.
+ * Where few of a group's words are near the next objects are taken to be far.
  *
- * Invariants: what waits is not marked; all of it is looked at before a kernel returns.  What is
- * marked is scanned or queued.  Words are untrusted: a near one may point anywhere in
- * its page, and lies in a slot or is ignored.
+ * Invariants: what waits is not marked; all of it is looked at before a kernel returns.  What
+ * is marked is scanned or queued.  Words are untrusted: a near one may point anywhere in its
+ * page, and lies in a slot or is ignored.
  * Concurrency: as in mark.c: a bit is turned by an atomic or, and who turned it scans.
- * Cost: far, some ten instructions a word; near, some 55 for an object of two words, with its
- * mark.  Bounded: what is near 16 objects lies in 16 pages; a mutator queues what is more than a
- * piece.
+ * Cost: far, some ten instructions a word; near, some 60 for an object of two words, with its
+ * mark.  Bounded: what is near 16 objects lies in 16 pages; a mutator queues what is more
+ * than a piece.
+ *
+ * Tried: bits set without an atomic operation, many at once, from a copy of the page's bitmap
+ * (an object was no cheaper: the copies cost what the atomic operations do); a ring instead of
+ * generations (a quarter slower); last in, first out (twice as slow: nothing has come yet).
  */
 #include "gc/plain.h"
 
@@ -29,8 +33,6 @@
 #include "gc/item.h"
 #include "gc/weak.h"
 
-/* Near words that wait. */
-#define GENERATION 256
 /* If fewer than one in so many of a group had a near word ... */
 #define NEAR_PAYS 4
 /* ... so many objects are taken to be far. */
@@ -76,9 +78,8 @@ static inline void
 append_far(struct marker *mk, struct spanmap map, uintptr_t offset)
 {
     __builtin_prefetch(&map.spans[offset >> PAGE_SHIFT]);
+    make_room(mk, 1);
     mk->batch[mk->nbatch++] = offset;
-    if (UNLIKELY(mk->nbatch == MARK_BATCH))
-        gcrt_mark_batch(mk);
 }
 
 /* One word of the object at the offset `self`: if it is near it goes to `to`. */
@@ -116,8 +117,8 @@ look_at_words(const struct near *r, uintptr_t *to, uintptr_t self, enum mask_sha
 }
 
 /*
- * Marks the object that the offset points into.  False if there is none or it was marked; else
- * the offset becomes the object's own.
+ * Marks the object that the offset points into.  False if there is none or it was marked;
+ * else the offset becomes the object's own.
  */
 static ALWAYS_INLINE bool
 mark_near(const struct near *r, uintptr_t *offset, bool side)
@@ -138,7 +139,7 @@ mark_near(const struct near *r, uintptr_t *offset, bool side)
     return true;
 }
 
-/* Ephemerons may wait for objects of a generation: all were marked before this is called. */
+/* Ephemerons may wait for objects of a generation, all of which are marked by now. */
 static NOINLINE void
 fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
 {
@@ -147,8 +148,8 @@ fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
 }
 
 /*
- * Marks and scans one generation, [from, end), and puts the next one to `to`.  Objects are queued
- * instead when it has come beyond `room`.  Returns where it ends; *marked is advanced.
+ * Marks and scans one generation, [from, end), and puts the next one to `to`.  When this has
+ * come beyond `room` objects are queued instead.  Returns where it ends; *marked is advanced.
  */
 static ALWAYS_INLINE uintptr_t *
 next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uintptr_t *to,
@@ -168,17 +169,18 @@ next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uin
 
 /* Scans a group and what is near it; how many were marked. */
 static ALWAYS_INLINE uint32_t
-scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask_shape shape, bool side)
+scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask_shape shape,
+        bool side)
 {
     const struct near r = *hand; /* a copy: no store of ours can change it */
-    uintptr_t wait[2][GENERATION], *end = wait[0];
+    uintptr_t (*wait)[MARK_GENERATION] = r.mk->wait, *end = wait[0];
     uint32_t marked = 0;
 
     for (uint32_t i = 0; i < n; i++)
         end = look_at_words(&r, end, item_address(group[i]) - r.map.base, shape);
     for (unsigned g = 0; end != wait[g]; g = !g) {
         uintptr_t *from = wait[g], *to = wait[!g], *next;
-        uintptr_t *room = marked < r.most ? to + GENERATION - r.words : to - 1;
+        uintptr_t *room = marked < r.most ? to + MARK_GENERATION - r.words : to - 1;
 
         chaos_point(&r.mk->heap->os, CHAOS_MARK_PUSH);
         next = next_generation(&r, from, end, to, room, shape, side, &marked);
@@ -190,11 +192,11 @@ scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask
 }
 
 /* One for each common shape, so that all it needs is in registers. */
-#define KERNEL(name, shape, side)                                                          \
- static NOINLINE uint32_t                                                                   \
- name(const struct near *hand, const uintptr_t *group, uint32_t n)                          \
- {                                                                                          \
-     return scan_near(hand, group, n, shape, side);                                         \
+#define KERNEL(name, shape, side)                                     \
+ static NOINLINE uint32_t                                              \
+ name(const struct near *hand, const uintptr_t *group, uint32_t n)     \
+ {                                                                     \
+     return scan_near(hand, group, n, shape, side);                    \
  }
 
 KERNEL(near_one_side, MASK_ONE, true)
@@ -205,7 +207,8 @@ KERNEL(near_run, MASK_RUN, false)
 KERNEL(near_any, MASK_ANY, false)
 
 static uint32_t
-call_kernel(const struct near *hand, const struct kind *kind, const uintptr_t *group, uint32_t n)
+call_kernel(const struct near *hand, const struct kind *kind, const uintptr_t *group,
+        uint32_t n)
 {
     bool side = kind->central.sizeclass <= CLASS_SIDE_MAX; /* objects of 8 and 16 bytes */
 
@@ -223,7 +226,8 @@ call_kernel(const struct near *hand, const struct kind *kind, const uintptr_t *g
 
 /* How many near objects were marked. */
 static uint32_t
-scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *group, uint32_t n)
+scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *group,
+        uint32_t n)
 {
     const struct mheap *h = &mk->heap->mheap;
     const struct layout *l = &kind->layout;
@@ -251,14 +255,14 @@ scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *gro
 
 /* ---- which ---- */
 
-/* The objects that the group begins with which are of one kind, and whose words have room. */
+/* How many objects at the group's beginning are of one kind, and their words have room. */
 static inline uint32_t
 run_length(const uintptr_t *group, uint32_t n, uint32_t words)
 {
     uint32_t i = 1;
 
-    if (UNLIKELY(n * words > MARK_BATCH))
-        n = MARK_BATCH / words;
+    if (UNLIKELY(n * words > MARK_GENERATION))
+        n = MARK_GENERATION / words;
     while (i < n && item_is_like(group[0], group[i]))
         i++;
     return i;

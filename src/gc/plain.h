@@ -14,8 +14,9 @@ kind_is_plain(const struct kind *kind)
 }
 
 /*
- * group[0 .. n - 1] are items, the first of a plain kind.  Scans those that the group begins with,
- * as long as they are of that kind and their words have room.  Returns how many, at least one.
+ * group[0 .. n - 1] are items, the first of a plain kind.  Scans those that the group begins
+ * with, as long as they are of that kind and their words have room.  Returns how many, at
+ * least one.
  */
 uint32_t gcrt_scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n);
 

@@ -85,8 +85,8 @@ wants_help(const struct gc_heap *heap)
 }
 
 /*
- * The last one to stop.  With no work left in reach this may be the end, for which the coordinator
- * waits; else a worker that sleeps goes on, if one may.  If none may, the one that
+ * The last one stops.  With no work left in reach this may be the end, for which the
+ * coordinator waits; else a worker that sleeps goes on, if one may.  If none may, the one that
  * may first does when its pause is over, or the coordinator looks.
  */
 static NOINLINE void

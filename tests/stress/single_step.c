@@ -15,21 +15,15 @@
  * Arguments: none.
  */
 
-#include "heapkit.h"
-
-#include "step.h"
+#include "asked.h"
 
 #include <pthread.h>
 
-#include "gc/actions.h"
 #include "gc/barrier.h"
-#include "gc/handshake.h"
 
 #if defined(__x86_64__)
 
-/* ---- the heap, and handshakes asked by hand ---- */
-
-static struct gc_heap *heap;
+/* ---- the heap ---- */
 
 struct node {
     struct node *left, *right, *third;
@@ -38,45 +32,16 @@ struct node {
 
 GC_TYPE(node_type, struct node, left, right, third);
 
-static struct gcrt_mutator *
-self(void)
-{
-    return gc_impl_self.mutator;
-}
-
-static unsigned
-ask(enum action action)
-{
-    struct handshake *hs = &heap->handshake;
-    unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
-
-    hs->action = action;
-    ahalf_store_relaxed(&hs->epoch, epoch);
-    ahalf_store_relaxed(&hs->pending, 1);
-    ahalf_store_release(&self()->request, epoch);
-    gc_impl_self.poll = 1;
-    return epoch;
-}
-
-static void
-ask_and_answer(enum action action)
-{
-    unsigned epoch = ask(action);
-
-    gc_safepoint();
-    T_CHECK(ahalf_load_relaxed(&self()->answered) == epoch, "a poll answers");
-}
-
 static size_t
 take_raw(uintptr_t word)
 {
     struct workbuf *b;
     size_t n = 0;
 
-    while ((b = gcrt_work_pop_raw(&heap->work)) != NULL) {
+    while ((b = gcrt_work_pop_raw(&the_heap->work)) != NULL) {
         for (uint32_t i = 0; i < b->n; i++)
             n += b->slot[i] == word;
-        gcrt_work_put_empty(&heap->work, b);
+        gcrt_work_put_empty(&the_heap->work, b);
     }
     return n;
 }
@@ -92,7 +57,7 @@ signal_here(void)
 {
     state_here = (int)ahalf_load_relaxed(&self()->state);
     epoch_asked = ask(asked);
-    gcrt_handshake_signal(heap->handshake.signal);
+    gcrt_handshake_signal(the_heap->handshake.signal);
     answered_here = ahalf_load_relaxed(&self()->answered) == epoch_asked;
     answers += (unsigned long)answered_here;
     refusals += (unsigned long)!answered_here;
@@ -106,8 +71,8 @@ check_answered_once(void)
     T_CHECK(gc_impl_self.critical == 0, "the section has ended");
     gc_safepoint();
     T_CHECK(ahalf_load_relaxed(&self()->answered) == epoch_asked, "it is answered in the end");
-    T_CHECK(ahalf_load_relaxed(&heap->handshake.pending) == 0, "and once: %d are pending",
-            (int)ahalf_load_relaxed(&heap->handshake.pending));
+    T_CHECK(ahalf_load_relaxed(&the_heap->handshake.pending) == 0, "and once: %d are pending",
+            (int)ahalf_load_relaxed(&the_heap->handshake.pending));
 }
 
 /* ---- I-critical: stores ---- */
@@ -252,9 +217,9 @@ check_alloc(void)
 static int
 is_marked(const void *p)
 {
-    struct mspan *s = mheap_span_of(&heap->mheap, (uintptr_t)p);
+    struct mspan *s = mheap_span_of(&the_heap->mheap, (uintptr_t)p);
 
-    return span_test(span_marks(s), span_object_index(&heap->mheap, s, (uintptr_t)p));
+    return span_test(span_marks(s), span_object_index(&the_heap->mheap, s, (uintptr_t)p));
 }
 
 static void
@@ -307,13 +272,13 @@ run_poll(void)
 static void
 signal_again(void)
 {
-    gcrt_handshake_signal(heap->handshake.signal);
+    gcrt_handshake_signal(the_heap->handshake.signal);
 }
 
 static void
 acknowledged_after_action(void)
 {
-    if (ahalf_load_relaxed(&heap->handshake.pending) == 0
+    if (ahalf_load_relaxed(&the_heap->handshake.pending) == 0
             || ahalf_load_relaxed(&self()->answered) == epoch_asked)
         T_CHECK(gc_impl_self.barrier == BARRIER_HYBRID, "answered before it was done");
 }
@@ -356,7 +321,7 @@ prepare_outside(void)
 static void
 run_handshake(void)
 {
-    gcrt_handshake_run(heap, ACTION_SETTLE);
+    gcrt_handshake_run(the_heap, ACTION_SETTLE);
 }
 
 /* The thread comes inside, answers there, and goes outside again. */
@@ -373,7 +338,7 @@ static void
 check_outside(void)
 {
     gc_block_leave();
-    T_CHECK(ahalf_load_relaxed(&heap->handshake.pending) == 0, "answered twice");
+    T_CHECK(ahalf_load_relaxed(&the_heap->handshake.pending) == 0, "answered twice");
 }
 
 static void
@@ -389,7 +354,7 @@ answered_for(void)
 static void
 run_handler(void)
 {
-    gcrt_handshake_signal(heap->handshake.signal);
+    gcrt_handshake_signal(the_heap->handshake.signal);
 }
 
 static int cancelled;
@@ -415,7 +380,7 @@ be_cancelled(void *arg)
 {
     int type;
 
-    T_OK(gc_thread_attach(heap));
+    T_OK(gc_thread_attach(the_heap));
     (void)ask(ACTION_SETTLE);
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type); /* as in read() */
     pthread_cleanup_push(stop_stepping, NULL);
@@ -448,9 +413,9 @@ cancelling(void)
         T_CHECK(result == PTHREAD_CANCELED, "it was cancelled");
     }
     T_CHECK(cancelled, "it was cancelled in the handler");
-    T_CHECK(heap->registry.count == 0 && ahalf_load_relaxed(&heap->handshake.pending) == 0,
+    T_CHECK(the_heap->registry.count == 0 && ahalf_load_relaxed(&the_heap->handshake.pending) == 0,
             "it has answered and left");
-    T_OK(gc_thread_attach(heap));
+    T_OK(gc_thread_attach(the_heap));
 }
 
 static struct gcrt_mutator *leaving;
@@ -458,7 +423,7 @@ static struct gcrt_mutator *leaving;
 static void
 empty_when_gone(void)
 {
-    if (heap->registry.count == 0)
+    if (the_heap->registry.count == 0)
         T_CHECK(leaving->nbarrier == 0 && leaving->marker.queue.cur == NULL,
                 "a thread that is gone from the registry holds grey words");
 }
@@ -468,13 +433,13 @@ detaching(void)
 {
     prepare_store();
     ask_and_answer(ACTION_BARRIER_ON);
-    ahalf_store_full(&heap->marking.open, 1);
+    ahalf_store_full(&the_heap->marking.open, 1);
     gc_write(slot(0), new_value[0]);
     leaving = self();
     T_CHECK(leaving->nbarrier != 0, "there is something to flush");
     t_step_through(gc_thread_detach, empty_when_gone);
-    ahalf_store_full(&heap->marking.open, 0);
-    T_OK(gc_thread_attach(heap));
+    ahalf_store_full(&the_heap->marking.open, 0);
+    T_OK(gc_thread_attach(the_heap));
 }
 
 /* ---- I-own-snapshot: every register and the red zone ---- */
@@ -628,16 +593,8 @@ main(int argc, char **argv)
 {
     gc_options opt;
 
-    t_start("single_step", argc, argv);
-    t_hang_after(280);
-    t_options(&opt);
-    opt.gogc = GC_GOGC_OFF;
-    opt.periodic_ms = 0;
-    opt.release_ms = 0;
-    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
-    opt.threads = 1;
-    T_OK(gc_heap_create(&opt, &heap));
-    T_OK(gc_thread_attach(heap));
+    asked_options("single_step", argc, argv, &opt);
+    asked_begin(&opt);
     object = gc_alloc(&node_type);
     source = gc_alloc(&node_type);
     for (int i = 0; i < 3; i++) {
@@ -652,10 +609,7 @@ main(int argc, char **argv)
     detaching();
     registers();
     cancelling();
-    gc_thread_detach();
-    T_OK(gc_heap_destroy(heap));
-    t_note("%lu runs of %lu instructions", t_step_runs(), t_step_total());
-    return 0;
+    return asked_end();
 }
 
 #else

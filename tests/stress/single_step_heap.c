@@ -12,17 +12,13 @@
  * Arguments: none.
  */
 
-#include "heapkit.h"
-
-#include "step.h"
+#include "asked.h"
 
 #include <string.h>
 
 #include "alloc/sweep.h"
-#include "gc/actions.h"
 #include "gc/assist.h"
 #include "gc/ephemeron.h"
-#include "gc/handshake.h"
 #include "gc/kind.h"
 #include "gc/worker.h"
 
@@ -30,7 +26,6 @@
 
 #define OLD_BYTE 0xa5
 
-static struct gc_heap *heap;
 static struct mheap *pages;      /* the heap's */
 static struct mcentral central;  /* of a class whose spans have several pages */
 static struct mspan *span;
@@ -324,10 +319,10 @@ static struct marker mine, theirs;
 static void
 drop_queue(struct marker *mk)
 {
-    (void)gcrt_workqueue_publish(&heap->work, &mk->queue);
-    while (gcrt_workqueue_refill(&heap->work, &mk->queue))
+    (void)gcrt_workqueue_publish(&the_heap->work, &mk->queue);
+    while (gcrt_workqueue_refill(&the_heap->work, &mk->queue))
         mk->queue.cur->n = 0;
-    (void)gcrt_workqueue_publish(&heap->work, &mk->queue);
+    (void)gcrt_workqueue_publish(&the_heap->work, &mk->queue);
     mk->marked = mk->scanned = 0;
 }
 
@@ -340,7 +335,7 @@ mark_word(void)
 static void
 prepare_marks(void)
 {
-    mine.heap = theirs.heap = heap;
+    mine.heap = theirs.heap = the_heap;
     drop_queue(&mine);
     drop_queue(&theirs);
     aword_store_relaxed(mark_word(), 0);
@@ -446,7 +441,7 @@ static void
 prepare_white(void)
 {
     prepare_marks();
-    gcrt_ephemeron_forget(heap);
+    gcrt_ephemeron_forget(the_heap);
 }
 
 static void
@@ -468,8 +463,8 @@ prepare_filed(void)
 {
     prepare_white();
     run_scan();
-    T_CHECK(ephemeron_is_filed(heap), "a white key's ephemeron is not filed");
-    fired = aword_load_relaxed(&heap->ephemerons.fired);
+    T_CHECK(ephemeron_is_filed(the_heap), "a white key's ephemeron is not filed");
+    fired = aword_load_relaxed(&the_heap->ephemerons.fired);
 }
 
 /* What marking another key of the bucket does. */
@@ -484,7 +479,7 @@ static void
 check_fired_once(void)
 {
     check_not_waiting();
-    T_CHECK(aword_load_relaxed(&heap->ephemerons.fired) == fired + 1,
+    T_CHECK(aword_load_relaxed(&the_heap->ephemerons.fired) == fired + 1,
             "step %lu: an ephemeron is queued twice, or never", t_event_step);
 }
 
@@ -494,7 +489,7 @@ ephemerons(void)
     waiting = gc_ephemeron_new(one, two);
     (void)t_event_everywhere(prepare_white, run_scan, mark_same, check_not_waiting);
     (void)t_event_everywhere(prepare_filed, run_fire, mark_same, check_fired_once);
-    gcrt_ephemeron_forget(heap);
+    gcrt_ephemeron_forget(the_heap);
     prepare_marks();
 }
 
@@ -505,13 +500,13 @@ static const struct kind *mine_kind, *their_kind;
 static void
 run_get_kind(void)
 {
-    mine_kind = gcrt_kind_get(heap, kind_key(&pair_type, 40), &pair_type, 40, false);
+    mine_kind = gcrt_kind_get(the_heap, kind_key(&pair_type, 40), &pair_type, 40, false);
 }
 
 static void
 get_kind(void)
 {
-    their_kind = gcrt_kind_get(heap, kind_key(&pair_type, 40), &pair_type, 40, false);
+    their_kind = gcrt_kind_get(the_heap, kind_key(&pair_type, 40), &pair_type, 40, false);
 }
 
 /* Another thread makes the kind while we wait for the lock. */
@@ -529,21 +524,21 @@ static bool quiet;
 static void
 prepare_quiet(void)
 {
-    struct workbuf *b = gcrt_work_take_empty(&heap->work);
+    struct workbuf *b = gcrt_work_take_empty(&the_heap->work);
 
     prepare_marks();
     b->n = 0;
-    mine.queue.stack = heap->work.nstacks - 1; /* the stack that is looked at last */
+    mine.queue.stack = the_heap->work.nstacks - 1; /* the stack that is looked at last */
     b->slot[b->n++] = (uintptr_t)one;
     mine.queue.cur = b;
-    T_CHECK(gcrt_workqueue_publish(&heap->work, &mine.queue), "there is work");
+    T_CHECK(gcrt_workqueue_publish(&the_heap->work, &mine.queue), "there is work");
     quiet = false;
 }
 
 static void
 run_quiet(void)
 {
-    quiet = gcrt_marking_is_quiet(heap);
+    quiet = gcrt_marking_is_quiet(the_heap);
 }
 
 /* A worker that takes the work and leaves it where it has been looked already. */
@@ -551,10 +546,10 @@ static void
 move_work(void)
 {
     theirs.queue.stack = 0;
-    gcrt_marking_begin(heap);
-    T_CHECK(gcrt_workqueue_refill(&heap->work, &theirs.queue), "there is work");
-    T_CHECK(gcrt_workqueue_publish(&heap->work, &theirs.queue), "and it stays");
-    gcrt_marking_end(heap);
+    gcrt_marking_begin(the_heap);
+    T_CHECK(gcrt_workqueue_refill(&the_heap->work, &theirs.queue), "there is work");
+    T_CHECK(gcrt_workqueue_publish(&the_heap->work, &theirs.queue), "and it stays");
+    gcrt_marking_end(the_heap);
 }
 
 static void
@@ -568,7 +563,7 @@ active_while_it_holds_work(void)
 {
     const struct marker *mk = &gc_impl_self.mutator->marker;
 
-    if ((uint32_t)aword_load_relaxed(&heap->marking.activity) == 0)
+    if ((uint32_t)aword_load_relaxed(&the_heap->marking.activity) == 0)
         T_CHECK(queued(mk) == 0 && mk->nbatch == 0 && mk->marked == 0 && mk->scanned == 0,
                 "a mutator holds work but counts as inactive");
 }
@@ -593,14 +588,14 @@ assists(void)
     }
     prepare_marks();
     gcrt_mark_word(&mine, (uintptr_t)list);
-    (void)gcrt_workqueue_publish(&heap->work, &mine.queue);
-    ahalf_store_full(&heap->marking.open, 1);
-    gcrt_assist_set_ratio(heap, 1, 1);
+    (void)gcrt_workqueue_publish(&the_heap->work, &mine.queue);
+    ahalf_store_full(&the_heap->marking.open, 1);
+    gcrt_assist_set_ratio(the_heap, 1, 1);
     m->credit = -100000;
     t_step_through(run_assist, active_while_it_holds_work);
-    T_CHECK(aword_load_relaxed(&heap->marking.heap_work) >= 20 * sizeof(*list), "it has worked");
-    ahalf_store_full(&heap->marking.open, 0);
-    gcrt_assist_set_ratio(heap, 0, 0);
+    T_CHECK(aword_load_relaxed(&the_heap->marking.heap_work) >= 20 * sizeof(*list), "it has worked");
+    ahalf_store_full(&the_heap->marking.open, 0);
+    gcrt_assist_set_ratio(the_heap, 0, 0);
 }
 
 static void
@@ -608,22 +603,15 @@ start(int argc, char **argv)
 {
     gc_options opt;
 
-    t_start("single_step_heap", argc, argv);
-    t_hang_after(280);
-    t_options(&opt);
-    opt.gogc = GC_GOGC_OFF;
-    opt.periodic_ms = 0;
-    opt.release_ms = 0;
-    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
+    asked_options("single_step_heap", argc, argv, &opt);
     opt.threads = 2;
-    T_OK(gc_heap_create(&opt, &heap));
-    pages = &heap->mheap;
+    asked_begin(&opt);
+    pages = &the_heap->mheap;
     central.sizeclass = PAGES_CLASS;
     central.noscan = 1;
     other.sizeclass = OTHER_CLASS;
     T_CHECK(gcrt_mheap_register(pages, &central), "register");
     T_CHECK(gcrt_mheap_register(pages, &other), "register");
-    T_OK(gc_thread_attach(heap));
 }
 
 int
@@ -641,10 +629,7 @@ main(int argc, char **argv)
     (void)t_event_everywhere(prepare_quiet, run_quiet, move_work, check_not_quiet);
     prepare_marks();
     assists();
-    gc_thread_detach();
-    T_OK(gc_heap_destroy(heap));
-    t_note("%lu runs of %lu instructions", t_step_runs(), t_step_total());
-    return 0;
+    return asked_end();
 }
 
 #else

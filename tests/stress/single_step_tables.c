@@ -12,9 +12,7 @@
  * Arguments: none.
  */
 
-#include "heapkit.h"
-
-#include "step.h"
+#include "asked.h"
 
 #include <stdlib.h>
 
@@ -23,8 +21,6 @@
 #include "gc/trace.h"
 
 #if defined(__x86_64__)
-
-static struct gc_heap *heap;
 
 /* ---- events ---- */
 
@@ -35,7 +31,7 @@ static uint64_t number; /* of the next event; all that it has follows from it */
 static void
 run_event(void)
 {
-    TRACE(heap, large, number + 1, number, (uint32_t)number);
+    TRACE(the_heap, large, number + 1, number, (uint32_t)number);
     number++;
 }
 
@@ -46,7 +42,7 @@ all_are_whole(void)
     struct trace_event *events;
     size_t n;
 
-    T_OK(gcrt_trace_read(heap, 0, &events, &n));
+    T_OK(gcrt_trace_read(the_heap, 0, &events, &n));
     for (size_t i = 0; i < n; i++)
         T_CHECK(events[i].kind != TRACE_large
                         || (events[i].start_ns == events[i].a + 1 && events[i].b == events[i].a),
@@ -60,11 +56,11 @@ all_are_whole(void)
 static void
 recording(void)
 {
-    T_OK(gcrt_trace_start(heap, RING));
+    T_OK(gcrt_trace_start(the_heap, RING));
     while (number < RING / 8)
         run_event();
     t_step_through(run_event, all_are_whole);
-    gcrt_trace_stop(heap);
+    gcrt_trace_stop(the_heap);
 }
 
 /* ---- interned bytes ---- */
@@ -74,24 +70,24 @@ static const char *ours, *theirs;
 static void
 run_intern(void)
 {
-    ours = gc_intern(heap, "a name of more than sixteen bytes", 33);
+    ours = gc_intern(the_heap, "a name of more than sixteen bytes", 33);
 }
 
 static void
 intern_too(void)
 {
-    theirs = gc_intern(heap, "a name of more than sixteen bytes", 33);
+    theirs = gc_intern(the_heap, "a name of more than sixteen bytes", 33);
 }
 
 /* Another thread adds them after we have not found them. */
 static void
 interning(void)
 {
-    GC_KEEP_ALIVE(gc_intern(heap, "the first one makes the table", 29));
+    GC_KEEP_ALIVE(gc_intern(the_heap, "the first one makes the table", 29));
     t_event_at(run_intern, (uintptr_t)gcrt_malloc, intern_too);
     T_CHECK(ours == theirs, "equal bytes have two copies");
-    T_CHECK(aword_load_relaxed(&heap->interning.count) == 2, "two names count as %llu",
-            (unsigned long long)aword_load_relaxed(&heap->interning.count));
+    T_CHECK(aword_load_relaxed(&the_heap->interning.count) == 2, "two names count as %llu",
+            (unsigned long long)aword_load_relaxed(&the_heap->interning.count));
 }
 
 /* ---- cleanups ---- */
@@ -102,7 +98,7 @@ static void *wanted, *given;
 static struct special **
 free_records(size_t shard)
 {
-    return &heap->specials.shards[shard].kinds[SPECIAL_CLEANUP].free;
+    return &the_heap->specials.shards[shard].kinds[SPECIAL_CLEANUP].free;
 }
 
 static void
@@ -120,7 +116,7 @@ die_with_cleanup(void)
 static void
 run_cleanup(void)
 {
-    (void)gc_run_cleanups(heap, 1);
+    (void)gc_run_cleanups(the_heap, 1);
 }
 
 /* A record that has become free may be another thread's at once. */
@@ -137,7 +133,7 @@ cleanups(void)
 {
     wanted = gc_alloc_bytes(100);
     die_with_cleanup();
-    t_collect_twice(heap);
+    t_collect_twice(the_heap);
     for (size_t i = 0; i < SPECIAL_SHARDS; i++)
         first_free[i] = *free_records(i);
     t_step_through(run_cleanup, use_free_record);
@@ -150,23 +146,13 @@ main(int argc, char **argv)
 {
     gc_options opt;
 
-    t_start("single_step_tables", argc, argv);
-    t_hang_after(280);
-    t_options(&opt);
-    opt.gogc = GC_GOGC_OFF;
-    opt.periodic_ms = 0;
-    opt.release_ms = 0;
-    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
+    asked_options("single_step_tables", argc, argv, &opt);
     opt.cleanup_threads = 0;
-    T_OK(gc_heap_create(&opt, &heap));
-    T_OK(gc_thread_attach(heap));
+    asked_begin(&opt);
     recording();
     interning();
     cleanups();
-    gc_thread_detach();
-    T_OK(gc_heap_destroy(heap));
-    t_note("%lu runs of %lu instructions", t_step_runs(), t_step_total());
-    return 0;
+    return asked_end();
 }
 
 #else

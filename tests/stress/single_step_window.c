@@ -17,9 +17,7 @@
 
 #define _GNU_SOURCE
 
-#include "heapkit.h"
-
-#include "step.h"
+#include "asked.h"
 #include "stores.h"
 
 #include <signal.h>
@@ -27,13 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "gc/actions.h"
 #include "gc/barrier.h"
-#include "gc/handshake.h"
 
 #if defined(__x86_64__)
-
-static struct gc_heap *heap;
 
 struct node {
     void *field[2];
@@ -43,35 +37,6 @@ struct node {
 GC_TYPE(node_type, struct node, field);
 
 static const gc_decode all_words = { 0, 0, ~UINT64_C(0) };
-
-static struct gcrt_mutator *
-self(void)
-{
-    return gc_impl_self.mutator;
-}
-
-static unsigned
-ask(enum action action)
-{
-    struct handshake *hs = &heap->handshake;
-    unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
-
-    hs->action = action;
-    ahalf_store_relaxed(&hs->epoch, epoch);
-    ahalf_store_relaxed(&hs->pending, 1);
-    ahalf_store_release(&self()->request, epoch);
-    gc_impl_self.poll = 1;
-    return epoch;
-}
-
-static void
-ask_and_answer(enum action action)
-{
-    unsigned epoch = ask(action);
-
-    gc_safepoint();
-    T_CHECK(ahalf_load_relaxed(&self()->answered) == epoch, "a poll answers");
-}
 
 /* ---- the stores ---- */
 
@@ -122,21 +87,21 @@ static void
 pass_on(int signal)
 {
     (void)signal;
-    send(heap->handshake.signal);
+    send(the_heap->handshake.signal);
 }
 
 /* In the handler that has interrupted the store. */
 static void
 come_directly(void)
 {
-    gcrt_handshake_signal(heap->handshake.signal);
+    gcrt_handshake_signal(the_heap->handshake.signal);
 }
 
 /* On top of it. */
 static void
 come_on_top(void)
 {
-    send(heap->handshake.signal);
+    send(the_heap->handshake.signal);
 }
 
 /* On top of a handler that has interrupted it. */
@@ -243,7 +208,7 @@ check_answered(void)
     }
     gc_safepoint();
     T_CHECK(ahalf_load_relaxed(&self()->answered) == epoch_asked, "it is answered in the end");
-    T_CHECK(ahalf_load_relaxed(&heap->handshake.pending) == 0, "and once");
+    T_CHECK(ahalf_load_relaxed(&the_heap->handshake.pending) == 0, "and once");
 }
 
 static void (*const run_store[])(void) = { run_pointer, run_element, run_null, run_word };
@@ -355,26 +320,14 @@ main(int argc, char **argv)
 {
     gc_options opt;
 
-    t_start("single_step_window", argc, argv);
-    t_hang_after(280);
-    t_options(&opt);
-    opt.gogc = GC_GOGC_OFF;
-    opt.periodic_ms = 0;
-    opt.release_ms = 0;
-    opt.profile_rate = 0; /* libunwind blocks signals: a trap would be the end */
-    opt.threads = 1;
-    T_OK(gc_heap_create(&opt, &heap));
-    T_OK(gc_thread_attach(heap));
+    asked_options("single_step_window", argc, argv, &opt);
+    asked_begin(&opt);
     object = gc_alloc(&node_type);
     old_value = gc_alloc(&node_type);
     value = gc_alloc(&node_type);
     prepare_signals();
     all_stores();
-    gc_thread_detach();
-    T_OK(gc_heap_destroy(heap));
-    t_note("%lu runs of %lu instructions, the thread was moved %lu times", t_step_runs(),
-            t_step_total(), t_step_moved());
-    return 0;
+    return asked_end();
 }
 
 #else

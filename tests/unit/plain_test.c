@@ -139,7 +139,8 @@ make_edges(unsigned percent_near)
 
             if (to >= 0 && below(8) != 0)
                 into = 0;
-            words[shape->first + k * shape->step] = to < 0 ? NULL : (char *)objects[to] + into;
+            words[shape->first + k * shape->step] =
+                    to < 0 ? NULL : (char *)objects[to] + into;
         }
     }
 }
@@ -287,6 +288,32 @@ Test(plain, more_far_words_than_the_batch_holds)
     drain(marker(true), (uint64_t)1 << 20);
     for (int i = 0; i < FAR; i++)
         cr_expect(is_marked(far[i]), "%d", i);
+    end_by_hand();
+}
+
+Test(plain, a_far_word_finds_room_in_a_full_batch)
+{
+    struct two_in_24 *node;
+    struct one_in_24 *other;
+    struct marker *mk;
+    uintptr_t item;
+
+    begin_by_hand();
+    node = gc_alloc(&two_in_24_type);
+    node->a = node->b = gc_alloc_bytes(3000);
+    other = gc_alloc(&one_in_24_type);
+    to_marking();
+    take_raw(&raw);
+    mk = marker(true);
+    gcrt_mark_word(mk, (uintptr_t)node);
+    item = mk->queue.cur->slot[--mk->queue.cur->n];
+    for (mk->nbatch = 0; mk->nbatch < MARK_BATCH; mk->nbatch++)
+        mk->batch[mk->nbatch] = (uintptr_t)other - the_heap->mheap.base;
+    cr_assert_eq(gcrt_scan_plain(mk, &item, 1), 1);
+    cr_assert_eq(mk->nbatch, 2);
+    drain(mk, 4096);
+    cr_expect(is_marked(node->a));
+    cr_expect(is_marked(other));
     end_by_hand();
 }
 
