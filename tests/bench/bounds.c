@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this machine's memory can do: the bounds of marking, without any collector.
+ * What this machine's memory can do: the bounds of marking and of scaling, without any collector.
  *
  *     copy    memcpy of one half of the memory to the other: bytes read and written
  *     read    a sum over all of it: bytes read
@@ -17,6 +17,7 @@
 
 #include "support/bench.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,6 +91,43 @@ run_gather(const struct memory *m)
     return sum;
 }
 
+/* ---- one word for all ---- */
+
+#define THREADS_MAX 256
+
+static uint64_t counter __attribute__((aligned(128)));
+
+static void *
+add_to_counter(void *arg)
+{
+    (void)arg;
+    for (uint64_t i = 0; i < ACCESSES; i++)
+        __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static double
+ns_per_addition(uint64_t nthreads, uint64_t reps)
+{
+    pthread_t threads[THREADS_MAX];
+    uint64_t best = UINT64_MAX;
+
+    for (uint64_t r = 0; r < reps; r++) {
+        uint64_t start = bench_now_ns(), spent;
+
+        for (uint64_t i = 0; i < nthreads; i++)
+            if (pthread_create(&threads[i], NULL, add_to_counter, NULL) != 0)
+                bench_die("no thread");
+        for (uint64_t i = 0; i < nthreads; i++)
+            pthread_join(threads[i], NULL);
+        spent = bench_now_ns() - start;
+        best = spent < best ? spent : best;
+    }
+    return (double)best / (double)(nthreads * ACCESSES);
+}
+
+/* ---- the program ---- */
+
 static uint64_t
 best_ns(uint64_t (*run)(const struct memory *), const struct memory *m, uint64_t reps)
 {
@@ -111,6 +149,7 @@ main(int argc, char **argv)
             {"bytes", 1 << 30, "bytes of memory"},
             {"reps", 5, "repetitions"},
             {"huge", 1, "1: ask for huge pages, as gcrt's heap does; 0: for none"},
+            {"threads", 2, "threads that share a word"},
     };
     struct memory m;
     uint64_t seed = 1, reps;
@@ -121,6 +160,8 @@ main(int argc, char **argv)
     m.words = aligned_alloc(HUGE_PAGE, m.n * sizeof(uint64_t));
     if (m.words == NULL || m.n == 0 || reps < 1)
         bench_die("bytes must be at least 2m, reps at least 1, and memory be there");
+    if (args[3].value < 1 || args[3].value > THREADS_MAX)
+        bench_die("threads must be 1 to 256");
     (void)madvise(m.words, m.n * sizeof(uint64_t),
             args[2].value != 0 ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     make_cycle(&m, &seed);
@@ -129,6 +170,8 @@ main(int argc, char **argv)
     bench_json_f64("gather_ns", (double)best_ns(run_gather, &m, reps) / (double)ACCESSES);
     bench_json_f64("read_gb_per_s", (double)m.n * 8 / (double)best_ns(run_read, &m, reps));
     bench_json_f64("copy_gb_per_s", (double)m.n * 8 / (double)best_ns(run_copy, &m, reps));
+    bench_json_f64("alone_ns", ns_per_addition(1, reps));
+    bench_json_f64("shared_ns", ns_per_addition(args[3].value, reps));
     bench_json_end();
     free(m.words);
     return 0;

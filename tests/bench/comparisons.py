@@ -121,6 +121,8 @@ BOUNDS_COLUMNS = [
     Column("read_gb_per_s", "read GB/s", digits=1, spread=True),
     Column("chase_ns", "dependent miss ns", digits=1, spread=True),
     Column("gather_ns", "prefetched miss ns", digits=1, spread=True),
+    Column("alone_ns", "atomic addition ns", digits=1, spread=True),
+    Column("shared_ns", "shared by threads ns", digits=1, spread=True),
 ]
 BARRIER_COLUMNS = [
     Column("raw_ns", "raw ns/op", spread=True),

@@ -593,7 +593,8 @@ assists(void)
     gcrt_assist_set_ratio(the_heap, 1, 1);
     m->credit = -100000;
     t_step_through(run_assist, active_while_it_holds_work);
-    T_CHECK(aword_load_relaxed(&the_heap->marking.heap_work) >= 20 * sizeof(*list), "it has worked");
+    T_CHECK(aword_load_relaxed(&the_heap->marking.heap_work) >= 20 * sizeof(*list),
+            "it has worked");
     ahalf_store_full(&the_heap->marking.open, 0);
     gcrt_assist_set_ratio(the_heap, 0, 0);
 }
