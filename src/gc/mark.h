@@ -36,7 +36,8 @@ struct marker {
     /* const: NULL, or who gets what trace functions report instead of the batch */
     void (*report)(struct marker *mk, uintptr_t word);
     uint32_t near;        /* objects marked and scanned without the batch, not yet counted */
-    uint32_t far_objects; /* plain objects to scan before a near one is tried again */
+    uint32_t far_objects; /* plain objects to scan before near words are looked for again */
+    uint32_t far_next;    /* and how many it is to be if there are few */
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
     uintptr_t wait[2][MARK_GENERATION]; /* plain.c */

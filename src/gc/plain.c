@@ -35,8 +35,9 @@
 
 /* If fewer than one in so many of a group had a near word ... */
 #define NEAR_PAYS 4
-/* ... so many objects are taken to be far. */
-#define FAR_OBJECTS 1024
+/* ... so many objects are taken to be far, and twice as many each time until one has. */
+#define FAR_MIN 64
+#define FAR_MAX 1024
 
 /* ---- far ---- */
 
@@ -268,6 +269,16 @@ run_length(const uintptr_t *group, uint32_t n, uint32_t words)
     return i;
 }
 
+/* What a look at near words has found decides when to look again. */
+static void
+learn(struct marker *mk, bool pays)
+{
+    uint32_t next = mk->far_next == 0 ? FAR_MIN : mk->far_next;
+
+    mk->far_objects = pays ? 0 : next;
+    mk->far_next = pays ? FAR_MIN : next < FAR_MAX ? 2 * next : FAR_MAX;
+}
+
 uint32_t
 gcrt_scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n)
 {
@@ -276,8 +287,7 @@ gcrt_scan_plain(struct marker *mk, const uintptr_t *group, uint32_t n)
 
     mk->scanned += (uint64_t)run * kind->layout.elem_bytes;
     if (mk->far_objects == 0 && gcrt_class_pages[kind->central.sizeclass] == 1) {
-        if (scan_group_near(mk, kind, group, run) * NEAR_PAYS < run)
-            mk->far_objects = FAR_OBJECTS;
+        learn(mk, scan_group_near(mk, kind, group, run) * NEAR_PAYS >= run);
     } else {
         scan_far(mk, &kind->layout, group, run);
         mk->far_objects -= run < mk->far_objects ? run : mk->far_objects;

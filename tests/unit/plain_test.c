@@ -372,20 +372,45 @@ Test(plain, a_key_that_is_found_near_has_its_ephemeron_fire)
 
 /* ---- which kernel ---- */
 
-Test(plain, a_group_without_near_words_is_followed_by_far_ones)
+/* Marks a node that leads to the object; how many objects are far ones then. */
+static uint32_t
+far_after(struct marker *mk, void *object)
 {
-    struct two_in_24 *node;
+    struct two_in_24 *node = gc_alloc(&two_in_24_type);
+    uint32_t far;
+
+    set_marked(node, false);
+    node->a = object;
+    gcrt_mark_word(mk, (uintptr_t)node);
+    drain(mk, 4096);
+    far = mk->far_objects;
+    mk->far_objects = 0;
+    return far;
+}
+
+Test(plain, without_near_words_twice_as_many_objects_are_far_each_time)
+{
+    struct two_in_24 *near;
     struct marker *mk;
+    uint32_t first;
+    void *far;
 
     begin_by_hand();
-    node = gc_alloc(&two_in_24_type);
-    node->a = gc_alloc_bytes(3000);
+    far = gc_alloc_bytes(3000);
+    near = gc_alloc(&two_in_24_type);
     to_marking();
     take_raw(&raw);
     mk = marker(true);
-    gcrt_mark_word(mk, (uintptr_t)node);
-    drain(mk, 4096);
-    cr_expect_gt(mk->far_objects, 0);
-    mk->far_objects = 0;
+    mk->far_next = 0;
+    first = far_after(mk, far);
+    cr_expect_gt(first, 0);
+    cr_expect_eq(far_after(mk, far), 2 * first);
+    cr_expect_eq(far_after(mk, far), 4 * first);
+    set_marked(near, false);
+    cr_expect_eq(far_after(mk, near), 0, "they are near");
+    cr_expect_eq(far_after(mk, far), first);
+    for (int i = 0; i < 40; i++)
+        cr_expect_leq(far_after(mk, far), 1024);
+    mk->marked = mk->scanned = 0;
     end_by_hand();
 }
