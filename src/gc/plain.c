@@ -241,7 +241,7 @@ scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *gro
         .mask = l->mask,
         .first = bit_lowest(l->mask) * WORD,
         .words = l->words,
-        .most = mk->brief ? PIECE_BRIEF / gcrt_class_bytes[class] : UINT32_MAX,
+        .most = mk->brief ? (uint32_t)PIECE_BRIEF / gcrt_class_bytes[class] : UINT32_MAX,
         .bytes = gcrt_class_bytes[class],
         .magic = gcrt_class_magic[class],
         .nelems = gcrt_class_nelems[class],
