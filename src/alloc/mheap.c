@@ -366,8 +366,13 @@ init_bits(struct mheap *h, struct mspan *s, unsigned sizeclass)
 {
     size_t words = (gcrt_class_nelems[sizeclass] + 63u) / 64;
 
-    if (sizeclass - 1u < CLASS_SIDE_MAX)
-        return (s->mark.side = take_side(h)) != NULL;
+    if (sizeclass - 1u < CLASS_SIDE_MAX) {
+        aword *side = take_side(h);
+
+        if (side != NULL)
+            s->mark.side = side;
+        return side != NULL;
+    }
     if (sizeclass == CLASS_LARGE)
         words = SPAN_LINE_WORDS; /* what else is there is 0 at first, too */
     for (size_t i = 0; i < words; i++) {

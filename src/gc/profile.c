@@ -103,14 +103,19 @@ gcrt_profile_set_rate(struct gc_heap *heap, uint64_t rate)
 
 /* ---- sites ---- */
 
-/* Each step is one to one, and a difference goes up: only all 64 bits say "the same". */
+#define MIX 0x9e3779b97f4a7c15u
+
+/*
+ * Each step is one to one, and a difference goes up: only all 64 bits say "the same".  Bytes are
+ * mixed before they meet the first pc: 16 and 48 bytes at two calls 32 bytes apart are not one.
+ */
 static uint64_t
 hash_stack(const struct profile_site *like)
 {
-    uint64_t h = like->bytes;
+    uint64_t h = like->bytes * MIX;
 
     for (unsigned i = 0; i < like->npcs; i++)
-        h = (h ^ like->pcs[i]) * 0x9e3779b97f4a7c15u;
+        h = (h ^ like->pcs[i]) * MIX;
     return h ^ (h >> 32);
 }
 

@@ -381,7 +381,10 @@ unloads_with_a_root(void *unused)
     (void)unused;
     start();
     p = load(PLUGIN_ONE);
-    if (p.start() != GC_OK || dlclose(p.object) != 0)
+    if (p.start() != GC_OK)
+        _exit(1);
+    gc_collect(NULL); /* its threads and memory shall not come to where the library was */
+    if (dlclose(p.object) != 0)
         _exit(1);
     gc_collect(NULL);
 }
