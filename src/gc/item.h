@@ -55,20 +55,4 @@ put_item(struct marker *mk, uintptr_t item)
     workqueue_put(&mk->heap->work, &mk->queue, item);
 }
 
-/* They may lie in the order of their finding: what was found last is scanned first. */
-static inline void
-put_items(struct marker *mk, const uintptr_t *items, uint32_t n)
-{
-    struct workbuf *b = mk->queue.cur;
-
-    if (LIKELY(b != NULL && b->n + n <= mk->heap->work.slots)) {
-        for (uint32_t i = 0; i < n; i++)
-            b->slot[b->n + i] = items[i];
-        b->n += n;
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        put_item(mk, items[i]);
-}
-
 #endif

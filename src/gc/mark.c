@@ -5,8 +5,8 @@
  * Purpose: drain grey objects at the speed of memory.
  * Place: workers and assists drain; barrier flushes mark single words; it calls work, and
  * trace functions of the host.
- * Invariants: whoever sets a mark bit queues the object, unless it has no pointers.  Mark
- * bits are set only while marking is open (I-barrier-first, I-no-late-mark).  Words are
+ * Invariants: whoever sets a mark bit queues or scans the object, unless it has no pointers.
+ * Mark bits are set only while marking is open (I-barrier-first, I-no-late-mark).  Words are
  * untrusted: range, span and slot are checked before anything is followed.
  * Concurrency: a mark bit is set by an atomic or; the one who turned it owns the push, and looks
  * whether an ephemeron waits for the object.

@@ -48,8 +48,13 @@ byte gone;
     if                                                                                     \
     :: d_step { busy > 1 -> busy-- }                                                       \
     :: d_step { busy == 1 -> busy-- };                                                     \
-        idle_rung = 1;                                                                     \
-        idle_asleep = 0                                                                    \
+        if                              /* nobody_marks: work */                           \
+        :: atomic { work == 0 -> skip };                                                    \
+            idle_rung = 1;              /* nobody_marks: idle_bell */                      \
+            idle_asleep = 0                                                                \
+        :: atomic { work != 0 -> skip }; /* wants_help may say either */                   \
+            if :: RING :: true fi                                                          \
+        fi                                                                                 \
     fi
 #endif
 
