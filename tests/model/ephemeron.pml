@@ -79,8 +79,8 @@ inline set_mark(o)
     fi;
     marked[o] = 1
 #else
-    marked[o] = 1;
-    if
+    marked[o] = 1;                      /* scan_near: mark */
+    if                                  /* scan_near: filed */
     :: atomic { filed -> skip }; look()
     :: atomic { !filed -> skip }
     fi
