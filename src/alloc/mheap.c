@@ -335,28 +335,31 @@ gcrt_mheap_unlink(struct mspan *s, size_t npages)
  * the heap for ever, so a reader with a stale descriptor reads stale bits, never a hole.
  */
 static aword *
-take_side(struct mheap *h)
+take_side(struct mheap *h, unsigned sizeclass)
 {
-    aword *side;
+    size_t words = 2 * span_side_words(sizeclass);
+    aword **list = &h->free_sides[sizeclass - 1], *side;
 
     gcrt_lock_acquire(&h->lock);
-    side = h->free_sides;
+    side = *list;
     if (side != NULL)
-        h->free_sides = (aword *)(uintptr_t)aword_load_relaxed(&side[0]);
+        *list = (aword *)(uintptr_t)aword_load_relaxed(&side[0]);
     gcrt_lock_release(&h->lock);
     if (side == NULL)
-        return gcrt_persist_alloc(h->persist, 2 * SPAN_SIDE_WORDS * sizeof(aword));
-    for (size_t i = 0; i < 2 * SPAN_SIDE_WORDS; i++)
+        return gcrt_persist_alloc(h->persist, words * sizeof(aword));
+    for (size_t i = 0; i < words; i++)
         aword_store_relaxed(&side[i], 0);
     return side;
 }
 
 static void
-put_side(struct mheap *h, aword *side)
+put_side(struct mheap *h, const struct mspan *s)
 {
+    aword **list = &h->free_sides[s->sizeclass - 1], *side = s->mark.side;
+
     gcrt_lock_acquire(&h->lock);
-    aword_store_relaxed(&side[0], (uintptr_t)h->free_sides);
-    h->free_sides = side;
+    aword_store_relaxed(&side[0], (uintptr_t)*list);
+    *list = side;
     gcrt_lock_release(&h->lock);
 }
 
@@ -367,7 +370,7 @@ init_bits(struct mheap *h, struct mspan *s, unsigned sizeclass)
     size_t words = (gcrt_class_nelems[sizeclass] + 63u) / 64;
 
     if (sizeclass - 1u < CLASS_SIDE_MAX) {
-        aword *side = take_side(h);
+        aword *side = take_side(h, sizeclass);
 
         if (side != NULL)
             s->mark.side = side;
@@ -458,7 +461,7 @@ end_span(struct mheap *h, struct mspan *s, size_t npages)
     gcrt_mheap_unlink(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
-        put_side(h, s->mark.side);
+        put_side(h, s);
     aword_add_relaxed(&h->freed_spans, 1);
 }
 

@@ -53,7 +53,7 @@ struct mheap {
     struct pagealloc pages;
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
     size_t on_way;            /* pages that the scavenger has taken out, on their way to the OS */
-    aword *free_sides;        /* side blocks without a span; linked, metadata memory */
+    aword *free_sides[CLASS_SIDE_MAX]; /* side blocks without a span; linked, metadata memory */
 
     /* one thread at a time gives memory back, and holds this while the OS does it */
     struct lock scavenging CACHE_ALIGNED;

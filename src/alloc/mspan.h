@@ -43,7 +43,7 @@ enum {
 };
 
 #define SPAN_LINE_WORDS 6
-#define SPAN_SIDE_WORDS (1024 / 64)
+#define SPAN_SIDE_WORDS (1024 / 64) /* of class 1, 8 bytes; class 2 has half as many objects */
 
 struct mspan {
     /* mark line */
@@ -58,7 +58,7 @@ struct mspan {
     bool open_end : 1; /* a pointer one past an object's end may mean the object */
     union {
         aword bits[SPAN_LINE_WORDS]; /* atomic: markers set, the sweeper clears */
-        aword *side;                 /* SPAN_SIDE_WORDS mark words, then as many alloc words */
+        aword *side;                 /* span_side_words mark words, then as many alloc words */
     } mark;
 
     /* alloc line */
@@ -87,6 +87,13 @@ span_has_side(const struct mspan *s)
     return s->sizeclass - 1u < CLASS_SIDE_MAX; /* classes 1 and 2, not 0 */
 }
 
+/* Words of each bitmap in a side block. */
+static inline size_t
+span_side_words(unsigned sizeclass)
+{
+    return SPAN_SIDE_WORDS >> (sizeclass - 1);
+}
+
 static inline aword *
 span_marks(struct mspan *s)
 {
@@ -96,7 +103,8 @@ span_marks(struct mspan *s)
 static inline aword *
 span_allocs(struct mspan *s)
 {
-    return UNLIKELY(span_has_side(s)) ? s->mark.side + SPAN_SIDE_WORDS : s->alloc.bits;
+    return UNLIKELY(span_has_side(s)) ? s->mark.side + span_side_words(s->sizeclass)
+                                      : s->alloc.bits;
 }
 
 static inline unsigned

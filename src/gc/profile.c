@@ -35,7 +35,6 @@
 #include "alloc/os/unwind.h"
 #include "gc/mutator.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -210,11 +209,33 @@ drop_record_locked(struct profile *pr, struct record *r)
     }
 }
 
+/*
+ * libm has it, but is 0.4 MiB resident for one function.  A series for x / 2^k, then
+ * p(2x) = p(x) * (2 - p(x)), which loses no digits.
+ */
+double
+gcrt_profile_chance(double x)
+{
+    double term, sum;
+    unsigned doublings = 0;
+
+    if (x >= 40)
+        return 1;
+    for (; x > 0.25; doublings++)
+        x /= 2;
+    sum = term = x;
+    for (unsigned i = 2; i < 14; i++)
+        sum += term *= -x / i;
+    while (doublings-- > 0)
+        sum *= 2 - sum;
+    return sum;
+}
+
 /* The weight of a sample: one over the chance that an object of its size had. */
 static double
 weight_of(uint64_t bytes, uint64_t rate)
 {
-    return rate <= 1 ? 1 : -1 / expm1(-(double)bytes / (double)rate);
+    return rate <= 1 ? 1 : 1 / gcrt_profile_chance((double)bytes / (double)rate);
 }
 
 /* Of any sample at the site; the site keeps it for the next one. */

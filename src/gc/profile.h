@@ -41,6 +41,9 @@ void gcrt_profile_marked(struct gc_heap *heap);
 /* Bytes between samples on average, 1: all objects, 0: off.  Returns the previous value. */
 uint64_t gcrt_profile_set_rate(struct gc_heap *heap, uint64_t rate);
 
+/* 1 - e^-x for x >= 0: the chance that an object of x times the rate's bytes is a sample. */
+double gcrt_profile_chance(double x);
+
 /*
  * A copy of all sites and what is known of them, malloc'ed in one block; NULL without memory.
  * all: allocations that no cycle has looked at are counted, too (for what was allocated; for

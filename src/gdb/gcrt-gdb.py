@@ -183,8 +183,9 @@ class Span:
         if self.sizeclass == 0:
             self.npages, self.bytes = struct.unpack_from("<QQ", heap.raw, at + heap.large)
         elif self.sizeclass in SIDE_CLASSES:
-            side = read(words_of(self.marks)[0], 2 * SIDE_WORDS * WORD)
-            self.marks, self.allocs = side[:SIDE_WORDS * WORD], side[SIDE_WORDS * WORD:]
+            size = (SIDE_WORDS >> (self.sizeclass - 1)) * WORD
+            side = read(words_of(self.marks)[0], 2 * size)
+            self.marks, self.allocs = side[:size], side[size:]
 
     def is_allocated(self, index):
         return index < self.freeindex or bool(self.allocs[index // 8] >> index % 8 & 1)

@@ -20,7 +20,6 @@
 #include "metrics/gzip.h"
 #include "metrics/proto.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 /* Fields of message Profile. */
@@ -280,10 +279,17 @@ sums_since(const struct writer *w, const struct pprof_request *req, const struct
     return (struct profile_sums){ sums.allocs - old->sums.allocs, sums.frees - old->sums.frees };
 }
 
+/* Half away from zero.  Counts are far below 2^63; libm is not worth its memory (profile.c). */
+static int64_t
+rounded(double x)
+{
+    return (int64_t)(x < 0 ? x - 0.5 : x + 0.5);
+}
+
 static void
 put_values(struct proto *sample, const struct profile_sums *sums, uint64_t bytes)
 {
-    int64_t allocs = llround(sums->allocs), inuse = llround(sums->allocs - sums->frees);
+    int64_t allocs = rounded(sums->allocs), inuse = rounded(sums->allocs - sums->frees);
     int64_t values[4] = { allocs, allocs * (int64_t)bytes, inuse, inuse * (int64_t)bytes };
     struct proto packed = { .n = 0 };
 
@@ -300,7 +306,7 @@ put_sample(struct writer *w, const struct pprof_request *req, const struct profi
     struct proto sample = { .n = 0 }, ids = { .n = 0 };
     uint64_t name;
 
-    if (llround(sums.allocs) == 0 && llround(sums.frees) == 0)
+    if (rounded(sums.allocs) == 0 && rounded(sums.frees) == 0)
         return;
     for (unsigned i = 0; i < at->npcs; i++)
         proto_varint(&ids, location_of(w, at->pcs[i]));

@@ -477,19 +477,23 @@ Test(mheap, side_blocks_come_back_clean)
 
     bare_init(&b, RESERVE);
     before = aword_load_relaxed(&b.persist.total);
-    for (int round = 0; round < 3; round++) {
-        for (size_t i = 0; i < ARRAY_LEN(s); i++) {
-            s[i] = bare_small(&b, &b.noscan[1 + i % CLASS_SIDE_MAX]);
-            expect_fresh_small(s[i], &b.noscan[1 + i % CLASS_SIDE_MAX]);
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(s); i++) { /* in other pages than the round before */
+            s[i] = bare_small(&b, &b.noscan[1 + (i + (unsigned)round) % CLASS_SIDE_MAX]);
+            expect_fresh_small(s[i], &b.noscan[1 + (i + (unsigned)round) % CLASS_SIDE_MAX]);
             for (size_t k = 0; k < s[i]->nelems; k++) {
                 set_bit(span_marks(s[i]), k, true);
                 set_bit(span_allocs(s[i]), k, true);
             }
         }
-        for (size_t i = 0; i < ARRAY_LEN(s); i++)
+        for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+            for (size_t k = 0; k < s[i]->nelems; k++)
+                cr_assert(bit_of(span_marks(s[i]), k) && bit_of(span_allocs(s[i]), k));
             gcrt_mheap_free(&b.heap, s[i]);
+        }
     }
     cr_assert_leq(aword_load_relaxed(&b.persist.total) - before,
-            ARRAY_LEN(s) * 2 * SPAN_SIDE_WORDS * 8);
+            ARRAY_LEN(s) / 2 * 2 * (span_side_words(1) + span_side_words(2)) * sizeof(aword),
+            "and are used again");
     bare_finish(&b);
 }

@@ -163,6 +163,17 @@ Test(profile, records_are_reused)
     gc_shutdown();
 }
 
+Test(profile, chance_is_that_of_libm)
+{
+    for (double x = 1e-12; x < 1e4; x *= 1.01) {
+        double is = gcrt_profile_chance(x), should = -expm1(-x);
+
+        cr_assert(fabs(is - should) <= 2e-15 * should, "%.17g of %g, %.17g", is, x, should);
+    }
+    cr_expect_eq(gcrt_profile_chance(0), 0);
+    cr_expect_eq(gcrt_profile_chance(INFINITY), 1);
+}
+
 /* Six standard deviations: a chance of two in a billion. */
 Test(profile, weights_make_up_for_what_is_not_sampled)
 {

@@ -177,7 +177,7 @@ Test(sizeclass, powers_of_two_are_aligned_to_themselves)
 Test(sizeclass, bitmaps_have_room_for_every_class)
 {
     for (unsigned c = 1; c < NUM_CLASSES; c++) {
-        size_t words = c <= CLASS_SIDE_MAX ? SPAN_SIDE_WORDS : SPAN_LINE_WORDS;
+        size_t words = c <= CLASS_SIDE_MAX ? span_side_words(c) : SPAN_LINE_WORDS;
 
         cr_expect_leq(gcrt_class_nelems[c], words * 64, "class %u", c);
         if (c <= CLASS_SIDE_MAX)

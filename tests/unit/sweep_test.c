@@ -46,7 +46,7 @@ marked_span(struct mcentral *c, struct model *m, uint64_t *seed)
 static void
 expect_swept(struct mspan *s, const struct model *m)
 {
-    size_t words = span_has_side(s) ? SPAN_SIDE_WORDS : span_words(s);
+    size_t words = span_has_side(s) ? span_side_words(s->sizeclass) : span_words(s);
 
     for (size_t i = 0; i < s->nelems; i++) {
         cr_assert_eq(bit_of(span_allocs(s), i), m->is[i], "class %u slot %zu", s->sizeclass, i);
