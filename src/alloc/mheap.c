@@ -20,6 +20,7 @@
 #include "alloc/drop.h"
 
 #include "alloc/base/tools.h"
+#include "alloc/populate.h"
 #include "alloc/scavenge.h"
 
 #define GROW_MIN ((size_t)4 << 20)
@@ -170,12 +171,8 @@ grow_by_locked(struct mheap *h, size_t bytes)
     return true;
 }
 
-/*
- * Makes room for npages more in one piece at the end of the grown range: a whole step, or
- * what is asked for if the OS refuses so much.
- */
-static bool
-grow_locked(struct mheap *h, size_t npages)
+bool
+gcrt_mheap_grow_locked(struct mheap *h, size_t npages)
 {
     size_t limit = aword_load_relaxed(&h->limit);
     size_t want = align_up(npages << PAGE_SHIFT, GROW_MIN);
@@ -236,18 +233,39 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
     return make_room(h, page, npages) ? page : PAGE_NONE;
 }
 
-/* *busy: there are none, but pages on their way to the OS will be back. */
+/* Shall the populator be told that few backed pages are left?  Once each time that it asks. */
+static bool
+is_low_locked(struct mheap *h)
+{
+    if (LIKELY(!h->tell_low) || pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW)
+        return false;
+    h->tell_low = false;
+    return true;
+}
+
+static COLD void
+ring_low(struct mheap *h)
+{
+    ahalf_add_full(&h->low, 1);
+    gcrt_os_wake(&h->low, 1);
+}
+
+/* *busy: there are none, but pages on their way from or to the OS will be back. */
 static size_t
 take_or_grow(struct mheap *h, size_t npages, size_t *scavenged, bool *zero, bool *busy)
 {
     size_t page;
+    bool low;
 
     gcrt_lock_acquire(&h->lock);
     page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
-    if (page == PAGE_NONE && grow_locked(h, npages))
+    if (page == PAGE_NONE && gcrt_mheap_grow_locked(h, npages))
         page = gcrt_pagealloc_alloc(&h->pages, npages, scavenged, zero);
     *busy = page == PAGE_NONE && h->on_way != 0;
+    low = is_low_locked(h);
     gcrt_lock_release(&h->lock);
+    if (UNLIKELY(low))
+        ring_low(h);
     return page;
 }
 
@@ -277,12 +295,16 @@ take_pages(struct mheap *h, size_t npages, bool *zero)
 static bool
 refill_cache(struct mheap *h, struct pagecache *cache)
 {
-    bool ok;
+    bool ok, low;
 
     gcrt_lock_acquire(&h->lock);
     ok = gcrt_pagealloc_fill_cache(&h->pages, cache)
-        || (grow_locked(h, PAGECACHE_PAGES) && gcrt_pagealloc_fill_cache(&h->pages, cache));
+        || (gcrt_mheap_grow_locked(h, PAGECACHE_PAGES)
+                && gcrt_pagealloc_fill_cache(&h->pages, cache));
+    low = is_low_locked(h);
     gcrt_lock_release(&h->lock);
+    if (UNLIKELY(low))
+        ring_low(h);
     return ok;
 }
 

@@ -52,13 +52,15 @@ struct mheap {
     struct lock lock CACHE_ALIGNED;
     struct pagealloc pages;
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
-    size_t on_way;            /* pages that the scavenger has taken out, on their way to the OS */
+    size_t on_way;            /* pages that are out while the OS takes or backs their memory */
+    bool tell_low;            /* ring `low` when few free pages are backed (populate.h) */
     aword *free_sides[CLASS_SIDE_MAX]; /* side blocks without a span; linked, metadata memory */
 
     /* one thread at a time gives memory back, and holds this while the OS does it */
     struct lock scavenging CACHE_ALIGNED;
     uint64_t *split;          /* lock: scavenging: bit per chunk: it shall have small pages */
     bool release_refused;     /* lock: scavenging: the OS has refused, and that has been said */
+    ahalf low;                /* futex: how often few free pages were backed, since asked */
 
     /* atomic, bytes: what mheap_counted shall stay below, if giving back free pages helps; and
        what it must not exceed.  UINT64_MAX: no such thing */
@@ -80,6 +82,7 @@ struct mheap {
     aword released;            /* bytes of pages that are not backed: free ones, and dropped */
     aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
     aword scavenge_ns[SCAVENGERS]; /* CPU time of that */
+    aword populated;           /* bytes backed ahead of need */
     aword dropped;             /* bytes of `released` in spans: SPAN_RELEASED and SPAN_GUARDED */
     aword dropped_live;        /* bytes that drops have taken off live */
     aword grown;               /* bytes of address space made ready */
@@ -137,6 +140,11 @@ struct mspan *gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t
         unsigned sweepgen);
 /* The pages belong to no span any more; for gcrt_mheap_free and gcrt_drop_free. */
 void gcrt_mheap_unlink(struct mspan *s, size_t npages);
+/*
+ * Makes room for npages more in one piece at the end of the grown range, a whole step or what is
+ * asked for; false if the OS refuses.  Lock: heap.
+ */
+bool gcrt_mheap_grow_locked(struct mheap *h, size_t npages);
 /* Gives back what is left of a P's window of pages. */
 void gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache);
 /* The span ends; its pages become free.  The caller owns it and it is in no set. */

@@ -65,6 +65,8 @@
 #define FANOUT PAGESUM_FANOUT
 /* Chunks that one search for dirty pages looks into. */
 #define LOOKS_MAX 64
+/* Chunks whose summary one search for clean pages reads. */
+#define CLEAN_LOOKS_MAX 4096u
 
 _Static_assert((PAGEALLOC_PAGES_MAX >> PAGESUM_BITS) <= PAGEALLOC_ROOT_MAX,
     "a root entry covers at most 2^21 pages");
@@ -560,6 +562,30 @@ gcrt_pagealloc_scavenge_find(struct pagealloc *pa, struct pagehunt *hunt, size_t
     hunt->below = page;
     (void)take_range(pa, page, *npages);
     return page;
+}
+
+/* ---- what is not backed ---- */
+
+size_t
+gcrt_pagealloc_take_clean(struct pagealloc *pa, size_t from, size_t npages)
+{
+    size_t chunk = max_size(from, pa->hint) / CHUNK_PAGES;
+    size_t end = min_size(chunk + CLEAN_LOOKS_MAX, pa->chunks_top);
+    const uint64_t *leaf = pa->level[pagealloc_leaf_level(pa)];
+
+    CHECK(npages % 64 == 0 && npages != 0 && CHUNK_PAGES % npages == 0);
+    for (; chunk < end; chunk++) {
+        size_t at;
+
+        if (leaf[chunk] == 0 || pagesum_unpack(leaf[chunk]).max < npages)
+            continue;
+        at = gcrt_pagebits_first_clean(&pa->chunk[chunk], npages);
+        if (at == PAGE_NONE)
+            continue;
+        (void)take_range(pa, chunk * CHUNK_PAGES + at, npages);
+        return chunk * CHUNK_PAGES + at;
+    }
+    return PAGE_NONE;
 }
 
 size_t

@@ -99,6 +99,14 @@ size_t gcrt_pagealloc_scavenge_find(
     struct pagealloc *pa, struct pagehunt *hunt, size_t *npages);
 void gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages);
 
+/*
+ * Reserves the lowest npages at a multiple of npages, not below page `from`, that are free and
+ * scavenged; npages is 64, 128, 256 or 512, `from` a multiple of CHUNK_PAGES.  PAGE_NONE if there
+ * are none within the 16 GiB of addresses behind `from` and the lowest free page.  They come
+ * back with gcrt_pagealloc_free.
+ */
+size_t gcrt_pagealloc_take_clean(struct pagealloc *pa, size_t from, size_t npages);
+
 /* How many free dirty pages nobody has needed since the last call. */
 size_t gcrt_pagealloc_unneeded(struct pagealloc *pa);
 

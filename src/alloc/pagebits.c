@@ -199,3 +199,12 @@ gcrt_pagebits_top_dirty(
     }
     return PAGE_NONE;
 }
+
+size_t
+gcrt_pagebits_first_clean(const struct pagebits *bits, size_t npages)
+{
+    for (size_t at = 0; at < CHUNK_PAGES; at += npages)
+        if (bits_find(bits->scavenged, at, at + npages, false) == at + npages)
+            return at;
+    return PAGE_NONE;
+}

@@ -61,6 +61,12 @@ size_t gcrt_pagebits_top_dirty(
     const struct pagebits *bits, size_t hi, size_t max_pages, size_t *npages);
 
 /*
+ * The lowest multiple of npages at which so many pages are free and scavenged, or PAGE_NONE.
+ * npages is a multiple of 64 that CHUNK_PAGES is a multiple of.
+ */
+size_t gcrt_pagebits_first_clean(const struct pagebits *bits, size_t npages);
+
+/*
  * A summary in one word: three lengths of 21 bits.  2^21 itself does not fit, but a run of
  * that length means that all of the largest block is free, so bit 63 says it for all three.
  * Zero means that nothing is free.

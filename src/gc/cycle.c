@@ -32,6 +32,7 @@
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/pool.h"
+#include "gc/populator.h"
 #include "gc/profile.h"
 #include "gc/region.h"
 #include "gc/roots.h"
@@ -344,6 +345,7 @@ run_cycle(struct gc_heap *heap, bool forced)
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
+    gcrt_populator_swept(heap);
 }
 
 /* ---- the coordinator ---- */
@@ -503,6 +505,7 @@ gcrt_cycles_finish(struct gc_heap *heap)
         gcrt_os_thread_join(heap->cycles.thread);
     }
     gcrt_scavenger_finish(heap);
+    gcrt_populator_finish(heap);
     gcrt_checkmark_finish(heap);
     gcrt_lock_finish(&heap->cycles.lock);
 }

@@ -347,7 +347,7 @@ self_in(const struct gc_heap *heap)
     return m != NULL && m->heap == heap ? m : NULL;
 }
 
-/* There is no coordinator, worker or scavenger, and nobody waits for them. */
+/* There is no coordinator, worker, scavenger or populator, and nobody waits for them. */
 static void
 forget_collector(struct gc_heap *heap)
 {
@@ -356,6 +356,8 @@ forget_collector(struct gc_heap *heap)
 
     heap->scavenger.started = false;
     ahalf_store_relaxed(&heap->scavenger.running, 0);
+    heap->populator.started = false;
+    heap->mheap.tell_low = false;
     ahalf_store_relaxed(&c->running, 0);
     ahalf_store_relaxed(&c->at_rest, 1);
     ahalf_store_relaxed(&c->hold, 0);

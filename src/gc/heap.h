@@ -268,6 +268,14 @@ struct scavenger {
     aword said_background, said_assist; /* atomic: bytes that scavtrace lines have told */
 };
 
+/* Having memory backed ahead (populator.h). */
+struct populator {
+    pthread_t thread; /* coordinator */
+    bool started;     /* coordinator: there is a thread to join */
+    unsigned seen;    /* coordinator: rings of mheap.low before it began */
+    ahalf stop;       /* atomic: it shall end */
+};
+
 /* The heap profile (profile.h). */
 struct profile {
     struct lock lock;             /* RANK_PROFILE */
@@ -378,6 +386,7 @@ struct gc_heap {
     struct cycles cycles;
     struct limit limit;
     struct scavenger scavenger;
+    struct populator populator;
     struct profile profile;
     struct tracing tracing;
     aword beside;          /* atomic: bytes made ready for what is in no other sum: this, wbcheck */

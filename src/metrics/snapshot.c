@@ -159,6 +159,7 @@ read_heap(struct gc_heap *heap, struct snapshot *s)
     s->scavenge_assist = aword_load_relaxed(&h->scavenged[SCAVENGE_ASSIST]);
     s->scavenge_background = aword_load_relaxed(&h->scavenged[SCAVENGE_BACKGROUND]);
     s->scavenge_forced = aword_load_relaxed(&h->scavenged[SCAVENGE_FORCED]);
+    s->populate_bytes = aword_load_relaxed(&h->populated);
     s->scavenge_goal = aword_load_relaxed(&heap->scavenger.retain);
     s->address_space = aword_load_relaxed(&heap->os.reserved);
 }

@@ -73,6 +73,7 @@ struct snapshot {
     uint64_t assist_ns, worker_ns, idle_ns, pause_ns, sweep_ns, coordinator_ns;
     uint64_t scavenge_assist_ns, scavenge_background_ns;
     uint64_t scavenge_assist, scavenge_background, scavenge_forced; /* bytes */
+    uint64_t populate_bytes;
     uint64_t scavenge_goal;
 
     /* borrowed: read while they are shown, so each agrees with itself only */

@@ -4,6 +4,7 @@
  * line.
  */
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -125,4 +126,80 @@ Test(release, memory_of_objects_stays)
         cr_assert_eq(p[i], i);
     GC_KEEP_ALIVE(p);
     gc_shutdown();
+}
+
+/* ---- ahead of need ---- */
+
+/* More and more memory, all of it alive until the end. */
+static __attribute__((noinline)) void
+grow(size_t bytes)
+{
+    void **newest = NULL;
+
+    for (size_t done = 0; done < bytes; done += 4096) {
+        void **next = gc_alloc_array(&gc_pointer_type, 512);
+
+        gc_write(&next[0], newest);
+        newest = next;
+    }
+    GC_KEEP_ALIVE(newest);
+}
+
+static bool
+has_populator(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *task;
+    bool found = false;
+
+    cr_assert_not_null(tasks);
+    while ((task = readdir(tasks)) != NULL) {
+        char path[300], name[32] = "";
+        FILE *f;
+
+        (void)snprintf(path, sizeof path, "/proc/self/task/%s/comm", task->d_name);
+        f = fopen(path, "r");
+        if (f == NULL)
+            continue;
+        if (fgets(name, sizeof name, f) != NULL)
+            found |= strcmp(name, "gcrt-populate\n") == 0;
+        (void)fclose(f);
+    }
+    (void)closedir(tasks);
+    return found;
+}
+
+static uint64_t
+populated_by(gc_hugepages wish)
+{
+    gc_options opt;
+    uint64_t bytes = 0;
+
+    gc_options_default(&opt);
+    opt.hugepages = wish;
+    opt.heap_min = 8 * MIB;
+    T_OK(gc_init(&opt));
+    for (int i = 0; i < 100 && bytes == 0; i++) {
+        gc_collect(NULL); /* and so the thread starts */
+        grow(wish == GC_HUGEPAGES_ALWAYS ? 32 * MIB : 8 * MIB);
+        bytes = value_of("/gc/populate/total:bytes");
+        if (wish != GC_HUGEPAGES_ALWAYS && i == 3)
+            break;
+    }
+    T_OK(gc_verify(NULL));
+    cr_expect_eq(has_populator(), wish == GC_HUGEPAGES_ALWAYS);
+    gc_shutdown();
+    cr_expect_not(has_populator());
+    return bytes;
+}
+
+Test(release, a_growing_heap_with_huge_pages_is_backed_ahead)
+{
+    cr_expect_geq(populated_by(GC_HUGEPAGES_ALWAYS), 2 * MIB);
+}
+
+Test(release, a_small_heap_or_one_without_huge_pages_is_not)
+{
+    cr_expect_eq(populated_by(GC_HUGEPAGES_AUTO), 0);
+    cr_expect_eq(populated_by(GC_HUGEPAGES_NEVER), 0);
 }

@@ -204,6 +204,14 @@ gcrt_os_wish_huge(void *start, size_t bytes)
 }
 
 bool
+gcrt_os_populate(struct os *os, void *start, size_t bytes)
+{
+    (void)start;
+    (void)bytes;
+    return !gcrt_os_fault(os);
+}
+
+bool
 gcrt_os_wish_small(struct os *os, void *start, size_t bytes)
 {
     (void)start, (void)bytes;

@@ -23,6 +23,7 @@ t_options(gc_options *opt)
     opt->grace_us = (uint32_t)t_arg("grace", opt->grace_us);
     opt->cleanup_threads = (uint32_t)t_arg("cleanup_threads", opt->cleanup_threads);
     opt->release_ms = (uint32_t)t_arg("release_ms", opt->release_ms);
+    opt->hugepages = t_arg("huge", 0) ? GC_HUGEPAGES_ALWAYS : GC_HUGEPAGES_AUTO;
     opt->debug_gctrace = (int)t_arg("gctrace", 0);
     opt->debug_verify = (int)t_arg("verify", 0);
     opt->debug_checkmark = (int)t_arg("checkmark", 0);

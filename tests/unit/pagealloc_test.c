@@ -174,6 +174,26 @@ step_scavenge(struct model *m, size_t max_pages)
     }
 }
 
+/* The lowest clean block is out while the lock is dropped, and comes back dirty. */
+static void
+step_populate(struct model *m, size_t npages)
+{
+    size_t chunk = rand_below(&m->seed, m->npages / CHUNK_PAGES + 1);
+    size_t from = rand_below(&m->seed, 2) * chunk * CHUNK_PAGES, want = from;
+    size_t page = gcrt_pagealloc_take_clean(&m->pa, from, npages);
+
+    while (want < m->npages && model_count(m, CLEAN, want, want + npages) < npages)
+        want += npages;
+    cr_assert_eq(page, want < m->npages ? want : PAGE_NONE);
+    if (page == PAGE_NONE)
+        return;
+    memset(m->page + page, TAKEN, npages);
+    if (rand_below(&m->seed, 2) != 0)
+        step_alloc(m, 1 + rand_below(&m->seed, 40));
+    gcrt_pagealloc_free(&m->pa, page, npages);
+    memset(m->page + page, DIRTY, npages);
+}
+
 static void
 step_cache(struct model *m)
 {
@@ -236,7 +256,10 @@ random_step(struct model *m)
         step_scavenge(m, 1 + rand_below(&m->seed, 2 * CHUNK_PAGES));
         break;
     case 3:
-        step_cache(m);
+        if (rand_below(&m->seed, 2) != 0)
+            step_cache(m);
+        else
+            step_populate(m, (size_t)64 << rand_below(&m->seed, 4));
         break;
     case 4:
     case 5:

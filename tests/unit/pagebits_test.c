@@ -198,6 +198,26 @@ Test(pagebits, top_dirty_is_the_top_of_the_highest_dirty_run)
     }
 }
 
+Test(pagebits, first_clean_is_the_lowest_clean_block)
+{
+    uint64_t seed = seed_of("first clean");
+    struct pagebits bits;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t npages = (size_t)64 << rand_below(&seed, 4), want = 0;
+
+        for (size_t i = 0; i < CHUNK_WORDS; i++) {
+            bits.free[i] = rand_below(&seed, 3) != 0 ? UINT64_MAX : rand_next(&seed);
+            bits.scavenged[i] = rand_below(&seed, 4) != 0 ? bits.free[i] : 0;
+        }
+        while (want < CHUNK_PAGES
+                && bits_count_range(bits.scavenged, want, want + npages) < npages)
+            want += npages;
+        want = want < CHUNK_PAGES ? want : PAGE_NONE;
+        cr_assert_eq(gcrt_pagebits_first_clean(&bits, npages), want);
+    }
+}
+
 Test(pagebits, zero_chunk_offers_nothing)
 {
     struct pagebits bits = { { 0 }, { 0 } };
@@ -206,6 +226,7 @@ Test(pagebits, zero_chunk_offers_nothing)
     cr_assert_eq(pagesum_pack(gcrt_pagebits_summary(&bits)), 0);
     cr_assert_eq(gcrt_pagebits_find(&bits, 1), PAGE_NONE);
     cr_assert_eq(gcrt_pagebits_top_dirty(&bits, CHUNK_PAGES, 1, &n), PAGE_NONE);
+    cr_assert_eq(gcrt_pagebits_first_clean(&bits, 64), PAGE_NONE);
 }
 
 Test(pagebits, packing_loses_nothing)

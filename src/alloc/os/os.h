@@ -105,6 +105,8 @@ bool gcrt_os_unguard(void *start, size_t bytes);
 void gcrt_os_wish_huge(void *start, size_t bytes);
 /* Small ones only, so that what is released stays so.  False: that needs a mapping too many. */
 bool gcrt_os_wish_small(struct os *os, void *start, size_t bytes);
+/* Backs ready memory now that the first touch of each page would back. */
+bool gcrt_os_populate(struct os *os, void *start, size_t bytes);
 /*
  * May be refused too: to take a piece out of a mapping that the kernel has merged with its
  * neighbour needs one mapping more.  Then the contents are dropped, and the address space

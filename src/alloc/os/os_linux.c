@@ -136,6 +136,16 @@ gcrt_os_wish_small(struct os *os, void *start, size_t bytes)
     return madvise(start, bytes, MADV_NOHUGEPAGE) == 0 || errno == EINVAL; /* it has none */
 }
 
+#ifndef MADV_POPULATE_WRITE
+# define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+bool
+gcrt_os_populate(struct os *os, void *start, size_t bytes)
+{
+    return !gcrt_os_fault(os) && madvise(start, bytes, MADV_POPULATE_WRITE) == 0;
+}
+
 void *
 gcrt_os_map(struct os *os, size_t bytes)
 {
