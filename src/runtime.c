@@ -25,6 +25,7 @@
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/pool.h"
+#include "gc/populator.h"
 #include "gc/profile.h"
 #include "gc/region.h"
 #include "gc/trace.h"
@@ -190,6 +191,8 @@ init_memory(struct gc_heap *heap)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
     if (heap->options.hugepages != GC_HUGEPAGES_AUTO)
         heap->mheap.huge_from = heap->options.hugepages == GC_HUGEPAGES_NEVER ? SIZE_MAX : 0;
+    heap->mheap.tell_low = true;
+    heap->mheap.on_low = gcrt_populator_rung;
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
     heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;
     if (gcrt_work_init(&heap->work, &heap->os, heap->marking.nworkers,

@@ -167,6 +167,7 @@ grow_by_locked(struct mheap *h, size_t bytes)
     gcrt_pagealloc_grow(&h->pages, first, n);
     aword_add_relaxed(&h->grown, bytes);
     aword_add_relaxed(&h->released, bytes);
+    h->tell_low = true; /* here are huge pages, if there was none before */
     aword_store_release(&h->limit, limit + bytes); /* pairs: heap.grow */
     return true;
 }
@@ -237,7 +238,8 @@ admit(struct mheap *h, size_t page, size_t npages, size_t scavenged)
 static bool
 is_low_locked(struct mheap *h)
 {
-    if (LIKELY(!h->tell_low) || pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW)
+    if (LIKELY(!h->tell_low) || aword_load_relaxed(&h->limit) < h->huge_from
+            || pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW)
         return false;
     h->tell_low = false;
     return true;
@@ -248,6 +250,8 @@ ring_low(struct mheap *h)
 {
     ahalf_add_full(&h->low, 1);
     gcrt_os_wake(&h->low, 1);
+    if (h->on_low != NULL)
+        h->on_low(h);
 }
 
 /* *busy: there are none, but pages on their way from or to the OS will be back. */

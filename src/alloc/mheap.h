@@ -42,6 +42,7 @@ struct mheap {
     void *pagealloc_block;    /* owned */
     size_t pagealloc_bytes;
     size_t huge_from;         /* from so many bytes on huge pages are wished for */
+    void (*on_low)(struct mheap *h); /* who rings `low` calls it, without locks; may be NULL */
     bool clobber;             /* overwrite dead objects */
     uint32_t run_bytes;       /* longest run; RUN_BYTES_MAX but in tiny mode */
 
@@ -53,7 +54,7 @@ struct mheap {
     struct pagealloc pages;
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
     size_t on_way;            /* pages that are out while the OS takes or backs their memory */
-    bool tell_low;            /* ring `low` when few free pages are backed (populate.h) */
+    bool tell_low;            /* ring when few free pages are backed (populate.h) */
     aword *free_sides[CLASS_SIDE_MAX]; /* side blocks without a span; linked, metadata memory */
 
     /* one thread at a time gives memory back, and holds this while the OS does it */

@@ -17,7 +17,8 @@
 enum populate {
     POPULATE_DONE,    /* HUGE_BYTES more are backed */
     POPULATE_ENOUGH,  /* there are enough; h->low is rung when there are not any more */
-    POPULATE_NO_ROOM, /* not below the bound, or no huge page to be had; h->low will not be rung */
+    POPULATE_NO_ROOM, /* not below the bounds, or no huge page to be had; no ring until the heap
+                         grows, or somebody asks for it */
     POPULATE_REFUSED  /* the system does not do such things */
 };
 

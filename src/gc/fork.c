@@ -82,6 +82,7 @@
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/pool.h"
+#include "gc/populator.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
 #include "gc/wbcheck.h"
@@ -356,8 +357,7 @@ forget_collector(struct gc_heap *heap)
 
     heap->scavenger.started = false;
     ahalf_store_relaxed(&heap->scavenger.running, 0);
-    heap->populator.started = false;
-    heap->mheap.tell_low = false;
+    gcrt_populator_forget(heap);
     ahalf_store_relaxed(&c->running, 0);
     ahalf_store_relaxed(&c->at_rest, 1);
     ahalf_store_relaxed(&c->hold, 0);

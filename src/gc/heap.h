@@ -270,9 +270,8 @@ struct scavenger {
 
 /* Having memory backed ahead (populator.h). */
 struct populator {
-    pthread_t thread; /* coordinator */
-    bool started;     /* coordinator: there is a thread to join */
-    unsigned seen;    /* coordinator: rings of mheap.low before it began */
+    pthread_t thread; /* who started it, then who ends the heap */
+    ahalf state;      /* atomic: none, somebody is starting it, started */
     ahalf stop;       /* atomic: it shall end */
 };
 

@@ -3,11 +3,11 @@
  * The populator.
  *
  * Purpose: have the next huge page of a growing heap backed before anybody touches it.
- * Place: the coordinator starts the thread; allocation rings it (mheap.low); it calls
+ * Place: a thread, which the first ring starts; allocation rings (mheap.low); it calls
  * alloc/populate.
  *
- * Only a heap that is to have huge pages has the thread: one whose goal is beyond the
- * bytes from which on they are wished for.  Small pages are touched by those who need them.
+ * Only a heap that has huge pages has the thread: allocation rings when the heap has grown
+ * to the size from which on they are wished for.  Small pages are touched by those who need them.
  *
  * How much: one huge page at a time, while less than one is free and backed; nothing beyond
  * what the scavenger would keep (scavenger.retain), or the two would work against each other.
@@ -17,33 +17,27 @@
  * Invariants: nobody waits for it but who ends the heap, for one huge page at most.
  * Concurrency: it shares the heap's locks (alloc/populate.c) and atomic words.  `low` counts
  * rings, and is read before a look, so that a ring after the look ends the wait.  What asks for
- * a ring (tell_low) is set by that look, or by the coordinator after a look that found no room.
- * A fork takes the lock of alloc/populate, and the child's coordinator starts a new thread.
+ * a ring (tell_low) is set by that look; after one that found no room, by growth and by the
+ * coordinator.
+ * A fork takes the lock of alloc/populate; the child's next ring starts a new thread.
  * Cost: idle none; a futex call and a switch of threads for each huge page that the heap grows by.
  */
 #include "gc/populator.h"
 
 #include "alloc/populate.h"
 #include "gc/mutator.h"
-#include "gc/scavenger.h"
 #include "gc/trace.h"
 
-/* Bytes that the heap may have backed. */
+/* populator.state */
+enum { NONE, STARTING, STARTED };
+
+/* Bytes that the heap may have backed; before its first cycle nobody knows. */
 static uint64_t
 allowed(const struct gc_heap *heap)
 {
-    return aword_load_relaxed(&heap->scavenger.retain);
-}
+    uint64_t retain = aword_load_relaxed(&heap->scavenger.retain);
 
-/* Has the heap huge pages, or will it in the next cycle? */
-static bool
-is_large(const struct gc_heap *heap)
-{
-    uint64_t bytes = allowed(heap);
-
-    if (bytes == SCAVENGER_NONE)
-        bytes = aword_load_relaxed(&heap->mheap.limit);
-    return bytes > heap->mheap.huge_from;
+    return retain == 0 ? UINT64_MAX : retain;
 }
 
 static bool
@@ -63,67 +57,70 @@ populate(struct gc_heap *heap)
     return result;
 }
 
-/* Nothing is backed unless somebody who allocates has rung. */
+/* Looks after each ring, and goes on while there is something to do. */
 static void *
 populator_main(void *arg)
 {
     struct gc_heap *heap = arg;
-    unsigned seen = heap->populator.seen;
-    enum populate last = POPULATE_ENOUGH;
+    ahalf *low = &heap->mheap.low;
+    enum populate last = POPULATE_DONE;
 
     critical_set(); /* for good: a fork in the log function is none of ours */
     gcrt_os_thread_name("gcrt-populate");
     gcrt_trace_thread_begin();
     while (!is_over(heap) && last != POPULATE_REFUSED) {
-        if (last != POPULATE_DONE)
-            gcrt_os_wait(&heap->mheap.low, seen, UINT64_MAX);
-        seen = ahalf_load_acquire(&heap->mheap.low);
-        last = is_over(heap) ? last : populate(heap);
+        unsigned seen = ahalf_load_acquire(low);
+
+        last = populate(heap);
+        if (last != POPULATE_DONE && !is_over(heap))
+            gcrt_os_wait(low, seen, UINT64_MAX);
     }
     gcrt_trace_thread_end();
     return NULL;
 }
 
-/* ---- the coordinator ---- */
+/* ---- others ---- */
+
+/* Without a thread whoever allocates touches first, and the next ring tries again. */
+void
+gcrt_populator_rung(struct mheap *h)
+{
+    struct gc_heap *heap = container_of_(h, struct gc_heap, mheap);
+    struct populator *p = &heap->populator;
+    bool ok;
+
+    if (!ahalf_cas_full(&p->state, NONE, STARTING))
+        return;
+    ok = gcrt_os_thread_start(&heap->os, &p->thread, populator_main, heap);
+    ahalf_store_release(&p->state, ok ? STARTED : NONE); /* pairs with nothing: see finish */
+}
 
 /* Whatever was in the way, more may be allowed now. */
-static void
-ask_to_be_told(struct mheap *h)
-{
-    gcrt_lock_acquire(&h->lock);
-    h->tell_low = true;
-    gcrt_lock_release(&h->lock);
-}
-
-/* Without a thread whoever allocates touches first. */
-static void
-start(struct gc_heap *heap)
-{
-    struct populator *p = &heap->populator;
-
-    p->seen = ahalf_load_acquire(&heap->mheap.low);
-    p->started = gcrt_os_thread_start(&heap->os, &p->thread, populator_main, heap);
-}
-
 void
 gcrt_populator_swept(struct gc_heap *heap)
 {
-    if (!heap->populator.started && is_large(heap))
-        start(heap);
-    if (heap->populator.started)
-        ask_to_be_told(&heap->mheap);
+    gcrt_lock_acquire(&heap->mheap.lock);
+    heap->mheap.tell_low = true;
+    gcrt_lock_release(&heap->mheap.lock);
 }
 
+void
+gcrt_populator_forget(struct gc_heap *heap)
+{
+    ahalf_store_relaxed(&heap->populator.state, NONE);
+    heap->mheap.tell_low = true;
+}
+
+/* Nobody allocates any more, and who did has detached since. */
 void
 gcrt_populator_finish(struct gc_heap *heap)
 {
     struct populator *p = &heap->populator;
 
-    if (!p->started)
+    if (ahalf_load_acquire(&p->state) == NONE)
         return;
     ahalf_store_full(&p->stop, 1);
     ahalf_add_full(&heap->mheap.low, 1);
     gcrt_os_wake(&heap->mheap.low, 1);
     gcrt_os_thread_join(p->thread);
-    p->started = false;
 }

@@ -6,8 +6,12 @@
 
 #include "gc/heap.h"
 
+/* For mheap.on_low: who allocates has rung; starts the thread if there is none. */
+void gcrt_populator_rung(struct mheap *h);
 /* The coordinator: the scavenger knows what the next cycle may take. */
 void gcrt_populator_swept(struct gc_heap *heap);
+/* The child of a fork: there is no thread. */
+void gcrt_populator_forget(struct gc_heap *heap);
 /* The coordinator has ended; so does the thread. */
 void gcrt_populator_finish(struct gc_heap *heap);
 

@@ -170,36 +170,71 @@ has_populator(void)
 }
 
 static uint64_t
-populated_by(gc_hugepages wish)
+populated(void)
+{
+    return value_of("/gc/populate/total:bytes");
+}
+
+static void
+start_with(gc_hugepages wish, int gogc)
 {
     gc_options opt;
-    uint64_t bytes = 0;
 
     gc_options_default(&opt);
     opt.hugepages = wish;
     opt.heap_min = 8 * MIB;
+    opt.gogc = gogc;
     T_OK(gc_init(&opt));
-    for (int i = 0; i < 100 && bytes == 0; i++) {
-        gc_collect(NULL); /* and so the thread starts */
-        grow(wish == GC_HUGEPAGES_ALWAYS ? 32 * MIB : 8 * MIB);
-        bytes = value_of("/gc/populate/total:bytes");
-        if (wish != GC_HUGEPAGES_ALWAYS && i == 3)
-            break;
-    }
+}
+
+/* Grows until more has been backed ahead, which a thread does when it comes to it. */
+static void
+grow_until_more(void)
+{
+    uint64_t before = populated();
+
+    for (int i = 0; i < 100 && populated() == before; i++)
+        grow(32 * MIB);
+    cr_expect_geq(populated(), before + 2 * MIB);
+}
+
+static void
+finish(void)
+{
     T_OK(gc_verify(NULL));
-    cr_expect_eq(has_populator(), wish == GC_HUGEPAGES_ALWAYS);
     gc_shutdown();
     cr_expect_not(has_populator());
-    return bytes;
 }
 
 Test(release, a_growing_heap_with_huge_pages_is_backed_ahead)
 {
-    cr_expect_geq(populated_by(GC_HUGEPAGES_ALWAYS), 2 * MIB);
+    start_with(GC_HUGEPAGES_ALWAYS, 100);
+    grow_until_more();
+    gc_collect(NULL);
+    (void)gc_free_os_memory(NULL);
+    grow_until_more();
+    cr_expect(has_populator());
+    finish();
+}
+
+Test(release, so_is_one_without_a_cycle)
+{
+    start_with(GC_HUGEPAGES_AUTO, -1);
+    grow(64 * MIB);
+    grow_until_more();
+    cr_expect_eq(value_of("/gc/cycles/total:gc-cycles"), 0);
+    finish();
 }
 
 Test(release, a_small_heap_or_one_without_huge_pages_is_not)
 {
-    cr_expect_eq(populated_by(GC_HUGEPAGES_AUTO), 0);
-    cr_expect_eq(populated_by(GC_HUGEPAGES_NEVER), 0);
+    for (int i = 0; i < 2; i++) {
+        start_with(i == 0 ? GC_HUGEPAGES_AUTO : GC_HUGEPAGES_NEVER, 100);
+        grow(8 * MIB);
+        gc_collect(NULL);
+        grow(8 * MIB);
+        cr_expect_eq(populated(), 0);
+        cr_expect_not(has_populator());
+        finish();
+    }
 }
