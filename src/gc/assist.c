@@ -6,7 +6,8 @@
  * goal however fast mutators allocate.
  * Place: malloc calls it in its slow paths; it drains work like a worker, in small bits.
  * Invariants: a mutator's private queue is empty when it leaves an assist, so it holds
- * nothing back from others; marking activity is counted while it works (I-ragged-done).
+ * nothing back from others; marking activity is counted while it works (I-ragged-done); no
+ * object that it marked stays on its stack.
  * Concurrency: credit is a shared sum of scan bytes that workers did in advance; taking
  * from it may overdraw by a race, which only makes somebody pay later.
  * The ratio is two words that may be read from different updates; either is fine.
@@ -40,6 +41,7 @@
 #define GOAL_MIN     ((uint64_t)8 << 20)    /* a smaller goal is missed by a few runs */
 #define THROTTLE_SPANS 64                  /* spans swept instead of waiting ... */
 #define THROTTLE_STEP  8                   /* ... between looks at the clock */
+#define WIPE_BYTES   4096                  /* deeper than marking but for trace functions */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
 
 static double
@@ -99,6 +101,20 @@ count_assist(struct gcrt_mutator *m, uint64_t wall_ns, uint64_t cpu_ns)
     timehist_add(&heap->counters.assist_cpu, cpu_ns);
 }
 
+/*
+ * What marking has left on the dead part of this stack are objects of anybody's.  Later frames
+ * do not write each of their words, so the thread's next scan would find some, and they would
+ * live on: a large table for many cycles, where threads assist in each.
+ */
+static NOINLINE void
+wipe_stack(void)
+{
+    char dead[WIPE_BYTES];
+
+    memset(dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(dead) : "memory");
+}
+
 /* Marks for about `want` scan bytes, at most ASSIST_NS long. */
 static int64_t
 work_off(struct gcrt_mutator *m, int64_t want)
@@ -117,6 +133,7 @@ work_off(struct gcrt_mutator *m, int64_t want)
     } while (done < want && gcrt_os_now_ns() - start < ASSIST_NS);
     (void)gcrt_marker_flush(&m->marker);
     gcrt_marking_end(heap);
+    wipe_stack();
     aword_add_relaxed(&heap->marking.charged, (uint64_t)done);
     count_assist(m, gcrt_os_now_ns() - start, gcrt_os_thread_cpu_ns() - cpu);
     TRACE(heap, assist, start, (uint64_t)done, 0);

@@ -84,6 +84,38 @@ Test(assist, debt_is_paid_by_credit_first_and_then_by_work)
     end_by_hand();
 }
 
+/* Words that may be pointers into the heap, on the stack below the caller. */
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((no_sanitize_address))
+#endif
+static NOINLINE size_t
+pointers_below(void)
+{
+    const volatile uintptr_t *sp = __builtin_frame_address(0);
+    size_t n = 0;
+
+    for (ptrdiff_t i = -256; i < -32; i++) /* this frame is smaller than 32 words */
+        n += mheap_contains(&the_heap->mheap, sp[i]);
+    return n;
+}
+
+Test(assist, leaves_no_object_on_the_stack)
+{
+    void **array;
+
+    begin_by_hand();
+    array = gc_alloc_array(&gc_pointer_type, 30000);
+    for (size_t i = 0; i < 30000; i++)
+        gc_write(&array[i], gc_alloc_array(&gc_pointer_type, 2 + i % 7));
+    to_marking_with(array);
+    gcrt_assist_set_ratio(the_heap, 1, 1);
+    (void)gcrt_marker_flush(&self()->marker);
+    owe(100000);
+    cr_expect_eq(pointers_below(), 0);
+    cr_expect_gt(aword_load_relaxed(&the_heap->marking.heap_work), 0);
+    end_by_hand();
+}
+
 Test(assist, a_thread_that_never_assists_owes_to_the_workers)
 {
     void **array;
