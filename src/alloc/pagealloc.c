@@ -41,8 +41,8 @@
  *
  * Scavenging
  *
- * Three levels of bits, each a bit per word of the level below, say which chunks have free
- * dirty pages.  They are exact, so the highest such chunk is a few steps away.
+ * A pile of bits (bitpile.h) says which chunks have free dirty pages.  It is exact, so the highest
+ * such chunk is a few steps away.
  *
  * How long have free pages been free?  Not page by page: `dirty_low` is the lowest number of
  * free dirty pages since somebody asked, so that many were not needed in all that time.
@@ -71,59 +71,6 @@
 _Static_assert((PAGEALLOC_PAGES_MAX >> PAGESUM_BITS) <= PAGEALLOC_ROOT_MAX,
     "a root entry covers at most 2^21 pages");
 _Static_assert(CHUNK_PAGES % PAGECACHE_PAGES == 0, "a cache's window lies in one chunk");
-
-/* ---- which chunks have dirty pages ---- */
-
-static void
-dirty_set(struct pagealloc *pa, size_t chunk)
-{
-    size_t i = chunk;
-
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
-        uint64_t *word = &pa->dirty[level][i / 64];
-        bool above_is_set = *word != 0;
-
-        *word |= (uint64_t)1 << i % 64;
-        if (above_is_set)
-            return;
-    }
-}
-
-static void
-dirty_clear(struct pagealloc *pa, size_t chunk)
-{
-    size_t i = chunk;
-
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
-        uint64_t *word = &pa->dirty[level][i / 64];
-
-        *word &= ~((uint64_t)1 << i % 64);
-        if (*word != 0)
-            return;
-    }
-}
-
-/* The highest chunk below `end` with dirty pages, or PAGE_NONE: up the levels, then down. */
-static size_t
-dirty_highest(const struct pagealloc *pa, size_t end)
-{
-    size_t i = end;
-
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, i /= 64) {
-        uint64_t word;
-
-        if (i % 64 == 0)
-            continue;
-        word = pa->dirty[level][i / 64] & bit_span(0, (unsigned)(i % 64));
-        if (word == 0)
-            continue;
-        i = i / 64 * 64 + bit_highest(word);
-        while (level-- > 0)
-            i = i * 64 + bit_highest(pa->dirty[level][i]); /* never zero */
-        return i;
-    }
-    return PAGE_NONE;
-}
 
 /* ---- after a change of bitmaps ---- */
 
@@ -170,9 +117,9 @@ chunk_changed(struct pagealloc *pa, size_t chunk)
     if (dirty == pagealloc_is_dirty(pa, chunk))
         return;
     if (dirty)
-        dirty_set(pa, chunk);
+        bitpile_set(&pa->dirty, chunk);
     else
-        dirty_clear(pa, chunk);
+        bitpile_clear(&pa->dirty, chunk);
 }
 
 /* Brings the levels above the chunks of the range up to date. */
@@ -238,7 +185,7 @@ struct layout {
     unsigned nlevels;
     size_t nentries[PAGEALLOC_LEVELS_MAX];
     size_t level[PAGEALLOC_LEVELS_MAX];
-    size_t dirty[PAGEALLOC_DIRTY_LEVELS];
+    size_t dirty[BITPILE_LEVELS];
     size_t grown;
     size_t dense;
     size_t bytes;
@@ -281,7 +228,7 @@ layout_of(size_t npages_max)
     lay.dense = place(&lay, lay.nchunks * sizeof(uint32_t));
     n = lay.nchunks;
     lay.grown = place(&lay, (n + 63) / 64 * sizeof(uint64_t));
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++) {
+    for (unsigned level = 0; level < BITPILE_LEVELS; level++) {
         n = max_size(1, (n + 63) / 64);
         lay.dirty[level] = place(&lay, n * sizeof(uint64_t));
     }
@@ -322,7 +269,7 @@ gcrt_pagealloc_touched(size_t npages_max, size_t npages, size_t os_page)
     end = add_touched(&sum, end, lay.dense, n * sizeof(uint32_t), os_page);
     n = (n + 63) / 64;
     end = add_touched(&sum, end, lay.grown, n * sizeof(uint64_t), os_page);
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++, n = (n + 63) / 64)
+    for (unsigned level = 0; level < BITPILE_LEVELS; level++, n = (n + 63) / 64)
         end = add_touched(&sum, end, lay.dirty[level], n * sizeof(uint64_t), os_page);
     return sum;
 }
@@ -343,8 +290,8 @@ gcrt_pagealloc_init(struct pagealloc *pa, size_t npages_max, void *zeroed)
         pa->level[level] = (uint64_t *)(void *)(block + lay.level[level]);
         pa->nentries[level] = lay.nentries[level];
     }
-    for (unsigned level = 0; level < PAGEALLOC_DIRTY_LEVELS; level++)
-        pa->dirty[level] = (uint64_t *)(void *)(block + lay.dirty[level]);
+    for (unsigned level = 0; level < BITPILE_LEVELS; level++)
+        pa->dirty.level[level] = (uint64_t *)(void *)(block + lay.dirty[level]);
     pa->dense = (uint32_t *)(void *)(block + lay.dense);
     pa->hint = lay.nchunks * CHUNK_PAGES;
     pa->generation = 2; /* a chunk that never was dense has 0, two ago */
@@ -534,7 +481,7 @@ static bool
 look_below(const struct pagealloc *pa, struct pagehunt *hunt, size_t *page, size_t *npages)
 {
     size_t below = min_size(hunt->below, pa->chunks_top * CHUNK_PAGES);
-    size_t chunk = dirty_highest(pa, (below + CHUNK_PAGES - 1) / CHUNK_PAGES);
+    size_t chunk = bitpile_highest(&pa->dirty, (below + CHUNK_PAGES - 1) / CHUNK_PAGES);
     size_t base = chunk * CHUNK_PAGES;
 
     hunt->below = 0;

@@ -10,13 +10,13 @@
  */
 
 #include "alloc/base/base.h"
+#include "alloc/bitpile.h"
 #include "alloc/pagebits.h"
 #include "alloc/pagecache.h"
 
 #define PAGEALLOC_PAGES_MAX    ((size_t)1 << 26) /* 512 GiB */
 #define PAGEALLOC_LEVELS_MAX   5
 #define PAGEALLOC_ROOT_MAX     64 /* entries of the root level */
-#define PAGEALLOC_DIRTY_LEVELS 3
 #define PAGEALLOC_DENSE_FREE   (CHUNK_PAGES / 32) /* a dense chunk has at most so many free */
 
 /*
@@ -28,7 +28,7 @@ struct pagealloc {
     struct pagebits *chunk;
     uint64_t *level[PAGEALLOC_LEVELS_MAX];
     uint64_t *grown;                         /* bit per chunk */
-    uint64_t *dirty[PAGEALLOC_DIRTY_LEVELS]; /* [0] bit per chunk; above, bit per word */
+    struct bitpile dirty;                    /* bit per chunk: it has free dirty pages */
     uint32_t *dense;                         /* per chunk: when it was last dense */
     size_t nentries[PAGEALLOC_LEVELS_MAX];   /* multiples of 8, but for the root */
     size_t nchunks;
@@ -152,7 +152,7 @@ pagealloc_level_shift(const struct pagealloc *pa, unsigned level)
 static inline bool
 pagealloc_is_dirty(const struct pagealloc *pa, size_t chunk)
 {
-    return bits_test(pa->dirty[0], chunk);
+    return bits_test(pa->dirty.level[0], chunk);
 }
 
 #endif

@@ -130,11 +130,11 @@ check_dirty_levels(const struct pagealloc *pa, struct complaint *c)
 {
     size_t n = pa->nchunks;
 
-    for (unsigned level = 0; level + 1 < PAGEALLOC_DIRTY_LEVELS; level++) {
+    for (unsigned level = 0; level + 1 < BITPILE_LEVELS; level++) {
         n = (n + 63) / 64;
         for (size_t i = 0; i < n; i++)
-            expect_equal(c, "dirty bit of word", i, bits_test(pa->dirty[level + 1], i),
-                pa->dirty[level][i] != 0);
+            expect_equal(c, "dirty bit of word", i, bits_test(pa->dirty.level[level + 1], i),
+                pa->dirty.level[level][i] != 0);
     }
 }
 

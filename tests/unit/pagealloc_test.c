@@ -598,9 +598,9 @@ Test(pagealloc, check_sees_every_kind_of_damage)
     DAMAGED(pa.level[0][0] ^= 1, pa.level[0][0] ^= 1);
     DAMAGED(pa.level[1][5] ^= 2, pa.level[1][5] ^= 2);
     DAMAGED(pa.level[1][103] ^= 2, pa.level[1][103] ^= 2);
-    DAMAGED(pa.dirty[0][0] ^= 16, pa.dirty[0][0] ^= 16);
-    DAMAGED(pa.dirty[1][0] ^= 1, pa.dirty[1][0] ^= 1);
-    DAMAGED(pa.dirty[2][0] ^= 1, pa.dirty[2][0] ^= 1);
+    DAMAGED(pa.dirty.level[0][0] ^= 16, pa.dirty.level[0][0] ^= 16);
+    DAMAGED(pa.dirty.level[1][0] ^= 1, pa.dirty.level[1][0] ^= 1);
+    DAMAGED(pa.dirty.level[2][0] ^= 1, pa.dirty.level[2][0] ^= 1);
     DAMAGED(pa.grown[0] ^= 32, pa.grown[0] ^= 32);
     teardown(&pa);
 }

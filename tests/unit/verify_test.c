@@ -374,7 +374,7 @@ Test(verify, page_summaries_are_those_of_the_bitmaps)
 
     BREAK(pa->level[0][0], pa->level[0][0] ^ 1, "pages.summary");
     BREAK(pa->hint, pa->chunks_top * CHUNK_PAGES, "pages.summary");
-    BREAK(pa->dirty[0][0], ~pa->dirty[0][0], "pages.summary");
+    BREAK(pa->dirty.level[0][0], ~pa->dirty.level[0][0], "pages.summary");
     BREAK(pa->scavenged_pages, pa->scavenged_pages + 1, "pages.summary");
 }
 
