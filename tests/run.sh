@@ -104,9 +104,9 @@ test_row()
     case $1 in
     quick) set -- ;;
     gcc) set -- --no-suite lint --no-suite model ;;
-    clang) set -- --no-suite lint --no-suite model --no-suite once ;;
-    verify) set -- --no-suite lint --no-suite model -t 3 ;;
-    asan) set -- --no-suite lint --no-suite model --no-suite once -t 4 ;;
+    clang) set -- --no-suite lint --no-suite model --no-suite once --no-suite mode ;;
+    verify) set -- --no-suite lint --no-suite model --no-suite compiler -t 3 ;;
+    asan) set -- --no-suite lint --no-suite model --no-suite compiler --no-suite once -t 4 ;;
     tsan) set -- --suite race --suite stress -t 5 ;;
     fuzz) set -- --suite fuzz ;;
     lint) set -- --suite lint ;;

@@ -359,7 +359,7 @@ gcrt_verify_now(struct gc_heap *heap, enum verify_edge edge, char text[VERIFY_TE
     if (path != NULL)
         path[0] = '\0';
     gcrt_hold_all(heap);
-    v.npages = aword_load_relaxed(&heap->mheap.limit) >> PAGE_SHIFT; /* held: it stays */
+    v.npages = aword_load_relaxed(&heap->mheap.limit) >> PAGE_SHIFT; /* no span comes above */
     bytes = v.npages + 1;
     v.place = gcrt_os_map(&v.os, bytes);
     if (v.place != NULL) {

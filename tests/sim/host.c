@@ -641,6 +641,7 @@ create_heap(struct world *w)
     opt.threads = p->threads;
     opt.cleanup_threads = p->cleanup_threads;
     opt.cleanup_slow_ms = 0;
+    opt.hugepages = p->stress % 2 != 0 ? GC_HUGEPAGES_ALWAYS : GC_HUGEPAGES_AUTO;
     opt.release_ms = 1; /* virtual ones: memory goes back in the middle of things */
     opt.profile_rate = (size_t)1 << p->stress % 15;
     opt.debug_tiny = 1;
@@ -703,6 +704,7 @@ count(struct world *w)
     stats.filed += aword_load_relaxed(&w->heap->ephemerons.filings);
     stats.fired += aword_load_relaxed(&w->heap->ephemerons.fired);
     stats.given_back += aword_load_relaxed(&w->heap->mheap.scavenged[SCAVENGE_BACKGROUND]);
+    stats.populated += aword_load_relaxed(&w->heap->mheap.populated);
 }
 
 /* With no mutator and no root left, nothing may be left after two cycles. */

@@ -220,7 +220,7 @@ report(uint64_t first, uint64_t runs)
 
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
            "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu given_back=%llu "
-           "weak_gets=%llu weak_nulls=%llu cancelled=%llu "
+           "populated=%llu weak_gets=%llu weak_nulls=%llu cancelled=%llu "
            "pairs=%llu pair_gets=%llu pair_nulls=%llu filed=%llu fired=%llu "
            "cleanups=%llu finalizers=%llu taken_back=%llu revived=%llu "
            "pooled=%llu signals=%llu handled=%llu "
@@ -231,7 +231,8 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->cycles, (unsigned long long)w->handshakes,
             (unsigned long long)w->barrier_words, (unsigned long long)w->assists,
             (unsigned long long)w->left_to_workers,
-            (unsigned long long)w->given_back, (unsigned long long)w->weak_gets,
+            (unsigned long long)w->given_back, (unsigned long long)w->populated,
+            (unsigned long long)w->weak_gets,
             (unsigned long long)w->weak_nulls, (unsigned long long)w->cancelled,
             (unsigned long long)w->pairs, (unsigned long long)w->pair_gets,
             (unsigned long long)w->pair_nulls, (unsigned long long)w->filed,

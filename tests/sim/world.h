@@ -125,8 +125,8 @@ struct world {
 
 struct world_stats {
     uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
-        given_back, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls, filed, fired,
-        cleanups, finalizers, taken_back, revived, pooled;
+        given_back, populated, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls,
+        filed, fired, cleanups, finalizers, taken_back, revived, pooled;
 };
 
 /* Draws a program from the seed. */

@@ -15,6 +15,7 @@
 
 #include <dirent.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/types.h>
@@ -208,6 +209,28 @@ t_proc_maps_lines(void)
     return lines;
 }
 
+/* The flags in its stat say so from the beginning of its end on; it may be seen after a join. */
+static bool
+task_is_exiting(const char *task)
+{
+    char path[64], line[512] = "";
+    const char *at;
+    unsigned flags = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", task);
+    file = fopen(path, "r");
+    if (file == NULL)
+        return true; /* gone */
+    if (fgets(line, sizeof line, file) == NULL)
+        line[0] = '\0';
+    (void)fclose(file);
+    at = strrchr(line, ')'); /* the name may have anything in it */
+    if (at == NULL || sscanf(at, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
+        return true;
+    return (flags & 4) != 0; /* PF_EXITING */
+}
+
 size_t
 t_proc_threads(void)
 {
@@ -217,7 +240,7 @@ t_proc_threads(void)
 
     T_CHECK(dir != NULL, "/proc/self/task cannot be read");
     while ((entry = readdir(dir)) != NULL)
-        n += entry->d_name[0] != '.';
+        n += entry->d_name[0] != '.' && !task_is_exiting(entry->d_name);
     (void)closedir(dir);
     return n;
 }

@@ -110,6 +110,7 @@ void t_wipe_stack(void);
 void t_wipe_registers(void);
 
 size_t t_proc_maps_lines(void);
+/* A thread that has been joined counts no more, though the kernel may show it yet. */
 size_t t_proc_threads(void);
 /* A field of /proc/self/status in KiB, for example "VmSize". */
 size_t t_proc_status_kib(const char *field);
