@@ -104,9 +104,11 @@ test_row()
     case $1 in
     quick) set -- ;;
     gcc) set -- --no-suite lint --no-suite model ;;
-    clang) set -- --no-suite lint --no-suite model --no-suite once --no-suite mode ;;
+    clang) set -- --no-suite lint --no-suite model --no-suite once --no-suite mode \
+        --no-suite race ;;
     verify) set -- --no-suite lint --no-suite model --no-suite compiler -t 3 ;;
-    asan) set -- --no-suite lint --no-suite model --no-suite compiler --no-suite once -t 4 ;;
+    asan) set -- --no-suite lint --no-suite model --no-suite compiler --no-suite once \
+        --no-suite mode -t 4 ;;
     tsan) set -- --suite race --suite stress -t 5 ;;
     fuzz) set -- --suite fuzz ;;
     lint) set -- --suite lint ;;

@@ -71,12 +71,19 @@ load_libunwind(void)
 }
 #endif
 
+/*
+ * libunwind comes to cancellation points, when it opens a file for its tables or asks by msync
+ * whether memory is mapped; and we may be in a critical section.
+ */
 static NOINLINE unsigned
 whole_unwinder(uintptr_t *pcs, unsigned n)
 {
     backtrace_fn *f = (backtrace_fn *)aword_load_acquire(&unwinder.fast); /* pairs: unwind.fast */
-    int got = f != NULL ? f((void **)pcs, (int)n) : backtrace((void **)pcs, (int)n);
+    int old, got;
 
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    got = f != NULL ? f((void **)pcs, (int)n) : backtrace((void **)pcs, (int)n);
+    (void)pthread_setcancelstate(old, NULL);
     return got < 0 ? 0 : (unsigned)got;
 }
 
