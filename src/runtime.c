@@ -191,7 +191,6 @@ init_memory(struct gc_heap *heap)
         return gcrt_error(GC_ERR_NOMEM, "gc_heap_create: no address space for the heap");
     if (heap->options.hugepages != GC_HUGEPAGES_AUTO)
         heap->mheap.huge_from = heap->options.hugepages == GC_HUGEPAGES_NEVER ? SIZE_MAX : 0;
-    heap->mheap.tell_low = true;
     heap->mheap.on_low = gcrt_populator_rung;
     heap->mheap.clobber = heap->options.debug_clobberfree != 0;
     heap->mheap.run_bytes = heap->options.debug_tiny ? RUN_BYTES_TINY : RUN_BYTES_MAX;

@@ -239,7 +239,7 @@ static bool
 is_low_locked(struct mheap *h)
 {
     if (LIKELY(!h->tell_low) || aword_load_relaxed(&h->limit) < h->huge_from
-            || pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW)
+            || populate_is_enough(h))
         return false;
     h->tell_low = false;
     return true;

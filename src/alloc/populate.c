@@ -58,7 +58,7 @@ take(struct mheap *h, uint64_t most, size_t *page)
 
     gcrt_lock_acquire(&h->lock);
     h->tell_low = false;
-    if (pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW) {
+    if (populate_is_enough(h)) {
         h->tell_low = true;
         found = POPULATE_ENOUGH;
     } else if (!has_room(h, most) || (*page = take_locked(h)) == PAGE_NONE) {

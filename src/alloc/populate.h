@@ -14,6 +14,13 @@
  */
 #define POPULATE_LOW HUGE_BYTES
 
+/* Are there enough?  Lock: heap. */
+static inline bool
+populate_is_enough(const struct mheap *h)
+{
+    return pagealloc_dirty_pages(&h->pages) << PAGE_SHIFT >= POPULATE_LOW;
+}
+
 enum populate {
     POPULATE_DONE,    /* HUGE_BYTES more are backed */
     POPULATE_ENOUGH,  /* there are enough; h->low is rung when there are not any more */

@@ -271,7 +271,7 @@ struct scavenger {
 /* Having memory backed ahead (populator.h). */
 struct populator {
     pthread_t thread; /* who started it, then who ends the heap */
-    ahalf state;      /* atomic: none, somebody is starting it, started */
+    ahalf state;      /* atomic: none, somebody is starting it, started; pairs: populator.start */
     ahalf stop;       /* atomic: it shall end */
 };
 

@@ -92,7 +92,7 @@ gcrt_populator_rung(struct mheap *h)
     if (!ahalf_cas_full(&p->state, NONE, STARTING))
         return;
     ok = gcrt_os_thread_start(&heap->os, &p->thread, populator_main, heap);
-    ahalf_store_release(&p->state, ok ? STARTED : NONE); /* pairs with nothing: see finish */
+    ahalf_store_release(&p->state, ok ? STARTED : NONE); /* pairs: populator.start */
 }
 
 /* Whatever was in the way, more may be allowed now. */
@@ -117,7 +117,7 @@ gcrt_populator_finish(struct gc_heap *heap)
 {
     struct populator *p = &heap->populator;
 
-    if (ahalf_load_acquire(&p->state) == NONE)
+    if (ahalf_load_acquire(&p->state) == NONE) /* pairs: populator.start */
         return;
     ahalf_store_full(&p->stop, 1);
     ahalf_add_full(&heap->mheap.low, 1);
