@@ -12,8 +12,8 @@
  *
  * Concurrency: each case is a forked child; one of its threads collects all the time.
  *
- * Arguments: ms=700 for each case, hold_ms=300 of the blocked thread; from 10500 on the
- * library's warning must come too.
+ * Arguments: ms=700 for each case; period_ns=100000 of each timer; hold_ms=300 of the blocked
+ * thread, from 10500 on the library's warning must come too.
  */
 
 #define _GNU_SOURCE
@@ -144,7 +144,8 @@ play(uint64_t salt)
 static timer_t
 start_timer(int signal)
 {
-    struct itimerspec every = { { 0, PERIOD_NS }, { 0, PERIOD_NS } };
+    long period = (long)t_arg("period_ns", PERIOD_NS);
+    struct itimerspec every = { { 0, period }, { 0, period } };
     struct sigevent event;
     timer_t timer;
 

@@ -14,6 +14,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
@@ -154,14 +155,18 @@ t_now_ms(void)
     return t_now_ns() / 1000000u;
 }
 
+/*
+ * Until a point in time, not for the rest of a length: the kernel gives each rest its slack of
+ * 50 us anew, so that a thread whose signals come as often would sleep for ever.
+ */
 void
 t_sleep_us(unsigned us)
 {
-    struct timespec left = { us / 1000000, (long)(us % 1000000) * 1000 };
+    uint64_t until = t_now_ns() + (uint64_t)us * 1000;
+    struct timespec end = { (time_t)(until / 1000000000), (long)(until % 1000000000) };
 
-    /* Handshake signals interrupt sleeps: sleep the rest. */
-    while (nanosleep(&left, &left) != 0)
-        ;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
+        ; /* by a handshake's signal */
 }
 
 __attribute__((noinline)) void
