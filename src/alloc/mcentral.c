@@ -109,6 +109,7 @@ gcrt_mcentral_take(struct mheap *h, struct mcentral *c, struct pagecache *cache)
     if (s == NULL)
         s = sweep_for_space(h, c, &sweepgen);
     if (s == NULL) {
+        sweep_for_pages(h, gcrt_class_pages[c->sizeclass]);
         sweepgen = heap_sweepgen(h);
         s = gcrt_mheap_alloc_small(h, c, sweepgen, cache);
     }

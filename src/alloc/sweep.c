@@ -17,6 +17,7 @@
 #include "alloc/base/tools.h"
 
 #define CLOBBER 0xdeadbeefdeadbeefu
+#define SWEEP_FOR_PAGES 64u /* spans: some 10 us, as much as a fresh span of 32 KiB costs */
 
 /* Bits of word w that are allocated slots. */
 static uint64_t
@@ -94,39 +95,77 @@ gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
     return live;
 }
 
-/* Sweeps up to max spans of c, which are filed, or end in the window; returns how many. */
-static unsigned
-sweep_kind(struct mheap *h, struct mcentral *c, unsigned max, struct pagecache *window)
+/* One call's work: it ends with so many spans, or when so many pages came free. */
+struct sweep {
+    struct mheap *h;
+    struct pagecache window; /* pages on their way back */
+    unsigned spans;          /* to sweep yet */
+    size_t pages;            /* to free yet */
+};
+
+static bool
+is_over(const struct sweep *w)
+{
+    return w->spans == 0 || w->pages == 0;
+}
+
+static void
+free_span(struct sweep *w, struct mspan *s)
+{
+    size_t npages = span_npages(s);
+
+    gcrt_mheap_free_into(w->h, s, &w->window);
+    w->pages -= min_size(w->pages, npages);
+}
+
+/* Spans of c are filed, or end in the window. */
+static void
+sweep_kind(struct sweep *w, struct mcentral *c)
 {
     struct mspan *s;
-    unsigned sweepgen, n;
+    unsigned sweepgen;
 
-    for (n = 0; n < max && (s = gcrt_mcentral_claim(h, c, &sweepgen)) != NULL; n++)
-        if (gcrt_sweep_span(h, s, sweepgen) == 0)
-            gcrt_mheap_free_into(h, s, window);
+    for (; !is_over(w) && (s = gcrt_mcentral_claim(w->h, c, &sweepgen)) != NULL; w->spans--)
+        if (gcrt_sweep_span(w->h, s, sweepgen) == 0)
+            free_span(w, s);
         else
-            gcrt_mcentral_put_swept(h, c, s, sweepgen);
-    return n;
+            gcrt_mcentral_put_swept(w->h, c, s, sweepgen);
+}
+
+static void
+sweep_kinds(struct sweep *w)
+{
+    struct mheap *h = w->h;
+    unsigned n = ahalf_load_acquire(&h->ncentrals); /* pairs: central.publish */
+    unsigned start = ahalf_load_relaxed(&h->sweep_cursor);
+
+    sweep_begin(h);
+    for (unsigned i = 0; !is_over(w) && i < n; i++) {
+        unsigned at = start + i < n ? start + i : start + i - n;
+
+        sweep_kind(w, h->centrals[at]);
+        if (is_over(w))
+            ahalf_store_relaxed(&h->sweep_cursor, at); /* a hint: stay with this kind */
+    }
+    gcrt_mheap_flush_freed(h, &w->window); /* before it counts as done */
+    sweep_end(h);
 }
 
 unsigned
 gcrt_sweep_some(struct mheap *h, unsigned max)
 {
-    unsigned n = ahalf_load_acquire(&h->ncentrals); /* pairs: central.publish */
-    unsigned start = ahalf_load_relaxed(&h->sweep_cursor), swept = 0;
-    struct pagecache window = { 0 };
+    struct sweep w = { .h = h, .spans = max, .pages = SIZE_MAX };
 
-    sweep_begin(h);
-    for (unsigned i = 0; swept < max && i < n; i++) {
-        unsigned at = start + i < n ? start + i : start + i - n;
+    sweep_kinds(&w);
+    return max - w.spans;
+}
 
-        swept += sweep_kind(h, h->centrals[at], max - swept, &window);
-        if (swept == max)
-            ahalf_store_relaxed(&h->sweep_cursor, at); /* a hint: stay with this kind */
-    }
-    gcrt_mheap_flush_freed(h, &window); /* before it counts as done */
-    sweep_end(h);
-    return swept;
+COLD void
+gcrt_sweep_for_pages(struct mheap *h, size_t npages)
+{
+    struct sweep w = { .h = h, .spans = SWEEP_FOR_PAGES, .pages = npages };
+
+    sweep_kinds(&w);
 }
 
 bool

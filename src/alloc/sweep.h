@@ -19,6 +19,22 @@ size_t gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen);
  */
 unsigned gcrt_sweep_some(struct mheap *h, unsigned max);
 
+/* The long half of sweep_for_pages. */
+void gcrt_sweep_for_pages(struct mheap *h, size_t npages);
+
+/*
+ * Before npages are taken: while a sweep is under way dead spans have pages that nobody needs,
+ * and a thread that allocates faster than the coordinator sweeps would touch fresh ones in
+ * their stead.  So it sweeps until it has freed as many, or SWEEP_FOR_PAGES spans.  (Go:
+ * mheap.reclaim does so for large objects, and sweeping in proportion for all.)
+ */
+static inline void
+sweep_for_pages(struct mheap *h, size_t npages)
+{
+    if (UNLIKELY(ahalf_load_relaxed(&h->unswept)))
+        gcrt_sweep_for_pages(h, npages);
+}
+
 /* No unswept span is in a set and nobody is sweeping one.  Final only after H6. */
 bool gcrt_sweep_is_done(struct mheap *h);
 

@@ -269,6 +269,7 @@ end_marking(struct cycle *cy)
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
             ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
+    ahalf_store_relaxed(&heap->mheap.unswept, 1);
     set_marks(heap, MARKS_FINAL);
     gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
     gcrt_verify_at(heap, VERIFY_SWEEPING);
@@ -283,6 +284,7 @@ sweep_all(struct gc_heap *heap)
         gcrt_fork_rest(heap);
     while (!gcrt_sweep_is_done(&heap->mheap))
         gcrt_os_yield(); /* a mutator is at its last span */
+    ahalf_store_relaxed(&heap->mheap.unswept, 0);
 }
 
 static void

@@ -15,6 +15,7 @@
  */
 #include "gc/malloc.h"
 
+#include "alloc/sweep.h"
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
@@ -207,6 +208,7 @@ take_large(struct gcrt_mutator *m, const struct request *req)
     gcrt_assist_if_owed(m);
     gcrt_mcache_follow_rate(mc);
     start = trace_begin(m->heap);
+    sweep_for_pages(h, (req->bytes + PAGE_SIZE - 1) >> PAGE_SHIFT);
     s = gcrt_mheap_alloc_large(h, &kind->central, req->bytes, sweepgen);
     if (s == NULL)
         return NULL;

@@ -16,7 +16,8 @@
  * It is stored before the others (pairs: trace.head), and the ring's count of events after
  * them (pairs: trace.n).  So a reader looks only at events that have been whole, and if it finds
  * the same number before and after reading the others they still were; else the event is being
- * written over, and is left out.  Nobody waits for anybody.
+ * written over, and is left out.  Nobody waits for anybody, but for the lock of metadata at a
+ * ring's first event.
  *   A handshake's handler must not come in between, or it would write the same event: hence the
  * critical section, which may lie in another one.
  * Cost: off, a load and a branch where there is a slow path anyway, and a nop for the probe;
@@ -81,6 +82,21 @@ gcrt_trace_thread_end(void)
         ahalf_store_release(&ring->owner, 0); /* pairs: trace.owner */
 }
 
+/* Under the lock of metadata: the collector's own threads trace, too, while the verifier sums. */
+static bool
+commit_ring(struct gc_heap *heap, void *events)
+{
+    size_t bytes = heap->tracing.ring_bytes;
+    bool ok;
+
+    gcrt_lock_acquire(&heap->persist.lock);
+    ok = gcrt_os_commit(&heap->os, events, bytes);
+    if (ok)
+        aword_add_relaxed(&heap->beside, bytes);
+    gcrt_lock_release(&heap->persist.lock);
+    return ok;
+}
+
 /* Its memory is made when it is first needed, and stays. */
 static bool
 is_ready(struct gc_heap *heap, struct trace_ring *ring)
@@ -91,9 +107,8 @@ is_ready(struct gc_heap *heap, struct trace_ring *ring)
 
     if (ring->events != NULL)
         return true;
-    if (!gcrt_os_commit(&heap->os, events, t->ring_bytes))
+    if (!commit_ring(heap, events))
         return false;
-    aword_add_relaxed(&heap->beside, t->ring_bytes);
     __atomic_store_n(&ring->events, events, __ATOMIC_RELEASE); /* pairs: trace.events */
     return true;
 }

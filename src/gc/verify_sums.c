@@ -77,19 +77,21 @@ check_pages(struct verifier *v)
     gcrt_lock_release(&h->scavenging);
 }
 
-/* Threads that attach take metadata meanwhile, and the populator pages, under these locks. */
+/*
+ * Under these locks threads that attach take metadata meanwhile, the populator takes pages, and
+ * both of them, and the scavenger, rings for their events.
+ */
 static void
 check_memory(struct verifier *v)
 {
     struct gc_heap *heap = v->heap;
-    uint64_t parts = heap->mheap.pagealloc_bytes + heap->work.pool_bytes
-        + aword_load_relaxed(&heap->beside);
+    uint64_t parts = heap->mheap.pagealloc_bytes + heap->work.pool_bytes;
     uint64_t ready;
 
     gcrt_lock_acquire(&heap->mheap.lock);
     gcrt_lock_acquire(&heap->persist.lock);
     parts += aword_load_relaxed(&heap->mheap.grown) + aword_load_relaxed(&heap->mheap.described);
-    parts += aword_load_relaxed(&heap->persist.mapped);
+    parts += aword_load_relaxed(&heap->persist.mapped) + aword_load_relaxed(&heap->beside);
     ready = aword_load_relaxed(&heap->os.committed);
     gcrt_lock_release(&heap->persist.lock);
     gcrt_lock_release(&heap->mheap.lock);

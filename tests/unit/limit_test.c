@@ -347,6 +347,41 @@ Test(limit, garbage_stays_below_the_limit)
     gc_shutdown();
 }
 
+static ahalf held; /* 1: the coordinator shall wait before its sweep; 2: it waits */
+
+static void
+hold_before_sweep(gc_heap *heap, const gc_event *event, void *arg)
+{
+    (void)heap, (void)arg;
+    if (event->kind != GC_EVENT_MARKED || ahalf_load_relaxed(&held) != 1)
+        return;
+    ahalf_store_relaxed(&held, 2);
+    while (ahalf_load_relaxed(&held) == 2)
+        gcrt_os_sleep_ns(100000);
+}
+
+/* A coordinator that gets no CPU: the dead have all pages that the limit leaves. */
+Test(limit, allocation_sweeps_before_it_takes_fresh_pages)
+{
+    gc_options opt = quiet();
+    struct gc_heap *heap;
+
+    opt.gogc = GC_GOGC_OFF;
+    opt.memory_limit = 32 * (int64_t)MIB;
+    heap = start(&opt);
+    cr_assert_eq(gc_listen(heap, hold_before_sweep, NULL), GC_OK);
+    ahalf_store_relaxed(&held, 1);
+    while (ahalf_load_relaxed(&held) != 2)
+        churn(1000, 100);
+    churn(14 * MIB, 300);
+    cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
+    for (int i = 0; i < 20; i++)
+        (void)gc_alloc_bytes(500000);
+    cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
+    ahalf_store_relaxed(&held, 0);
+    gc_shutdown();
+}
+
 Test(limit, who_cannot_be_kept_is_told_once_a_cycle)
 {
     gc_options opt = quiet();

@@ -8,6 +8,7 @@
 #include "bare.h"
 
 #define CLOBBER 0xdeadbeefdeadbeefu
+#define CLASS_OF_PAIRS 35 /* whose spans have two pages */
 
 static struct bare b;
 
@@ -296,5 +297,60 @@ Test(sweep, it_is_not_done_while_somebody_holds_an_unswept_span)
     gcrt_mheap_free(&b.heap, s);
     sweep_end(&b.heap);
     cr_assert(gcrt_sweep_is_done(&b.heap));
+    bare_finish(&b);
+}
+
+/* n spans of two pages each, as a P has given them back; all their objects are alive, or none. */
+static void
+file_pairs(size_t n, bool alive)
+{
+    struct mcentral *c = &b.scan[CLASS_OF_PAIRS];
+
+    for (size_t k = 0; k < n; k++) {
+        struct mspan *s = bare_small(&b, c);
+
+        cr_assert_eq(span_npages(s), 2);
+        set_bit(span_allocs(s), 0, true);
+        set_bit(span_marks(s), 0, alive);
+        gcrt_mcentral_put_swept(&b.heap, c, s, bare_sweepgen(&b));
+    }
+    bare_advance(&b);
+}
+
+static size_t
+spans_swept_for(size_t npages)
+{
+    uint64_t before = aword_load_relaxed(&b.heap.swept_spans);
+
+    sweep_for_pages(&b.heap, npages);
+    return aword_load_relaxed(&b.heap.swept_spans) - before;
+}
+
+Test(sweep, who_takes_pages_frees_as_many)
+{
+    struct pagecache pages = { 0, 0, 0 };
+    struct mspan *s;
+    uint64_t in_use;
+
+    bare_init(&b, 0);
+    file_pairs(200, false);
+    cr_assert_eq(spans_swept_for(1), 0, "the coordinator does not sweep");
+    ahalf_store_relaxed(&b.heap.unswept, 1);
+    cr_assert_eq(spans_swept_for(1), 1);
+    cr_assert_eq(spans_swept_for(7), 4);
+    cr_assert_eq(spans_swept_for(1000), 64, "a bounded piece of work");
+    in_use = aword_load_relaxed(&b.heap.in_use);
+    s = gcrt_mcentral_take(&b.heap, &b.noscan[CLASS_OF_PAIRS], &pages);
+    cr_assert_not_null(s);
+    cr_assert_eq(aword_load_relaxed(&b.heap.in_use), in_use, "pages of the dead");
+    bare_finish(&b);
+}
+
+Test(sweep, nobody_sweeps_all_that_lives_for_one_page)
+{
+    bare_init(&b, 0);
+    file_pairs(200, true);
+    ahalf_store_relaxed(&b.heap.unswept, 1);
+    cr_assert_eq(spans_swept_for(1), 64);
     bare_finish(&b);
 }
