@@ -376,7 +376,7 @@ Test(limit, allocation_sweeps_before_it_takes_fresh_pages)
     churn(14 * MIB, 300);
     cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
     for (int i = 0; i < 20; i++)
-        (void)gc_alloc_bytes(500000);
+        *(volatile char *)gc_alloc_bytes(500000) = 1;
     cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
     ahalf_store_relaxed(&held, 0);
     gc_shutdown();
