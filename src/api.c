@@ -17,6 +17,7 @@
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/region.h"
+#include "gc/tiny.h"
 
 #include <gcrt/gcrt.h>
 
@@ -215,13 +216,18 @@ gc_try_alloc_flex(const gc_type *type, size_t n)
 void *
 gc_impl_alloc_bytes(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes", false, n, true, SITE);
+    void *p = try_tiny(n);
+
+    return LIKELY(p != NULL) ? p : allocate_bytes("gc_alloc_bytes", false, n, true, SITE);
 }
 
 void *
 gc_impl_alloc_bytes_uninit(size_t n)
 {
-    return allocate_bytes("gc_alloc_bytes_uninit", false, n, false, SITE);
+    void *p = try_tiny(n);
+
+    return LIKELY(p != NULL) ? p
+                             : allocate_bytes("gc_alloc_bytes_uninit", false, n, false, SITE);
 }
 
 void *
@@ -240,8 +246,11 @@ char *
 gc_strdup(const char *s)
 {
     size_t n = gcrt_api_string("gc_strdup", s);
+    void *p = try_tiny(n);
 
-    return memcpy(allocate_bytes("gc_strdup", false, n, false, SITE), s, n);
+    if (p == NULL)
+        p = allocate_bytes("gc_strdup", false, n, false, SITE);
+    return memcpy(p, s, n);
 }
 
 /* ---- asking about objects ---- */

@@ -23,6 +23,7 @@
 #include "gc/limit.h"
 #include "gc/pool.h"
 #include "gc/profile.h"
+#include "gc/tiny.h"
 #include "gc/trace.h"
 #include "gc/wbcheck.h"
 
@@ -50,17 +51,6 @@ account(struct gcrt_mutator *m, size_t bytes)
     m->over_goal = live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0 ? bytes : 0;
     if (UNLIKELY(heap->options.debug_stress != 0))
         gcrt_cycle_stress(heap);
-}
-
-static void *
-bump(struct gc_impl_run *run)
-{
-    char *p = run->next;
-
-    if (p >= run->end)
-        return NULL;
-    run_set(run, p + run->size, run->end);
-    return p;
 }
 
 /* The entry of the request's kind in the mcache, or -1 without memory. */
@@ -110,7 +100,7 @@ take_slot(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsi
 
     if (i < 0)
         return NULL;
-    p = bump(&mc->table->runs[i]);
+    p = bump_run(&mc->table->runs[i]);
     if (p != NULL)
         return p;
     gcrt_assist_if_owed(m);
@@ -118,38 +108,21 @@ take_slot(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsi
     if (bytes == 0)
         return NULL;
     account(m, bytes);
-    return bump(&mc->table->runs[i]);
+    return bump_run(&mc->table->runs[i]);
 }
 
-/* ---- tiny objects ---- */
+/* ---- tiny objects (tiny.h) ---- */
 
-static size_t
-tiny_align(size_t bytes)
-{
-    return bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
-}
-
-/*
- * Objects without pointers below 16 bytes share 16-byte blocks, as in Go.  A block lives as
- * long as any object in it; interior pointers find it.
- */
 static void *
 take_tiny(struct gcrt_mutator *m, size_t bytes)
 {
     static const struct request block = { .type = &gc_byte_type, .bytes = TINY_BYTES };
-    struct mcache *mc = &m->p->cache;
-    uintptr_t at = align_up(mc->tiny, tiny_align(bytes));
-    void *p;
+    void *p = bump_tiny(&m->p->cache, bytes);
 
-    if (mc->tiny != 0 && at + bytes <= mc->tiny_end) {
-        mc->tiny = at + bytes;
-        aword_add_owner(&mc->tiny_allocs, 1);
-        return (void *)at;
-    }
-    p = take_slot(m, kind_key_tiny(), &block, CLASS_TINY);
-    if (p != NULL && TINY_BYTES - bytes > mc->tiny_end - mc->tiny) {
-        mc->tiny = (uintptr_t)p + bytes;
-        mc->tiny_end = (uintptr_t)p + TINY_BYTES;
+    if (p == NULL) {
+        p = take_slot(m, kind_key_tiny(), &block, CLASS_TINY);
+        if (p != NULL)
+            cut_tiny(&m->p->cache, p, bytes);
     }
     return p;
 }

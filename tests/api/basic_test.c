@@ -124,6 +124,25 @@ tiny_alignment(size_t bytes)
     return bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
 }
 
+/* Whichever of the short and the long way they come by. */
+Test(alloc, the_block_with_more_room_stays)
+{
+    start();
+    for (int i = 0; i < 3; i++) {
+        char *first, *second, *third;
+
+        GC_KEEP_ALIVE(gc_alloc_bytes(15)); /* an odd byte is left of the block */
+        GC_KEEP_ALIVE(gc_alloc_bytes(15));
+        first = gc_alloc_bytes(3);
+        second = gc_alloc_bytes(14);
+        third = gc_alloc_bytes(12);
+        cr_assert_eq((uintptr_t)first % 16, 0);
+        cr_assert_eq((uintptr_t)second % 16, 0);
+        cr_assert_eq(third, first + 4, "in the first one's block");
+    }
+    stop();
+}
+
 Test(alloc, tiny_objects_do_not_overlap_and_are_aligned)
 {
     unsigned char *objects[300];

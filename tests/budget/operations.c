@@ -70,6 +70,14 @@ alloc_bytes(uint64_t count)
         ESCAPE(gc_alloc_bytes(some_size(i)));
 }
 
+/* 1 to 15 bytes. */
+static NOINLINE void
+alloc_tiny(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        ESCAPE(gc_alloc_bytes(1 + i % 15));
+}
+
 static NOINLINE void
 alloc_bytes_uninit(uint64_t count)
 {
@@ -250,6 +258,7 @@ main(void)
     start();
     SIZES(COUNT_ALLOC)
     counted("alloc_bytes", alloc_bytes, COUNT);
+    counted("alloc_tiny", alloc_tiny, COUNT);
     counted("alloc_bytes_uninit", alloc_bytes_uninit, COUNT);
     counted("alloc_array", alloc_array, COUNT);
     gc_collect(NULL);

@@ -64,6 +64,7 @@ ask(enum action action)
     unsigned epoch = ahalf_load_relaxed(&hs->epoch) + 1;
 
     hs->action = action;
+    the_heap->registry.black_gen = ahalf_load_relaxed(&the_heap->mheap.sweepgen);
     ahalf_store_relaxed(&hs->epoch, epoch);
     ahalf_store_relaxed(&hs->pending, 1);
     ahalf_store_release(&self()->request, epoch);

@@ -15,7 +15,7 @@
  * Arguments: none.
  */
 
-#include "asked.h"
+#include "signal_here.h"
 
 #include <pthread.h>
 
@@ -31,49 +31,6 @@ struct node {
 };
 
 GC_TYPE(node_type, struct node, left, right, third);
-
-static size_t
-take_raw(uintptr_t word)
-{
-    struct workbuf *b;
-    size_t n = 0;
-
-    while ((b = gcrt_work_pop_raw(&the_heap->work)) != NULL) {
-        for (uint32_t i = 0; i < b->n; i++)
-            n += b->slot[i] == word;
-        gcrt_work_put_empty(&the_heap->work, b);
-    }
-    return n;
-}
-
-/* The signal of a handshake, here. */
-static enum action asked;
-static unsigned epoch_asked;
-static int answered_here, state_here;
-static unsigned long answers, refusals;
-
-static void
-signal_here(void)
-{
-    state_here = (int)ahalf_load_relaxed(&self()->state);
-    epoch_asked = ask(asked);
-    gcrt_handshake_signal(the_heap->handshake.signal);
-    answered_here = ahalf_load_relaxed(&self()->answered) == epoch_asked;
-    answers += (unsigned long)answered_here;
-    refusals += (unsigned long)!answered_here;
-    T_CHECK(!answered_here || state_here == MUTATOR_INSIDE,
-            "a signal is answered while the record may be the collector's");
-}
-
-static void
-check_answered_once(void)
-{
-    T_CHECK(gc_impl_self.critical == 0, "the section has ended");
-    gc_safepoint();
-    T_CHECK(ahalf_load_relaxed(&self()->answered) == epoch_asked, "it is answered in the end");
-    T_CHECK(ahalf_load_relaxed(&the_heap->handshake.pending) == 0, "and once: %d are pending",
-            (int)ahalf_load_relaxed(&the_heap->handshake.pending));
-}
 
 /* ---- I-critical: stores ---- */
 
@@ -197,6 +154,7 @@ prepare_alloc(void)
     (void)take_raw(0);
     GC_KEEP_ALIVE(gc_alloc(&node_type)); /* so that there is a run */
     allocated = NULL;
+    answered_here = 0;
 }
 
 static void
@@ -212,14 +170,6 @@ check_alloc(void)
     T_CHECK(gc_base(allocated) == allocated, "step %lu: the object's slot is free", t_event_step);
     next_allocated = gc_alloc(&node_type);
     T_CHECK(next_allocated != allocated, "step %lu: two objects in one slot", t_event_step);
-}
-
-static int
-is_marked(const void *p)
-{
-    struct mspan *s = mheap_span_of(&the_heap->mheap, (uintptr_t)p);
-
-    return span_test(span_marks(s), span_object_index(&the_heap->mheap, s, (uintptr_t)p));
 }
 
 static void
