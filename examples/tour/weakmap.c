@@ -5,7 +5,7 @@
 
 struct window {
     long id;
-    char title[24]; /* below 16 bytes and without pointers it would share its life with others */
+    char title[24];
 };
 GC_TYPE_NOSCAN(window_type, struct window);
 

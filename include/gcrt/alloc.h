@@ -40,7 +40,7 @@ GC_API GC_RETURNS_OBJECT char *gc_strdup(const char *s);
 /*
  * The usable bytes of the object that p points to or into, and its first byte.  0 and
  * NULL if p is no pointer into an object of the caller's heap.  Objects without pointers
- * below 16 bytes share blocks, and where one of them starts and ends is not known: for these
+ * below 8 bytes share blocks, and where one of them starts and ends is not known: for these
  * the answers are 1 and p.
  */
 GC_API size_t gc_usable_size(const void *p);
@@ -54,7 +54,7 @@ GC_API void *gc_base(const void *p);
  * the class and GC_IMPL_RAW.
  */
 #define GC_IMPL_RAW        0x88u
-#define GC_IMPL_INLINE_MIN 16u   /* smaller ones without pointers share blocks */
+#define GC_IMPL_INLINE_MIN 8u   /* smaller ones without pointers share blocks */
 #define GC_IMPL_INLINE_MAX 1024u
 
 /* The size class of n bytes is number (n + 7) / 8, up to GC_IMPL_INLINE_MAX. */

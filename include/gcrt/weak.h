@@ -19,7 +19,7 @@ typedef struct gc_weak {
 /*
  * The weak reference to the object that obj points to or into: the object's base, as gc_base
  * says it.  While one exists every call for the same object returns the same one, so weak
- * references are equal if and only if their objects are.  Tiny objects (gc_alloc_bytes below 16)
+ * references are equal if and only if their objects are.  Tiny objects (gc_alloc_bytes below 8)
  * share blocks: a weak reference to one holds the address given, and lives as long as its
  * block.  NULL for NULL.  Fatal if obj points into no object of the caller's heap, and without
  * memory; the try form returns NULL then, and gc_last_error() says why.  Attached threads,

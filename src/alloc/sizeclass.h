@@ -16,6 +16,7 @@
 #define CLASS_LARGE     0u
 #define CLASS_TINY      2u /* 16-byte blocks that hold several tiny objects */
 #define TINY_BYTES      16u
+#define TINY_MAX        7u  /* bytes of the largest tiny object */
 #define CLASS_SIDE_MAX  2u /* classes up to here have too many objects for a span line */
 
 /* slot bytes; 0 for CLASS_LARGE */

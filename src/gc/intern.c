@@ -45,7 +45,7 @@
 #define BUCKET_BYTES sizeof(struct cds_lfht_node)
 
 /* Below it, copies would share a block of tiny objects, and live as long as their neighbours. */
-#define COPY_MIN ((size_t)16)
+#define COPY_MIN (TINY_MAX + 1)
 
 /* ---- the table ---- */
 

@@ -241,7 +241,7 @@ try_once(struct gcrt_mutator *m, const struct request *req)
         return alloc_large(m, req);
     sizeclass = class_of(req->bytes);
     critical_enter();
-    if (req->bytes < TINY_BYTES && req->type->form == GC_FORM_NOSCAN)
+    if (req->bytes <= TINY_MAX && req->type->form == GC_FORM_NOSCAN)
         p = take_tiny(m, req->bytes);
     else
         p = take_slot(m, small_key(req, sizeclass), req, sizeclass);

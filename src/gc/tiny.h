@@ -3,9 +3,11 @@
 #define GCRT_GC_TINY_H
 
 /*
- * Tiny objects: without pointers and below 16 bytes, as short strings are.  They share blocks
- * of 16 bytes, as in Go (mallocgcTiny).  A block lives as long as any object in it; interior
- * pointers find it.  Each is aligned to the greatest power of two that divides its size.
+ * Tiny objects: without pointers and below 8 bytes.  They share blocks of 16 bytes, as in Go
+ * (mallocgcTiny), which does so below 16.  But from 8 on a slot of their own is hardly longer, is
+ * found inline, and the object lives as long as itself: a block lives as long as any object in
+ * it; interior pointers find it.  Each is aligned to the greatest power of two that divides its
+ * size.
  *
  * The rest of a P's current block is in its mcache; blocks come from a run like any slot's.
  * Critical, all of it: the handler that answers H3 makes the current block black as a whole,
@@ -40,14 +42,12 @@ bump_tiny(struct mcache *mc, size_t bytes)
     return (void *)at;
 }
 
-/* The first piece of a fresh block.  What is left of it is the current block if it is more. */
+/* A fresh block has given its first piece; of the one before too little was left. */
 static inline void
 cut_tiny(struct mcache *mc, const void *block, size_t bytes)
 {
-    if (TINY_BYTES - bytes > mc->tiny_end - mc->tiny) {
-        mc->tiny = (uintptr_t)block + bytes;
-        mc->tiny_end = (uintptr_t)block + TINY_BYTES;
-    }
+    mc->tiny = (uintptr_t)block + bytes;
+    mc->tiny_end = (uintptr_t)block + TINY_BYTES;
 }
 
 /*
@@ -61,7 +61,7 @@ try_tiny(size_t bytes)
     struct mcache *mc;
     void *p = NULL;
 
-    if (bytes - 1 >= TINY_BYTES - 1)
+    if (bytes - 1 >= TINY_MAX)
         return NULL;
     critical_set();
     run = &gc_impl_self.runs[mcache_home(kind_key_tiny(), gc_impl_self.run_mask)];

@@ -22,8 +22,8 @@ check_object(void *p, size_t bytes, int zeroed)
     size_t align = bytes >= 512 ? 64 : bytes >= 256 ? 32 : bytes >= 32 ? 16 : 8;
     unsigned char *c = p;
 
-    cr_assert(bytes < 16 ? usable != 0 : usable >= bytes, "%zu usable of %zu", usable, bytes);
-    cr_assert((uintptr_t)p % align == 0 || bytes < 16, "%zu bytes at %p", bytes, p);
+    cr_assert(bytes < 8 ? usable != 0 : usable >= bytes, "%zu usable of %zu", usable, bytes);
+    cr_assert((uintptr_t)p % align == 0 || bytes < 8, "%zu bytes at %p", bytes, p);
     for (size_t i = 0; zeroed && i < bytes; i++)
         cr_assert(c[i] == 0, "byte %zu of %zu is 0x%02x", i, bytes, c[i]);
     memset(p, 0xa5, bytes);
@@ -81,7 +81,7 @@ Test(alloc, the_borders_of_every_size_class, .timeout = 120)
         cr_assert(size > 0, "class %zu has no size", i);
         for (size_t bytes = size > 2 ? size - 2 : 1; bytes <= size + 2; bytes++)
             check_size(bytes);
-        cr_assert(size < 16 || gc_usable_size(gc_alloc_bytes(size)) == size,
+        cr_assert_eq(gc_usable_size(gc_alloc_bytes(size)), size,
                 "%zu bytes do not get their own class", size);
     }
     stop();
@@ -121,24 +121,18 @@ Test(alloc, memory_is_zero_again_after_reuse, .timeout = 120)
 static size_t
 tiny_alignment(size_t bytes)
 {
-    return bytes % 8 == 0 ? 8 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+    return bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
 }
 
-/* Whichever of the short and the long way they come by. */
-Test(alloc, the_block_with_more_room_stays)
+Test(alloc, from_8_bytes_on_objects_have_slots_of_their_own)
 {
-    start();
-    for (int i = 0; i < 3; i++) {
-        char *first, *second, *third;
+    char *objects[16];
 
-        GC_KEEP_ALIVE(gc_alloc_bytes(15)); /* an odd byte is left of the block */
-        GC_KEEP_ALIVE(gc_alloc_bytes(15));
-        first = gc_alloc_bytes(3);
-        second = gc_alloc_bytes(14);
-        third = gc_alloc_bytes(12);
-        cr_assert_eq((uintptr_t)first % 16, 0);
-        cr_assert_eq((uintptr_t)second % 16, 0);
-        cr_assert_eq(third, first + 4, "in the first one's block");
+    start();
+    for (size_t i = 0; i < 16; i++) {
+        objects[i] = gc_alloc_bytes(8 + i % 8);
+        cr_assert_eq(gc_base(objects[i] + 7), objects[i]);
+        cr_assert_eq(gc_usable_size(objects[i]), i % 8 == 0 ? 8 : 16);
     }
     stop();
 }
@@ -150,7 +144,7 @@ Test(alloc, tiny_objects_do_not_overlap_and_are_aligned)
 
     start();
     for (size_t i = 0; i < 300; i++) {
-        bytes[i] = 1 + i % 15;
+        bytes[i] = 1 + i % 7;
         objects[i] = gc_alloc_bytes(bytes[i]);
         cr_assert((uintptr_t)objects[i] % tiny_alignment(bytes[i]) == 0, "%zu bytes at %p",
                 bytes[i], (void *)objects[i]);

@@ -70,12 +70,24 @@ alloc_bytes(uint64_t count)
         ESCAPE(gc_alloc_bytes(some_size(i)));
 }
 
-/* 1 to 15 bytes. */
+struct box {
+    double value;
+};
+GC_TYPE_NOSCAN(box_type, struct box);
+
+static NOINLINE void
+alloc_box(uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        ESCAPE(gc_alloc(&box_type));
+}
+
+/* 1 to 7 bytes. */
 static NOINLINE void
 alloc_tiny(uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        ESCAPE(gc_alloc_bytes(1 + i % 15));
+        ESCAPE(gc_alloc_bytes(1 + (i & 7) % 7));
 }
 
 static NOINLINE void
@@ -258,9 +270,10 @@ main(void)
     start();
     SIZES(COUNT_ALLOC)
     counted("alloc_bytes", alloc_bytes, COUNT);
-    counted("alloc_tiny", alloc_tiny, COUNT);
     counted("alloc_bytes_uninit", alloc_bytes_uninit, COUNT);
     counted("alloc_array", alloc_array, COUNT);
+    counted("alloc_tiny", alloc_tiny, COUNT);
+    counted("alloc_box", alloc_box, COUNT);
     gc_collect(NULL);
     gc_collect(NULL);
     counted("alloc_24_again", alloc_24, COUNT);

@@ -110,7 +110,7 @@ slots_in_row(const struct object *o, size_t i)
 bool
 is_tiny(const struct object *o)
 {
-    return o->shape == BYTES && o->bytes < 16;
+    return o->shape == BYTES && o->bytes < 8;
 }
 
 /* ---- what is reachable ---- */

@@ -114,7 +114,7 @@ size_t word_of_slot(const struct object *o, size_t i);
 size_t slots_in_row(const struct object *o, size_t i);
 size_t node_of(const struct object *o, size_t i); /* index of the i-th node with a stamp */
 
-/* Objects without pointers below 16 bytes share blocks. */
+/* Objects without pointers below 8 bytes share blocks. */
 bool is_tiny(const struct object *o);
 
 /* Forgets what no root leads to any more.  After each change that can drop something. */

@@ -130,7 +130,7 @@ allocate(struct player *pl, const struct op *op, enum shape shape, size_t *bytes
         return gc_alloc(&traced_type);
     default:
         *bytes = leaf_bytes[op->c % ARRAY_LEN(leaf_bytes)];
-        *bytes = *bytes < 16 ? 16 : *bytes; /* tiny blocks are shared: no number fits */
+        *bytes = *bytes < 8 ? 8 : *bytes; /* tiny blocks are shared: no number fits */
         return gc_alloc_bytes(*bytes);
     }
 }

@@ -313,7 +313,7 @@ do_pool(struct mutator *m, size_t i)
 
     if (family != NULL) {
         root = family_root(family);
-        if (gc_usable_size(root) < 16 || gc_base(root) != root)
+        if (gc_usable_size(root) < 8 || gc_base(root) != root)
             return; /* a tiny object is no item */
         anchor_clear(&m->on, i);
         m->on.held[i].family = NULL;

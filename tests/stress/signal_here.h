@@ -62,6 +62,16 @@ is_marked(const void *p)
     return span_test(span_marks(s), span_object_index(&the_heap->mheap, s, (uintptr_t)p));
 }
 
+/* What an earlier scan has made black in p's span would hide what this one does not. */
+static inline void
+clear_marks(const void *p)
+{
+    struct mspan *s = mheap_span_of(&the_heap->mheap, (uintptr_t)p);
+
+    for (size_t w = 0; w < span_words(s); w++)
+        aword_store_relaxed(&span_marks(s)[w], 0);
+}
+
 #endif
 
 #endif

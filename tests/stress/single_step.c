@@ -152,7 +152,7 @@ prepare_alloc(void)
     if (gc_impl_self.barrier != BARRIER_OFF)
         ask_and_answer(ACTION_BARRIER_OFF);
     (void)take_raw(0);
-    GC_KEEP_ALIVE(gc_alloc(&node_type)); /* so that there is a run */
+    clear_marks(gc_alloc(&node_type)); /* now there is a run */
     allocated = NULL;
     answered_here = 0;
 }

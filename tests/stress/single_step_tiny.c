@@ -18,12 +18,11 @@
 
 #if defined(__x86_64__)
 
-/* Bytes that were taken before, which leave 7 or 1 of their block, and the bytes of the piece. */
+/* Bytes that were taken twice before, and the bytes of the piece. */
 static const struct {
     const char *name;
     size_t before, bytes;
-} cases[] = { { "the current block has room", 9, 3 }, { "a block becomes the current one", 15, 9 },
-    { "the current block stays", 9, 12 } };
+} cases[] = { { "the current block has room", 5, 3 }, { "a block becomes the current one", 7, 5 } };
 
 static size_t at;
 static char *piece;
@@ -37,7 +36,9 @@ prepare_tiny(void)
     if (gc_impl_self.barrier != BARRIER_OFF)
         ask_and_answer(ACTION_BARRIER_OFF);
     (void)take_raw(0);
-    GC_KEEP_ALIVE(gc_alloc_bytes(15)); /* so that there is a run */
+    clear_marks(gc_alloc_bytes(4)); /* now there is a run */
+    self()->p->cache.tiny = self()->p->cache.tiny_end = 0;
+    GC_KEEP_ALIVE(gc_alloc_bytes(cases[at].before));
     GC_KEEP_ALIVE(gc_alloc_bytes(cases[at].before));
     piece = NULL;
     answered_here = 0;
@@ -100,8 +101,7 @@ another_run(void)
     uint32_t mask = gc_impl_self.run_mask;
 
     prepare_tiny();
-    GC_KEEP_ALIVE(gc_alloc_bytes(15)); /* no block has room for the next piece */
-    GC_KEEP_ALIVE(gc_alloc_bytes(15));
+    self()->p->cache.tiny = self()->p->cache.tiny_end = 0; /* no room for the next piece */
     gc_impl_self.runs = &run;
     gc_impl_self.run_mask = 0;
     piece = gc_alloc_bytes(5);

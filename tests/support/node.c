@@ -253,15 +253,15 @@ allocate(struct node *node, size_t bytes, struct player *player)
     node->bytes = bytes;
     switch (node->kind) {
     case NODE_TINY:
-        node->bytes = 1 + bytes % 15;
+        node->bytes = 1 + bytes % 7;
         return gc_alloc_bytes(node->bytes);
     case NODE_BYTES:
-        /* Below 16 bytes objects may share a block. */
-        if (bytes < 16)
+        /* Below 8 bytes objects may share a block. */
+        if (bytes < 8)
             node->kind = NODE_TINY;
         return gc_alloc_bytes(bytes);
     case NODE_UNINIT:
-        node->bytes = bytes < 16 ? 16 : bytes;
+        node->bytes = bytes < 8 ? 8 : bytes;
         return gc_alloc_bytes_uninit(node->bytes);
     case NODE_NOSCAN:
         node->bytes = fit(bytes, 0, 2) * 16;

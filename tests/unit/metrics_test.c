@@ -439,7 +439,7 @@ Test(metrics, allocations_of_this_thread_are_counted_one_by_one)
     cr_expect_eq(after.heap_objects - before.heap_objects, N);
     before = after;
     for (int i = 0; i < N; i++)
-        GC_KEEP_ALIVE(gc_alloc_bytes(8));
+        GC_KEEP_ALIVE(gc_alloc_bytes(4));
     gc_stats_read(NULL, &after);
     cr_expect_eq(after.mallocs - before.mallocs, N, "tiny objects count too");
     before = after;
