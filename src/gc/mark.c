@@ -27,6 +27,7 @@
 #include "gc/item.h"
 #include "gc/kind.h"
 #include "gc/plain.h"
+#include "gc/row.h"
 #include "gc/scan.h"
 #include "gc/weak.h"
 
@@ -179,20 +180,42 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
     return s->noscan ? 0 : item_of(object, s->kind);
 }
 
-void
-gcrt_mark_batch(struct marker *mk)
+static ALWAYS_INLINE void
+mark_words(struct marker *mk, bool rows)
 {
     const struct spanmap map = mheap_map(&mk->heap->mheap);
     struct gc_heap *heap = mk->heap;
-    uint32_t n = mk->nbatch;
+    uint32_t n = mk->nbatch, i = 0, row;
 
-    for (uint32_t i = 0; i < n; i++) {
-        uintptr_t item = mark_offset(mk, heap, map, mk->batch[i]);
+    while (i < n) {
+        uintptr_t item;
 
+        if (rows && is_row(mk, i) && (row = gcrt_mark_row(mk, map, i)) != 0) {
+            i += row;
+            continue;
+        }
+        item = mark_offset(mk, heap, map, mk->batch[i++]);
         if (item != 0)
             put_item(mk, item);
     }
     mk->nbatch = 0;
+}
+
+/* With words of arrays among them. */
+static NOINLINE void
+mark_rows(struct marker *mk)
+{
+    mark_words(mk, true);
+    mk->rows = false;
+}
+
+void
+gcrt_mark_batch(struct marker *mk)
+{
+    if (UNLIKELY(mk->rows))
+        mark_rows(mk);
+    else
+        mark_words(mk, false);
 }
 
 /* ---- scanning one item ---- */

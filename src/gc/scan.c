@@ -44,6 +44,7 @@ scan_all(struct marker *mk, uintptr_t from, uintptr_t to)
         for (; from < stop; from += WORD)
             append(&a, RACY_READ(from));
         append_end(mk, &a);
+        mk->rows = true;
     }
 }
 

@@ -131,10 +131,11 @@ prune(struct family *family)
     for (uint32_t i = 0; i < FAMILY_NODES; i++)
         family->nodes[i].seen = 0;
     reach_node(&r, family->root);
-    while (r.head < r.tail) {
+    reach_edges(&r);
+    for (uint32_t i = 0; i < FAMILY_NODES; i++)
+        family->nodes[i].strong = family->nodes[i].seen;
+    for (reach_values(&r); r.head < r.tail; reach_values(&r))
         reach_edges(&r);
-        reach_values(&r);
-    }
     strike_rest(family);
     family->nused = r.tail;
 }
@@ -142,9 +143,13 @@ prune(struct family *family)
 void *
 family_create(struct family *family, struct player *player)
 {
+    void *root;
+
     memset(family, 0, sizeof *family);
+    root = node_create(&family->nodes[0], player, 1);
     family->nused = 1;
-    return node_create(&family->nodes[0], player, 1);
+    family->nodes[0].strong = 1;
+    return root;
 }
 
 void *
@@ -153,12 +158,17 @@ family_root(const struct family *family)
     return t_reveal(family->nodes[family->root].hidden);
 }
 
+/*
+ * Not one that only ephemerons lead to: a program would have its address from gc_ephemeron_value,
+ * which tells the collector.  We know it without, and nobody else would keep the object alive if
+ * the ephemeron got another value next.  step_take goes the program's way.
+ */
 static uint32_t
 any_node(struct family *family, struct player *player)
 {
     uint32_t at = (uint32_t)t_below(&player->rng, FAMILY_NODES);
 
-    while (!family->nodes[at].used)
+    while (!family->nodes[at].strong)
         at = (at + 1) % FAMILY_NODES;
     return at;
 }
@@ -270,6 +280,7 @@ set_slot(struct family *family, struct player *player, struct node *node, size_t
             family_root(family));
     edges_remove(node, word, 1);
     edge_add(node, word, target, offset);
+    family->nodes[target].strong |= node->strong;
     if (old != NULL)
         prune(family);
 }
@@ -459,7 +470,7 @@ any_pair(struct family *family, struct player *player)
     for (uint32_t i = 0; i < FAMILY_NODES; i++) {
         struct node *node = &family->nodes[(at + i) % FAMILY_NODES];
 
-        if (node->used && node->kind == NODE_EPHEMERON)
+        if (node->strong && node->kind == NODE_EPHEMERON)
             return node;
     }
     return NULL;

@@ -58,6 +58,7 @@ struct node {
     uint8_t type; /* NODE_CLASS: which */
     uint8_t used; /* this entry of the family's table is a reachable object */
     uint8_t seen; /* scratch for reachability */
+    uint8_t strong; /* the root leads here by pointers alone */
     struct pair pair; /* NODE_EPHEMERON */
 };
 
