@@ -50,8 +50,8 @@ mark_together(struct marker *mk, const struct together *t)
     if (bits == 0)
         return;
     ASSERT(ahalf_load_relaxed(&mk->heap->weak.word) != WEAK_DECIDED); /* I-weak-agree */
+    chaos_point(&mk->heap->os, CHAOS_MARK_PUSH); /* another marker may come first */
     bits &= ~aword_fetch_or_full(word, bits); /* full; pairs: ephemeron.filed */
-    chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
     mk->marked += (uint64_t)bit_count(bits) * t->bytes;
     if (!t->s->noscan || UNLIKELY(ephemeron_is_filed(mk->heap)))
         queue_objects(mk, t, bits);

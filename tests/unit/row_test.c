@@ -240,11 +240,12 @@ Test(row, ephemerons_wait_for_objects_of_a_row)
     set_marked(objects[0], false);
     set_marked(objects[1], false);
     set_marked(value, false);
-    own = (struct marker){ .heap = the_heap, .nbatch = 2 };
+    own = (struct marker){ .heap = the_heap };
     gcrt_mark_word(&own, (uintptr_t)e);
     while (gcrt_mark_drain(&own, SIZE_MAX / 2) != 0)
         continue;
     cr_assert(ephemeron_is_filed(the_heap));
+    cr_assert_not(is_marked(value));
     own.nbatch = 2;
     for (int i = 0; i < 2; i++)
         own.batch[i] = (uintptr_t)objects[i] - the_heap->mheap.base;
