@@ -75,7 +75,7 @@ struct mheap {
     ahalf sweepers;      /* atomic: sweeps in progress */
     ahalf sweep_cursor;  /* atomic: mcentral where the next sweeper looks first */
     ahalf ncentrals;     /* atomic: registered mcentrals; pairs: central.publish */
-    ahalf unswept;       /* atomic: a hint: the coordinator sweeps, and dead spans hold pages */
+    ahalf unswept;       /* atomic: a hint: H6 is complete, and dead spans hold pages */
     struct mcentral **centrals; /* [MHEAP_CENTRALS_MAX]; entries are const once published */
 
     /* counters, atomic sums (bytes unless said) */

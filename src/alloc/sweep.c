@@ -17,7 +17,7 @@
 #include "alloc/base/tools.h"
 
 #define CLOBBER 0xdeadbeefdeadbeefu
-#define SWEEP_FOR_PAGES 64u /* spans: some 10 us, as much as a fresh span of 32 KiB costs */
+#define SWEEP_FOR_PAGES 64u /* spans that one request for pages sweeps at most */
 
 /* Bits of word w that are allocated slots. */
 static uint64_t

@@ -269,9 +269,9 @@ end_marking(struct cycle *cy)
     /* I-no-late-mark: nobody can set a mark bit any more, so spans may be swept. */
     ahalf_store_full(&heap->mheap.sweepgen, /* pairs: sweepgen.advance */
             ahalf_load_relaxed(&heap->mheap.sweepgen) + 2);
-    ahalf_store_relaxed(&heap->mheap.unswept, 1);
     set_marks(heap, MARKS_FINAL);
     gcrt_handshake_run(heap, ACTION_FLUSH_CACHE); /* H6 */
+    ahalf_store_relaxed(&heap->mheap.unswept, 1);
     gcrt_verify_at(heap, VERIFY_SWEEPING);
 }
 
