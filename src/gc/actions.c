@@ -54,8 +54,8 @@ action_scan(struct gcrt_mutator *m, uintptr_t sp)
 /*
  * H4.  Says whether anything grey was still private to m (I-ragged-done).  Words in the buffer
  * that are marked already are nobody's: a program that stores without a break has some in every
- * round, and the cycle would go on until a round finds none by chance.  If one was not, the
- * marker says so.
+ * round, and the cycle would go on until a round finds none by chance.  If one was not, or if a
+ * thread that has answered already came before us, who marked it has said so (gcrt_mark_shaded).
  */
 static void
 action_flush(struct gcrt_mutator *m)

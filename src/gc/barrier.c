@@ -52,7 +52,7 @@ mark_buffer(struct gcrt_mutator *m)
     for (uint32_t i = 0; i < m->nbarrier; i++)
         __builtin_prefetch(mheap_descriptor(h, m->barrier[i] - h->base));
     for (uint32_t i = 0; i < m->nbarrier; i++)
-        gcrt_mark_word(&m->marker, m->barrier[i]);
+        gcrt_mark_shaded(&m->marker, m->barrier[i]);
 }
 
 static void

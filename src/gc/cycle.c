@@ -182,6 +182,8 @@ wait_until_quiet(struct cycle *cy)
  * scanned by an assist.  The last clause matters: a mutator may hold a grey object, scan it
  * in an assist before it answers, and answer with empty hands, while another one, which has
  * answered, has taken the object's child and overwritten the slot.
+ * What two of them have shaded one may mark after its answer, and the other finds it marked in
+ * its own; so a flush that marks says so before it does (gcrt_mark_shaded).
  * Who takes an unmarked object out of a weak place makes grey from nothing, and says so in the
  * decision word: the round does not count either (weak.c).
  */

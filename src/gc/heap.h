@@ -95,7 +95,7 @@ struct handshake {
     int signal;         /* const */
     uint64_t grace_ns;  /* const */
     ahalf released;     /* futex: newest handshake that held, and is over */
-    ahalf flushed;      /* atomic: somebody's H4 flush found work */
+    ahalf flushed;      /* atomic: somebody found work in this round of H4; pairs: mark.said */
 };
 
 /* Registered stacks (fiber.h). */

@@ -47,7 +47,7 @@ set_mark(struct marker *mk, struct spanmap map, struct mspan *s, size_t index)
         return;
     /* I-weak-agree: what was not marked when the decision fell is dead. */
     ASSERT(ahalf_load_relaxed(&mk->heap->weak.word) != WEAK_DECIDED);
-    if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
+    if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed, mark.said */
         return;
     chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
     object = spanmap_object(map, s, index);
@@ -58,18 +58,47 @@ set_mark(struct marker *mk, struct spanmap map, struct mspan *s, size_t index)
         gcrt_ephemeron_fire(mk, object);
 }
 
+/* The span of the allocated object that word points into, and its index there; or NULL. */
+static inline struct mspan *
+find_object(const struct mheap *h, uintptr_t word, size_t *index)
+{
+    struct mspan *s = mheap_span_of(h, word);
+
+    if (s == NULL)
+        return NULL;
+    *index = span_object_index(h, s, word);
+    return *index < s->nelems && span_is_allocated(s, *index) ? s : NULL;
+}
+
 void
 gcrt_mark_word(struct marker *mk, uintptr_t word)
 {
     const struct mheap *h = &mk->heap->mheap;
-    struct mspan *s = mheap_span_of(h, word);
     size_t index;
+    struct mspan *s = find_object(h, word, &index);
 
-    if (s == NULL)
-        return;
-    index = span_object_index(h, s, word);
-    if (index < s->nelems && span_is_allocated(s, index))
+    if (s != NULL)
         set_mark(mk, mheap_map(h), s, index);
+}
+
+/*
+ * Two threads may have shaded one object, and we, who mark it, may have answered H4 already; the
+ * other has not, finds it marked and answers that it had nothing.  The object is grey in our
+ * queue then, and nobody else's: so we say so, and before the bit can be seen.
+ */
+void
+gcrt_mark_shaded(struct marker *mk, uintptr_t word)
+{
+    struct gc_heap *heap = mk->heap;
+    ahalf *flushed = &heap->handshake.flushed;
+    size_t index;
+    struct mspan *s = find_object(&heap->mheap, word, &index);
+
+    if (s == NULL || (aword_load_acquire(&span_marks(s)[index / 64]) >> index % 64 & 1))
+        return; /* pairs: mark.said */
+    if (ahalf_load_relaxed(flushed) == 0)
+        ahalf_store_relaxed(flushed, 1);
+    set_mark(mk, mheap_map(&heap->mheap), s, index);
 }
 
 void

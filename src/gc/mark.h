@@ -58,6 +58,8 @@ struct marker {
  * between mark.open and H5.
  */
 void gcrt_mark_word(struct marker *mk, uintptr_t word);
+/* The same for a word of a barrier's buffer, whose mutator may have answered H4 already. */
+void gcrt_mark_shaded(struct marker *mk, uintptr_t word);
 
 /* Queues the object at that address to be scanned, and does not mark it. */
 void gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object);

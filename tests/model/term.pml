@@ -5,6 +5,8 @@
  * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 holds G in a
  * register; so does mutator 1 without M1_PASSIVE.  The coordinator decides that marking is
  * complete.  FLUSHED_FIRST: it looks at `flushed' before it looks at the queues.
+ * DELETED: S has been taken out of G since, so it is in mutator 1's buffer and in a register of
+ * mutator 0, which may store it again; and G has been scanned.
  *
  * A set of objects is a byte of bits.  An object that is marked and in a queue is grey.  A
  * barrier buffer may be flushed after any word that goes in, which covers every capacity; a
@@ -51,6 +53,21 @@ bit done;
 #define BLACK_OR_GREY(o) (o == NIL || IN(o, marked))
 #define CLOSED(o) (BLACK_OR_GREY(o) && BLACK_OR_GREY(next[o]) && BLACK_OR_GREY(next[next[o]]))
 
+/* gcrt_mark_shaded (mark.c): it says that it marks, and marks.  Its mutator may have answered. */
+#ifdef M_SHADED_UNSAID
+#define SAY(m) skip
+#else
+#define SAY(m) /* gcrt_mark_shaded: said */                                                \
+    atomic { if :: buf[m] & ~marked -> flushed = 1 :: else fi }
+#endif
+#ifdef M_SHADED_SAID_LATE
+#define BEFORE(m) n = buf[m] & ~marked
+#define AFTER(m)  atomic { if :: n -> flushed = 1 :: else fi; n = 0 }
+#else
+#define BEFORE(m) SAY(m)
+#define AFTER(m)  skip
+#endif
+
 /*
  * set_mark (mark.c), and gcrt_barrier_flush, mark_buffer (barrier.c).  WINDOWS: the bit, then
  * the push, which may overflow; words one by one.
@@ -67,11 +84,13 @@ bit done;
        fi                                                                                  \
     fi
 #define BUFFER_FLUSH(m)                                                                    \
+    BEFORE(m);                                                                             \
     do                                                                                     \
     :: atomic { IN(S, buf[m]) -> buf[m] = buf[m] & ~BIT(S); o = S }; MARK(m, o)            \
     :: atomic { IN(W, buf[m]) -> buf[m] = buf[m] & ~BIT(W); o = W }; MARK(m, o)            \
     :: atomic { buf[m] == 0 -> break }                                                     \
-    od
+    od;                                                                                    \
+    AFTER(m)
 #else
 #define MARK(m, o)                                                                         \
     atomic {                                                                               \
@@ -82,12 +101,14 @@ bit done;
         o = NIL                                                                            \
     }
 #define BUFFER_FLUSH(m)                                                                    \
-    atomic {                                                                               \
+    BEFORE(m);                                                                             \
+    atomic {          /* gcrt_mark_shaded: mark */                                         \
         q[m] = q[m] | (buf[m] & ~marked);                                                  \
         did[m] = did[m] || (buf[m] & ~marked) != 0;                                        \
         marked = marked | buf[m];                                                          \
         buf[m] = 0                                                                         \
-    }
+    };                                                                                     \
+    AFTER(m)
 #endif
 
 /* gcrt_marker_flush (mark.c): the flag, then the queue. */
@@ -197,7 +218,7 @@ bit done;
     }
 
 #define BODY(m, ops)                                                                       \
-    byte o;                                                                                \
+    byte o, n;                                                                             \
     bit had;                                                                               \
 end_head:                                                                                  \
     do                                                                                     \
@@ -285,12 +306,17 @@ again:
 
 init {
     atomic {
-        next[G] = S;
         next[S] = W;
         marked = BIT(G);
+        a[M0] = G;
+#ifdef DELETED
+        b[M0] = S;
+        buf[M1] = BIT(S);
+#else
+        next[G] = S;
         q[M1] = BIT(G);
         did[M1] = 1;
-        a[M0] = G;
+#endif
 #ifndef M1_PASSIVE
         a[M1] = G;
 #endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Words that two mutators have shaded, when one has answered H4 and the other has not.  mark.c is
+ * part of this program, so that one can look at the moment before a mark bit is set.
+ */
+#include "byhand.h"
+
+#include <pthread.h>
+
+static uint64_t watched_or(aword *word, uint64_t bits);
+
+#define aword_fetch_or_full watched_or
+#include "gc/mark.c"
+#undef aword_fetch_or_full
+
+struct node {
+    struct node *next;
+};
+
+GC_TYPE(node_type, struct node, next);
+
+/* What the heap's word said before each bit. */
+static unsigned marks_set, marks_said;
+
+static uint64_t
+watched_or(aword *word, uint64_t bits)
+{
+    marks_set++;
+    marks_said += ahalf_load_relaxed(&the_heap->handshake.flushed);
+    return aword_fetch_or_full(word, bits);
+}
+
+/* The object goes through the barrier as the old value of a store. */
+static void
+shade(struct node *white)
+{
+    struct node *from = gc_alloc(&node_type);
+
+    from->next = white;
+    gc_write(&from->next, NULL);
+}
+
+/* Two white objects, the first leads to the second. */
+static struct node *
+begin_with_pair(void)
+{
+    struct node *white;
+
+    begin_by_hand();
+    white = gc_alloc(&node_type);
+    white->next = gc_alloc(&node_type);
+    to_marking();
+    return white;
+}
+
+Test(shaded, a_flush_says_that_it_marks_before_it_does)
+{
+    struct node *white = begin_with_pair();
+
+    shade(white);
+    ahalf_store_full(&the_heap->handshake.flushed, 0);
+    gcrt_barrier_flush(self());
+    cr_expect_eq(self()->nbarrier, 0);
+    cr_expect_eq(marks_set, 1);
+    cr_expect_eq(marks_said, 1, "who finds the bit must find the word");
+    end_by_hand();
+}
+
+Test(shaded, a_flush_of_what_is_marked_says_nothing)
+{
+    struct node *white = begin_with_pair();
+
+    shade(white);
+    gcrt_barrier_flush(self());
+    ahalf_store_full(&the_heap->handshake.flushed, 0);
+    shade(white);
+    cr_assert_eq(self()->nbarrier, 1);
+    gcrt_barrier_flush(self());
+    cr_expect_eq(self()->nbarrier, 0);
+    cr_expect_eq(marks_set, 1);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->handshake.flushed), 0);
+    end_by_hand();
+}
+
+/* ---- two mutators ---- */
+
+static struct node *shared;
+static struct gcrt_mutator *other; /* outside once there is one */
+static bool over;
+
+static void *
+other_main(void *arg)
+{
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    shade(shared);
+    gc_block_enter();
+    __atomic_store_n(&other, self(), __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE))
+        sched_yield();
+    gc_block_leave();
+    gc_thread_detach();
+    return arg;
+}
+
+Test(shaded, who_finds_it_marked_in_its_answer_is_not_the_end)
+{
+    ahalf *flushed;
+    pthread_t thread;
+
+    shared = begin_with_pair();
+    flushed = &the_heap->handshake.flushed;
+    cr_assert_eq(pthread_create(&thread, NULL, other_main, NULL), 0);
+    while (__atomic_load_n(&other, __ATOMIC_ACQUIRE) == NULL)
+        sched_yield();
+    ahalf_store_full(flushed, 0);
+    ask(ACTION_FLUSH);
+    gc_safepoint();
+    cr_assert(has_answered());
+    cr_expect_eq(ahalf_load_relaxed(flushed), 0, "we had nothing");
+    shade(shared);
+    gcrt_barrier_flush(self()); /* as when it is full; the object is in our queue now */
+    gcrt_action_run(other, ACTION_FLUSH, 0);
+    cr_expect_eq(ahalf_load_relaxed(flushed), 1, "the object is grey, and only in our queue");
+    __atomic_store_n(&over, true, __ATOMIC_RELEASE);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    end_by_hand();
+}
