@@ -68,9 +68,11 @@ gc_impl_home(uintptr_t address, unsigned tag)
 }
 
 /*
- * The next slot of the key's run, or NULL.  No lock and no atomic operation: it bumps through a
- * run of free slots that the thread's P owns.  `critical` keeps a handshake's signal handler
- * away between reading and advancing the run.
+ * The next slot of the key's run, or NULL.  No lock, no atomic operation, and no word that keeps
+ * a handshake's signal handler away: it bumps through a run of free slots that the thread's P
+ * owns, and the handler may come between any two instructions.  If it takes the run away it makes
+ * the end NULL, and leaves us the slot that we may have found already (src/alloc/mcache.h); so
+ * `next` is read before `end`.
  */
 GC_INLINE void *
 gc_impl_bump(const gc_type *type, unsigned tag)
@@ -79,19 +81,16 @@ gc_impl_bump(const gc_type *type, unsigned tag)
     struct gc_impl_run *run;
     char *p;
 
-    gc_impl_self.critical = 1;
     __asm__ volatile("" ::: "memory");
     run = &gc_impl_self.runs[gc_impl_home((uintptr_t)type, tag) & gc_impl_self.run_mask];
     p = run->next;
+    __asm__ volatile("" ::: "memory");
     if (GC_LIKELY(run->key == key && p < run->end)) {
         __atomic_store_n(&run->next, p + run->size, __ATOMIC_RELAXED);
-        __asm__ volatile("" ::: "memory");
-        gc_impl_self.critical = 0;
         if (p == 0)
             __builtin_unreachable();
         return p;
     }
-    gc_impl_self.critical = 0;
     return 0;
 }
 

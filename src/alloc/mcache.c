@@ -235,17 +235,16 @@ gcrt_mcache_take_run(struct mcache *mc, int i)
 
 /* ---- handshake work ---- */
 
-/* The unused rest of the run becomes free again, as if it had not been taken. */
+/* The last `rest` bytes of the run become free again, as if they had not been taken. */
 static void
-return_rest(struct mcache *mc, struct gc_impl_run *run, struct mspan *s)
+return_rest(struct mcache *mc, const struct gc_impl_run *run, size_t rest, struct mspan *s)
 {
-    size_t rest = (size_t)(run->end - run->next);
     size_t nslots = rest / run->size;
     bool was_black = mc->black && ahalf_load_relaxed(&s->sweepgen) == mc->black_gen;
 
     if (rest == 0)
         return;
-    poison((uintptr_t)run->next, rest);
+    poison((uintptr_t)run->end - rest, rest);
     ahalf_store_release(&s->freeindex, ahalf_load_relaxed(&s->freeindex) - (unsigned)nslots);
     aword_add_owner(&mc->slots[s->sizeclass], (uint64_t)0 - nslots);
     if (!s->noscan)
@@ -255,8 +254,19 @@ return_rest(struct mcache *mc, struct gc_impl_run *run, struct mspan *s)
     mc->debt -= rest; /* may wrap below zero until it is settled: a sum modulo 2^64 */
 }
 
+/* Bytes of the run that become free again. */
+static size_t
+returned(const struct gc_impl_run *run, enum mcache_runs runs)
+{
+    size_t left = run_left(run);
+
+    if (runs == RUNS_KEPT || left == 0)
+        return 0;
+    return runs == RUNS_INTERRUPTED ? left - run->size : left;
+}
+
 void
-gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
+gcrt_mcache_flush(struct mcache *mc, enum mcache_runs runs)
 {
     struct mcache_table *t = mc->table;
 
@@ -265,9 +275,8 @@ gcrt_mcache_flush(struct mcache *mc, bool keep_runs)
 
         if (s == NULL)
             continue;
-        sampler_give_back(&mc->sampler, (size_t)(t->runs[i].end - t->runs[i].next));
-        if (!keep_runs)
-            return_rest(mc, &t->runs[i], s);
+        sampler_give_back(&mc->sampler, run_left(&t->runs[i]));
+        return_rest(mc, &t->runs[i], returned(&t->runs[i], runs), s);
         run_set(&t->runs[i], NULL, NULL);
         t->cold[i].span = NULL;
         t->cold[i].reach = 0;
@@ -282,7 +291,7 @@ static void
 blacken_run(struct mcache *mc, const struct gc_impl_run *run, struct mspan *s)
 {
     uintptr_t start = span_start(mc->heap, s);
-    size_t rest = (size_t)(run->end - run->next);
+    size_t rest = run_left(run);
 
     if (rest == 0)
         return;

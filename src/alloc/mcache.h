@@ -96,10 +96,20 @@ size_t gcrt_mcache_take_run(struct mcache *mc, int i);
 void gcrt_mcache_follow_rate(struct mcache *mc);
 
 /*
- * Gives all spans and pages back.  keep_runs: what is left of the runs stays allocated (and
- * dead).
+ * What becomes of what is left of runs when their spans are given back.  A signal may have
+ * interrupted gc_alloc when it had found a run's next slot, and was about to store what comes
+ * behind it into `next`.  Then that slot stays allocated, as if gc_alloc had come before the
+ * flush; if it was elsewhere the slot is garbage.  It may leave a run whose next is beyond its
+ * end.
  */
-void gcrt_mcache_flush(struct mcache *mc, bool keep_runs);
+enum mcache_runs {
+    RUNS_FREE,        /* it is free again */
+    RUNS_INTERRUPTED, /* it is free again, but for the first slot */
+    RUNS_KEPT         /* it stays allocated, and dead */
+};
+
+/* Gives all spans and pages back. */
+void gcrt_mcache_flush(struct mcache *mc, enum mcache_runs runs);
 
 /* Marks what is left of every run and the tiny block; runs taken from now on are black. */
 void gcrt_mcache_blacken(struct mcache *mc, unsigned sweepgen);
@@ -116,6 +126,13 @@ run_set(struct gc_impl_run *run, char *next, char *end)
 {
     __atomic_store_n(&run->next, next, __ATOMIC_RELAXED);
     __atomic_store_n(&run->end, end, __ATOMIC_RELAXED);
+}
+
+/* Bytes left of the run. */
+static inline size_t
+run_left(const struct gc_impl_run *run)
+{
+    return run->next < run->end ? (size_t)(run->end - run->next) : 0;
 }
 
 /* Is it one of those whose runs are not zeroed: uninitialised objects without pointers? */

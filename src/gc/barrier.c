@@ -161,11 +161,38 @@ watch_end(const void *slot, size_t bytes)
         gcrt_wbcheck_end(gc_impl_self.mutator, slot, bytes);
 }
 
+/*
+ * Most stores fill a field that was NULL, and a thread that has scanned its stack has nothing to
+ * shade then.  Critical, but behind no gate, for a fork may come before or after it as with an
+ * inline store.
+ */
+static ALWAYS_INLINE bool
+fill_field(void *slot, uintptr_t value)
+{
+    struct gc_heap *heap;
+    bool fills = false;
+
+    critical_set();
+    heap = gc_impl_self.heap_inside;
+    if (gc_impl_self.barrier == BARRIER_DELETION && heap != NULL && slot_load(slot) == 0) {
+        chaos_point(&heap->os, CHAOS_BARRIER_STORE);
+        slot_store_relaxed(slot, value);
+        fills = true;
+    }
+    critical_clear();
+    return fills;
+}
+
 void
 gc_impl_write_slow(void *slot, const void *value)
 {
-    struct gcrt_mutator *m = gcrt_mutator_self("gc_write");
+    struct gcrt_mutator *m;
 
+    if (LIKELY(fill_field(slot, (uintptr_t)value))) {
+        gc_safepoint();
+        return;
+    }
+    m = gcrt_mutator_self("gc_write");
     critical_enter();
     if (barrier_state(&gc_impl_self) != BARRIER_OFF)
         gcrt_barrier_shade(m, slot, slot_load(slot), (uintptr_t)value);

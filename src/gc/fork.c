@@ -634,7 +634,7 @@ gcrt_fork_drop_orphans(struct gc_heap *heap)
     drop_records(heap);
     for (; p != NULL; p = p->next_all)
         if (is_orphan(heap, p)) {
-            gcrt_mcache_flush(&p->cache, true);
+            gcrt_mcache_flush(&p->cache, RUNS_KEPT);
             gcrt_p_release(heap, p);
         }
 }

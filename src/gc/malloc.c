@@ -62,7 +62,7 @@ entry_of(struct gcrt_mutator *m, uintptr_t key, const struct request *req, unsig
     struct kind *kind;
 
     if (LIKELY(i >= 0)) {
-        if (UNLIKELY(mc->table->runs[i].next != mc->table->runs[i].end)
+        if (UNLIKELY(run_left(&mc->table->runs[i]) != 0)
                 && !gcrt_mcache_missed(mc, i)) {
             gcrt_mutator_show_runs(m);
             i = gcrt_mcache_find(mc, key);

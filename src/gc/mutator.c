@@ -334,7 +334,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
      * that is not black yet would make its objects black too early (I-own-snapshot).  All
      * spans go back before H6 can be complete without us, so the sweep finds them.
      */
-    gcrt_mcache_flush(&p->cache, barrier_state(&gc_impl_self) != BARRIER_OFF);
+    gcrt_mcache_flush(&p->cache, barrier_state(m->self) == BARRIER_OFF ? RUNS_FREE : RUNS_KEPT);
     ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os, CHAOS_DETACH);
     gcrt_fiber_end(m);

@@ -137,7 +137,7 @@ check_entry(struct verifier *v, const struct mcache *mc, const struct mcache_tab
     size_t page = s == NULL ? 0 : (size_t)(s - v->heap->mheap.spans);
 
     if (s == NULL) {
-        if (run->next != run->end)
+        if (run_left(run) != 0)
             gcrt_verify_complain(v, "cache.run", "run [%p, %p) of no span", (void *)run->next,
                     (void *)run->end);
         return;

@@ -165,7 +165,10 @@ bit pend[2];
     fi;                                                                                    \
     s = NONE; g = 0
 
-/* gcrt_mcache_flush: the unused slot is free again, or stays allocated (keep_runs). */
+/*
+ * gcrt_mcache_flush: the unused slot is free again, or stays allocated (RUNS_KEPT).  What an
+ * interrupted allocation has found (RUNS_INTERRUPTED) was allocated just before, by OP_ALLOC.
+ */
 #define REST(i, to) if :: st[i] == RUN -> st[i] = to :: else fi
 #define KEEP_RUNS (hs == 3 || hs == 4)
 #define FLUSH(m)                                                                           \

@@ -17,8 +17,10 @@
 
 #include "signal_here.h"
 
+#include <limits.h>
 #include <pthread.h>
 
+#include "alloc/sweep.h"
 #include "gc/barrier.h"
 
 #if defined(__x86_64__)
@@ -139,7 +141,53 @@ stores(void)
     prepare_store();
 }
 
-/* ---- I-critical: allocation ---- */
+/* ---- I-critical: stores that fill an empty field ---- */
+
+static void
+prepare_fill(void)
+{
+    prepare_store();
+    ask_and_answer(ACTION_BARRIER_ON);
+    ask_and_answer(ACTION_SCAN);
+    clear_marks(old_value[0]);
+    (void)take_raw(0);
+    *slot(0) = NULL;
+}
+
+/* The end of this cycle, and the beginning of the next one: new values are shaded again. */
+static void
+signals_in_fill(void)
+{
+    stored_here[0] = *slot(0) != NULL;
+    asked = ACTION_BARRIER_OFF;
+    signal_here();
+    if (!answered_here)
+        return;
+    asked = ACTION_BARRIER_ON;
+    signal_here();
+}
+
+static void
+check_fill(void)
+{
+    T_CHECK(*slot(0) == new_value[0], "step %lu: the field is not filled", t_event_step);
+    T_CHECK(!answered_here || stored_here[0] || count_buffered(new_value[0]) != 0,
+            "step %lu: the barrier was turned on before the store, but the new value is not shaded",
+            t_event_step);
+    check_answered_once();
+}
+
+static void
+fills(void)
+{
+    answers = refusals = 0;
+    (void)t_event_everywhere(prepare_fill, run_write, signals_in_fill, check_fill);
+    (void)t_event_everywhere(prepare_fill, run_write_slow, signals_in_fill, check_fill);
+    T_CHECK(answers != 0 && refusals != 0, "%lu answers, %lu refusals", answers, refusals);
+    prepare_store();
+}
+
+/* ---- allocation, which answers anywhere ---- */
 
 static struct node *allocated, *next_allocated;
 static int allocated_here; /* run_alloc was over when the signal came */
@@ -191,15 +239,58 @@ check_scanned_alloc(void)
     check_answered_once();
 }
 
+/* The run is black, and its span waits for the sweep, which the flush does. */
+static void
+prepare_stale_alloc(void)
+{
+    struct mheap *h = &the_heap->mheap;
+
+    prepare_alloc();
+    while (gcrt_sweep_some(h, UINT_MAX) != 0)
+        continue;
+    ask_and_answer(ACTION_SCAN);
+    (void)take_raw(0);
+    clear_marks(gc_alloc(&node_type));
+    gcrt_mcache_blacken(&self()->p->cache, the_heap->registry.black_gen);
+    ask_and_answer(ACTION_BARRIER_OFF);
+    ahalf_store_full(&h->sweepgen, ahalf_load_relaxed(&h->sweepgen) + 2);
+    allocated = NULL;
+    answered_here = 0;
+}
+
+/* A thread may lose its CPU in the middle of it from a cycle's end to the next one's scan. */
+static void
+signals_in_alloc(void)
+{
+    allocated_here = allocated != NULL;
+    asked = ACTION_FLUSH_CACHE;
+    signal_here();
+    T_CHECK(answered_here, "inline allocation keeps no handshake away");
+    asked = ACTION_SCAN;
+    signal_here();
+}
+
+static void
+check_both_alloc(void)
+{
+    T_CHECK(gc_base(allocated) == allocated, "step %lu: the object's slot is free", t_event_step);
+    check_scanned_alloc();
+    next_allocated = gc_alloc(&node_type);
+    T_CHECK(next_allocated != allocated, "step %lu: two objects in one slot", t_event_step);
+}
+
 static void
 allocation(void)
 {
     answers = refusals = 0;
     asked = ACTION_FLUSH_CACHE;
     (void)t_event_everywhere(prepare_alloc, run_alloc, signal_here, check_alloc);
-    T_CHECK(answers != 0 && refusals != 0, "%lu answers, %lu refusals", answers, refusals);
+    (void)t_event_everywhere(prepare_stale_alloc, run_alloc, signal_here, check_alloc);
+    T_CHECK(answers != 0 && refusals == 0, "%lu answers, %lu refusals", answers, refusals);
     asked = ACTION_SCAN;
     (void)t_event_everywhere(prepare_alloc, run_alloc, signal_in_alloc, check_scanned_alloc);
+    (void)t_event_everywhere(prepare_alloc, run_alloc, signals_in_alloc, check_both_alloc);
+    (void)t_event_everywhere(prepare_stale_alloc, run_alloc, signals_in_alloc, check_both_alloc);
     prepare_alloc();
 }
 
@@ -552,6 +643,7 @@ main(int argc, char **argv)
         new_value[i] = gc_alloc(&node_type);
     }
     stores();
+    fills();
     allocation();
     answering();
     blocking();

@@ -92,6 +92,64 @@ Test(barrier, each_store_shades_what_its_state_asks_for)
     end_by_hand();
 }
 
+/* What a field that was NULL gets, shaded or not. */
+static void
+expect_fill(uint32_t shades)
+{
+    struct node *object = gc_alloc(&node_type), *value = gc_alloc(&node_type);
+
+    self()->nbarrier = 0;
+    gc_write(&object->left, value);
+    cr_expect_eq(object->left, value);
+    cr_expect_eq(count_buffered(value), shades);
+    cr_expect_eq(self()->nbarrier, shades);
+    gc_impl_write_slow(&object->right, value);
+    cr_expect_eq(object->right, value);
+    cr_expect_eq(self()->nbarrier, 2 * shades);
+}
+
+Test(barrier, an_empty_field_is_filled_without_a_shade_after_the_own_scan)
+{
+    begin_by_hand();
+    expect_fill(0);
+    handshake(ACTION_BARRIER_ON);
+    expect_fill(1);
+    handshake(ACTION_SETTLE);
+    expect_fill(1);
+    handshake(ACTION_SCAN);
+    expect_fill(0);
+    handshake(ACTION_FLUSH);
+    expect_fill(0);
+    handshake(ACTION_BARRIER_OFF);
+    expect_fill(0);
+    end_by_hand();
+}
+
+Test(barrier, who_fills_a_field_answers)
+{
+    struct node *object, *value;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    value = gc_alloc(&node_type);
+    to_marking();
+    ask(ACTION_FLUSH);
+    gc_write(&object->left, value);
+    cr_expect(has_answered());
+    end_by_hand();
+}
+
+Test(barrier, a_field_is_not_filled_from_a_blocking_region, .signal = SIGABRT)
+{
+    struct node *object;
+
+    begin_by_hand();
+    object = gc_alloc(&node_type);
+    to_marking();
+    gc_block_enter();
+    gc_write(&object->left, object);
+}
+
 Test(barrier, bulk_stores_shade_every_word)
 {
     struct node *object, *from;

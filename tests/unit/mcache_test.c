@@ -230,7 +230,7 @@ static size_t reach_of[4096];
 static void
 flush(bool keep_runs)
 {
-    gcrt_mcache_flush(&mc, keep_runs);
+    gcrt_mcache_flush(&mc, keep_runs ? RUNS_KEPT : RUNS_FREE);
     memset(reach_of, 0, sizeof reach_of);
 }
 

@@ -337,7 +337,7 @@ flush(struct taker *t, bool keep)
         check_stamps(t, i);
         t->from[i] = NULL;
     }
-    gcrt_mcache_flush(&t->mc, keep);
+    gcrt_mcache_flush(&t->mc, keep ? RUNS_KEPT : RUNS_FREE);
 }
 
 static void
