@@ -9,7 +9,8 @@
  * peers like least, and nothing lives long.
  *
  * A queue is a ring with a lock and two conditions; it has 64 slots, so that threads seldom
- * sleep.  NULL is the end.  pipeline.go has channels of the same capacity.
+ * sleep, and who wakes finds the lock free.  NULL is the end.  pipeline.go has channels of the
+ * same capacity.
  */
 #include PEER_HEADER
 
@@ -65,8 +66,8 @@ queue_put(struct queue *queue, struct message *message)
             pthread_cond_wait(&queue->emptied, &queue->lock);
         }
     peer_write(&queue->slots[queue->tail++ % QUEUE_SIZE], message);
-    pthread_cond_signal(&queue->filled);
     pthread_mutex_unlock(&queue->lock);
+    pthread_cond_signal(&queue->filled);
 }
 
 static struct message *
@@ -83,8 +84,8 @@ queue_take(struct queue *queue)
     slot = &queue->slots[queue->head++ % QUEUE_SIZE];
     message = *slot;
     peer_write(slot, NULL);
-    pthread_cond_signal(&queue->emptied);
     pthread_mutex_unlock(&queue->lock);
+    pthread_cond_signal(&queue->emptied);
     return message;
 }
 
