@@ -88,6 +88,21 @@ slow_down_if_crowded(struct gc_heap *heap)
         gcrt_os_sleep_ns(CROWDED_NS);
 }
 
+/*
+ * Is marking over, for a mutator whose barrier is on and who has found it not open?  It is closed
+ * before H5, when the phase has been ENDING for long; and who has read `open` before marking was
+ * opened answers H4 before the phase is.
+ */
+static inline bool
+is_over(const struct gc_heap *heap)
+{
+    return ahalf_load_acquire(&heap->cycles.phase) == PHASE_ENDING;
+}
+
+/*
+ * Between the end of marking and H5 all that is buffered is marked.  An assist that is not over
+ * yet would take it, as a raw word, for the object before, too.
+ */
 void
 gcrt_barrier_flush(struct gcrt_mutator *m)
 {
@@ -96,7 +111,7 @@ gcrt_barrier_flush(struct gcrt_mutator *m)
     chaos_point(&m->heap->os, CHAOS_BARRIER_FLUSH);
     if (ahalf_load_acquire(&m->heap->marking.open)) /* pairs: mark.open */
         mark_buffer(m);
-    else
+    else if (!is_over(m->heap))
         hand_over_raw(m->heap, m->barrier, m->nbarrier);
     aword_add_relaxed(&m->heap->counters.barrier_flushes, 1);
     aword_add_relaxed(&m->heap->counters.barrier_words, m->nbarrier);
@@ -126,7 +141,7 @@ shade_word(struct gcrt_mutator *m, uintptr_t slot, uintptr_t word)
     buffer_word(m, word);
     if (!mheap_contains(&m->heap->mheap, slot) && !heap_is_exact(m->heap)
             && !ahalf_load_acquire(&m->heap->marking.open) /* pairs: mark.open */
-            && mheap_may_end_at(&m->heap->mheap, word))
+            && !is_over(m->heap) && mheap_may_end_at(&m->heap->mheap, word))
         buffer_word(m, word - 1);
 }
 

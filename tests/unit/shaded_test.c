@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Words that two mutators have shaded, when one has answered H4 and the other has not.  mark.c is
- * part of this program, so that one can look at the moment before a mark bit is set.
+ * Words that two mutators have shaded, when one has answered H4 and the other has not; and what
+ * is shaded when marking is over.  mark.c is part of this program, so that one can look at the
+ * moment before a mark bit is set.
  */
 #include "byhand.h"
 
@@ -123,5 +124,35 @@ Test(shaded, who_finds_it_marked_in_its_answer_is_not_the_end)
     cr_expect_eq(ahalf_load_relaxed(flushed), 1, "the object is grey, and only in our queue");
     __atomic_store_n(&over, true, __ATOMIC_RELEASE);
     cr_assert_eq(pthread_join(thread, NULL), 0);
+    end_by_hand();
+}
+
+/* ---- the end of marking ---- */
+
+static struct raw_words raw;
+
+/*
+ * Marking is closed before H5, and assists may still look for work: what lies before a word is
+ * garbage, perhaps, and dead for everybody.
+ */
+Test(shaded, when_marking_is_over_a_root_means_its_object_alone_and_nothing_is_handed_over)
+{
+    static void *root;
+
+    begin_by_hand();
+    cr_assert_eq(gc_root_add(&root, sizeof(root)), GC_OK);
+    root = (char *)gc_alloc_array(&node_type, 1) + sizeof(struct node);
+    to_marking();
+    take_raw(&raw);
+    ahalf_store_full(&the_heap->cycles.phase, PHASE_ENDING);
+    ahalf_store_full(&the_heap->marking.open, 0);
+    gc_write(&root, NULL);
+    cr_expect_eq(self()->nbarrier, 1);
+    gcrt_barrier_flush(self());
+    cr_expect_eq(self()->nbarrier, 0);
+    take_raw(&raw);
+    cr_expect_eq(raw.n, 0);
+    ahalf_store_full(&the_heap->cycles.phase, PHASE_IDLE);
+    gc_root_remove(&root);
     end_by_hand();
 }
