@@ -90,13 +90,13 @@ slow_down_if_crowded(struct gc_heap *heap)
 
 /*
  * Is marking over, for a mutator whose barrier is on and who has found it not open?  It is closed
- * before H5, when the phase has been ENDING for long; and who has read `open` before marking was
- * opened answers H4 before the phase is.
+ * before H5, after the phase was set to ENDING: who acquires the one sees the other (mark.open).
+ * And who has read `open` before marking was opened answers H4 before the phase is ENDING.
  */
 static inline bool
 is_over(const struct gc_heap *heap)
 {
-    return ahalf_load_acquire(&heap->cycles.phase) == PHASE_ENDING;
+    return ahalf_load_relaxed(&heap->cycles.phase) == PHASE_ENDING;
 }
 
 /*

@@ -58,24 +58,12 @@ set_mark(struct marker *mk, struct spanmap map, struct mspan *s, size_t index)
         gcrt_ephemeron_fire(mk, object);
 }
 
-/* The span of the allocated object that word points into, and its index there; or NULL. */
-static inline struct mspan *
-find_object(const struct mheap *h, uintptr_t word, size_t *index)
-{
-    struct mspan *s = mheap_span_of(h, word);
-
-    if (s == NULL)
-        return NULL;
-    *index = span_object_index(h, s, word);
-    return *index < s->nelems && span_is_allocated(s, *index) ? s : NULL;
-}
-
 void
 gcrt_mark_word(struct marker *mk, uintptr_t word)
 {
     const struct mheap *h = &mk->heap->mheap;
     size_t index;
-    struct mspan *s = find_object(h, word, &index);
+    struct mspan *s = mheap_find_object(h, word, &index);
 
     if (s != NULL)
         set_mark(mk, mheap_map(h), s, index);
@@ -92,7 +80,7 @@ gcrt_mark_shaded(struct marker *mk, uintptr_t word)
     struct gc_heap *heap = mk->heap;
     ahalf *flushed = &heap->handshake.flushed;
     size_t index;
-    struct mspan *s = find_object(&heap->mheap, word, &index);
+    struct mspan *s = mheap_find_object(&heap->mheap, word, &index);
 
     if (s == NULL || (aword_load_acquire(&span_marks(s)[index / 64]) >> index % 64 & 1))
         return; /* pairs: mark.said */
