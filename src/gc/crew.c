@@ -375,7 +375,7 @@ runner_main(void *arg)
     struct next n;
 
     t->thread = gcrt_os_thread_self();
-    gcrt_os_thread_name("gcrt-cleanup");
+    gcrt_os_thread_begin("gcrt-cleanup");
     if (t->add_nice)
         gcrt_os_thread_nice(heap->options.nice);
     if (gcrt_mutator_attach(heap, heap_is_exact(heap)) == GC_OK) {

@@ -439,7 +439,7 @@ coordinator_main(void *arg)
     struct cycles *c = &heap->cycles;
 
     gcrt_os_thread_nice(heap->options.nice); /* its children, the workers, inherit it */
-    gcrt_os_thread_name("gcrt-cycle");
+    gcrt_os_thread_begin("gcrt-cycle");
     gcrt_trace_thread_begin();
     inherit(heap);
     for (;;) {

@@ -523,6 +523,7 @@ hold_all_heaps(void)
     }
     EACH_HEAP(heap)
         take_locks(heap);
+    gcrt_os_threads_begun(); /* nobody starts another one now */
 }
 
 static void

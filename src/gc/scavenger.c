@@ -298,7 +298,7 @@ scavenger_main(void *arg)
         .tick_ns = (uint64_t)heap->options.release_ms * 1000000u / SCAVENGER_TICKS };
 
     critical_set(); /* for good: a fork in the log function is none of ours */
-    gcrt_os_thread_name("gcrt-scavenge");
+    gcrt_os_thread_begin("gcrt-scavenge");
     gcrt_trace_thread_begin();
     while (!is_over(&w))
         watch(&w);

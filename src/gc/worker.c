@@ -375,7 +375,7 @@ worker_main(void *arg)
     struct marking *mk = &w->heap->marking;
 
     critical_set(); /* for good: a fork in a trace function is none of ours */
-    gcrt_os_thread_name("gcrt-mark");
+    gcrt_os_thread_begin("gcrt-mark");
     gcrt_trace_thread_begin();
     for (;;) {
         unsigned seen = ahalf_load_acquire(&mk->bell); /* before stop: it rings after it */

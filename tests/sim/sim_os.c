@@ -356,9 +356,14 @@ gcrt_os_thread_nice(int add)
 }
 
 void
-gcrt_os_thread_name(const char *name)
+gcrt_os_thread_begin(const char *name)
 {
     (void)name;
+}
+
+void
+gcrt_os_threads_begun(void)
+{
 }
 
 bool

@@ -152,13 +152,20 @@ int gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *a
  */
 void gcrt_os_fence_threads(void);
 
-/* A joinable thread with all signals blocked.  False if the OS refuses. */
+/*
+ * A joinable thread with all signals blocked, which calls gcrt_os_thread_begin first of all, with
+ * the name that tools show, at most 15 characters.  False if the OS refuses.
+ */
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
+void gcrt_os_thread_begin(const char *name);
+/*
+ * Waits until all that were started have begun.  For fork: before its first own step a thread may
+ * be in a sanitizer's malloc, whose locks a child would find taken for ever.
+ */
+void gcrt_os_threads_begun(void);
 /* Adds to the calling thread's nice level, within what the system allows. */
 void gcrt_os_thread_nice(int add);
-/* What tools show of the calling thread: at most 15 characters. */
-void gcrt_os_thread_name(const char *name);
-/* The same of any thread of the process; false if there is none such. */
+/* What tools show of any thread of the process; false if there is none such. */
 #define OS_THREAD_NAME 16
 bool gcrt_os_thread_name_of(int tid, char name[OS_THREAD_NAME]);
 unsigned gcrt_os_process_id(void);

@@ -332,6 +332,8 @@ gcrt_os_thread_create(struct os *os, pthread_t *ret, const pthread_attr_t *attr,
     return gcrt_os_fault(os) ? EAGAIN : pthread_create(ret, attr, run, arg);
 }
 
+/* Between two looks whether a thread has begun, which takes some 50 us. */
+#define BEGIN_NAP_NS ((uint64_t)20 * 1000)
 /* Longer than any store stays in a processor's buffer, by orders of magnitude. */
 #define DRAIN_NS ((uint64_t)10 * 1000 * 1000)
 
@@ -359,16 +361,36 @@ gcrt_os_fence_threads(void)
     errno = saved;
 }
 
+/* Threads of the library that were started and have not begun, of all heaps. */
+static ahalf starting;
+
 bool
 gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
 {
     sigset_t saved;
     int error;
 
+    ahalf_add_full(&starting, 1);
     gcrt_os_signals_block(&saved);
     error = gcrt_os_thread_create(os, ret, NULL, run, arg);
     gcrt_os_signals_restore(&saved);
+    if (error != 0)
+        ahalf_add_full(&starting, (unsigned)-1);
     return error == 0;
+}
+
+void
+gcrt_os_thread_begin(const char *name)
+{
+    (void)pthread_setname_np(pthread_self(), name);
+    ahalf_add_full(&starting, (unsigned)-1); /* pairs: threads.begun */
+}
+
+void
+gcrt_os_threads_begun(void)
+{
+    while (ahalf_load_acquire(&starting) != 0) /* pairs: threads.begun */
+        gcrt_os_sleep_ns(BEGIN_NAP_NS);
 }
 
 /* To Linux who 0 is the calling thread. */
@@ -383,12 +405,6 @@ gcrt_os_thread_nice(int add)
 {
     if (add != 0)
         (void)set_nice(getpriority(PRIO_PROCESS, 0) + add);
-}
-
-void
-gcrt_os_thread_name(const char *name)
-{
-    (void)pthread_setname_np(pthread_self(), name);
 }
 
 bool
