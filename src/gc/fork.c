@@ -96,6 +96,16 @@
 # define IS_SIMULATED false
 #endif
 
+/*
+ * A sanitizer's malloc may not be made ready for fork (AddressSanitizer's, before LLVM 18).  Then
+ * at least none of our own threads shall be in it.  libc's is, and nobody need wait for it.
+ */
+#if defined(SANITIZED)
+# define IS_SANITIZED true
+#else
+# define IS_SANITIZED false
+#endif
+
 /* Yields of the waiting thread before it sleeps. */
 #define EAGER_TRIES 50
 #define NAP_NS      ((uint64_t)50 * 1000)
@@ -523,7 +533,6 @@ hold_all_heaps(void)
     }
     EACH_HEAP(heap)
         take_locks(heap);
-    gcrt_os_threads_begun(); /* nobody starts another one now */
 }
 
 static void
@@ -541,6 +550,8 @@ before_fork(void)
     forks.signals = signals;
     if (!cds_list_empty(&forks.heaps))
         hold_all_heaps();
+    if (IS_SANITIZED)
+        gcrt_os_starts_close(); /* last: who waits there has none of what we wait for */
 }
 
 /* The end of both: the thread goes on where it called fork. */
@@ -549,6 +560,8 @@ go_on(bool child)
 {
     sigset_t signals = forks.signals;
 
+    if (IS_SANITIZED)
+        gcrt_os_starts_open();
     gcrt_lock_after_fork(&forks.lock, child);
     gcrt_os_signals_restore(&signals);
     if (gc_impl_self.mutator != NULL)

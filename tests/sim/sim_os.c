@@ -362,7 +362,12 @@ gcrt_os_thread_begin(const char *name)
 }
 
 void
-gcrt_os_threads_begun(void)
+gcrt_os_starts_close(void)
+{
+}
+
+void
+gcrt_os_starts_open(void)
 {
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads of the library that fork finds before their first step.  Everything else of fork is
- * tested from outside, in tests/stress/fork.c and tests/api.
+ * Threads of the library before their first step, of which fork waits for those that a sanitizer's
+ * malloc may have.  Everything else of fork is tested from outside, in tests/stress/fork.c and
+ * tests/api.
  */
 #include "heapkit.h"
 
@@ -11,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static struct os os;
 static int began; /* atomic */
 
 /* What libc or a sanitizer does before a thread comes to its own code, made long. */
@@ -24,6 +26,78 @@ slow_to_begin(void *arg)
     return NULL;
 }
 
+Test(fork, closing_waits_for_threads_that_have_not_begun)
+{
+    pthread_t thread;
+
+    cr_assert(gcrt_os_thread_start(&os, &thread, slow_to_begin, NULL));
+    gcrt_os_starts_close();
+    cr_expect_eq(__atomic_load_n(&began, __ATOMIC_SEQ_CST), 1);
+    gcrt_os_starts_open();
+    gcrt_os_thread_join(thread);
+}
+
+Test(fork, closing_does_not_wait_for_a_thread_that_was_refused)
+{
+    pthread_t thread;
+
+    os.fail_at = 1;
+    cr_expect_not(gcrt_os_thread_start(&os, &thread, slow_to_begin, NULL));
+    gcrt_os_starts_close();
+    gcrt_os_starts_open();
+}
+
+/* ---- threads that start all the time ---- */
+
+#define ROUNDS 300
+
+static int over;      /* atomic */
+static int beginning; /* atomic: threads that run and have not begun */
+
+static void *
+begin_soon(void *arg)
+{
+    (void)arg;
+    __atomic_add_fetch(&beginning, 1, __ATOMIC_SEQ_CST);
+    t_sleep_us(20);
+    __atomic_sub_fetch(&beginning, 1, __ATOMIC_SEQ_CST);
+    gcrt_os_thread_begin("soon");
+    return NULL;
+}
+
+static void *
+start_many(void *arg)
+{
+    pthread_t thread;
+
+    while (!__atomic_load_n(&over, __ATOMIC_SEQ_CST)) {
+        cr_assert(gcrt_os_thread_start(&os, &thread, begin_soon, NULL));
+        gcrt_os_thread_join(thread);
+    }
+    return arg;
+}
+
+Test(fork, nobody_begins_while_starts_are_closed)
+{
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, start_many, NULL), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        gcrt_os_starts_close();
+        for (int k = 0; k < 3; k++) {
+            cr_assert_eq(__atomic_load_n(&beginning, __ATOMIC_SEQ_CST), 0, "round %d", i);
+            t_sleep_us(50);
+        }
+        gcrt_os_starts_open();
+        t_sleep_us(50);
+    }
+    __atomic_store_n(&over, 1, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+}
+
+/* ---- fork does so where it must ---- */
+
+#if defined(SANITIZED)
 /* The child's exit status: was the thread past its beginning when memory was copied? */
 static int
 fork_and_look(void)
@@ -38,9 +112,8 @@ fork_and_look(void)
     return status;
 }
 
-Test(fork, waits_for_threads_that_have_not_begun)
+Test(fork, waits_under_a_sanitizer)
 {
-    struct os os = { 0 };
     gc_options opt;
     pthread_t thread;
 
@@ -49,20 +122,8 @@ Test(fork, waits_for_threads_that_have_not_begun)
     cr_assert(gcrt_os_thread_start(&os, &thread, slow_to_begin, NULL));
     cr_expect_eq(fork_and_look(), 0);
     gcrt_os_thread_join(thread);
+    cr_assert(gcrt_os_thread_start(&os, &thread, begin_soon, NULL), "starts are closed still");
+    gcrt_os_thread_join(thread);
     gc_shutdown();
 }
-
-/* The one that could not be started is not waited for. */
-Test(fork, does_not_wait_for_a_thread_that_was_refused, .timeout = 60)
-{
-    struct os os = { .fail_at = 1 };
-    gc_options opt;
-    pthread_t thread;
-
-    gc_options_default(&opt);
-    T_OK(gc_init(&opt));
-    cr_expect_not(gcrt_os_thread_start(&os, &thread, slow_to_begin, NULL));
-    began = 1;
-    cr_expect_eq(fork_and_look(), 0);
-    gc_shutdown();
-}
+#endif

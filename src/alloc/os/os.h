@@ -159,10 +159,12 @@ void gcrt_os_fence_threads(void);
 bool gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg);
 void gcrt_os_thread_begin(const char *name);
 /*
- * Waits until all that were started have begun.  For fork: before its first own step a thread may
- * be in a sanitizer's malloc, whose locks a child would find taken for ever.
+ * For fork: from close to open no thread is between its start and its begin, where it may be in a
+ * sanitizer's malloc, whose locks a child would find taken for ever.  Who wants to start one
+ * waits.  Both by one thread at a time; in the child open is to be called too.
  */
-void gcrt_os_threads_begun(void);
+void gcrt_os_starts_close(void);
+void gcrt_os_starts_open(void);
 /* Adds to the calling thread's nice level, within what the system allows. */
 void gcrt_os_thread_nice(int add);
 /* What tools show of any thread of the process; false if there is none such. */

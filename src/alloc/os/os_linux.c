@@ -361,8 +361,30 @@ gcrt_os_fence_threads(void)
     errno = saved;
 }
 
-/* Threads of the library that were started and have not begun, of all heaps. */
-static ahalf starting;
+/*
+ * Of all heaps: how many threads were started, or are about to be, and have not begun.  Closed,
+ * none are added; then what a child copies is just this bit.
+ */
+static ahalf starts;
+#define STARTS_CLOSED 0x80000000u
+
+static void
+enter_start(void)
+{
+    unsigned seen = ahalf_load_acquire(&starts);
+
+    while ((seen & STARTS_CLOSED) != 0 || !ahalf_cas_full(&starts, seen, seen + 1)) {
+        if ((seen & STARTS_CLOSED) != 0)
+            gcrt_os_wait(&starts, seen, UINT64_MAX);
+        seen = ahalf_load_acquire(&starts); /* pairs: threads.begun */
+    }
+}
+
+static void
+leave_start(void)
+{
+    ahalf_add_full(&starts, (unsigned)-1); /* pairs: threads.begun */
+}
 
 bool
 gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *arg)
@@ -370,12 +392,12 @@ gcrt_os_thread_start(struct os *os, pthread_t *ret, void *(*run)(void *), void *
     sigset_t saved;
     int error;
 
-    ahalf_add_full(&starting, 1);
+    enter_start();
     gcrt_os_signals_block(&saved);
     error = gcrt_os_thread_create(os, ret, NULL, run, arg);
     gcrt_os_signals_restore(&saved);
     if (error != 0)
-        ahalf_add_full(&starting, (unsigned)-1);
+        leave_start();
     return error == 0;
 }
 
@@ -383,14 +405,22 @@ void
 gcrt_os_thread_begin(const char *name)
 {
     (void)pthread_setname_np(pthread_self(), name);
-    ahalf_add_full(&starting, (unsigned)-1); /* pairs: threads.begun */
+    leave_start();
 }
 
 void
-gcrt_os_threads_begun(void)
+gcrt_os_starts_close(void)
 {
-    while (ahalf_load_acquire(&starting) != 0) /* pairs: threads.begun */
+    ahalf_add_full(&starts, STARTS_CLOSED);
+    while (ahalf_load_acquire(&starts) != STARTS_CLOSED) /* pairs: threads.begun */
         gcrt_os_sleep_ns(BEGIN_NAP_NS);
+}
+
+void
+gcrt_os_starts_open(void)
+{
+    ahalf_add_full(&starts, STARTS_CLOSED); /* pairs: threads.begun */
+    gcrt_os_wake(&starts, INT32_MAX);
 }
 
 /* To Linux who 0 is the calling thread. */
