@@ -17,6 +17,7 @@ ALLOWED = {
     # process-wide
     "gcrt_default_heap": "what gc_init makes and NULL means",
     "forks": "fork handlers have no argument: the list of heaps, and its lock",
+    "starts": "fork handlers have no argument: threads of any heap that have not begun",
     "unwinder": "a library is loaded once in a process",
     "frame_rules": "what unwind tables say of the process's code is the same for all heaps",
     "held_ranks": "debug builds: which locks this thread holds",
