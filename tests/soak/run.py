@@ -59,10 +59,11 @@ def stacks(pid):
         for p in list(family(pid)))
 
 
-def run_once(command, env, limit):
+def run_once(build, command, env, limit):
     """(exit status or None if it hung, what it printed)"""
-    with subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, start_new_session=True) as process:
+    with subprocess.Popen(command, cwd=build, env={**os.environ, **env},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          start_new_session=True) as process:
         try:
             out, _ = process.communicate(timeout=limit)
             return process.returncode, out.decode(errors="replace")
@@ -75,7 +76,7 @@ def run_once(command, env, limit):
 
 class Soak:
     def __init__(self, build, tests, seconds, rand):
-        self.folder = Path(build) / "soak"
+        self.build, self.folder = build, Path(build) / "soak"
         self.tests, self.rand = tests, rand
         self.end = time.monotonic() + seconds
         self.lock = threading.Lock()
@@ -98,7 +99,7 @@ class Soak:
                 if seeded:
                     command = [*command, f"seed={self.rand.getrandbits(40)}"]
                 self.runs[name] += 1
-            status, out = run_once(command, env, limit)
+            status, out = run_once(self.build, command, env, limit)
             if status not in (0, SKIP):
                 self.keep(name, command, status, out)
 
