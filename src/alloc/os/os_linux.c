@@ -419,7 +419,7 @@ gcrt_os_starts_close(void)
 void
 gcrt_os_starts_open(void)
 {
-    ahalf_add_full(&starts, STARTS_CLOSED); /* pairs: threads.begun */
+    ahalf_add_full(&starts, STARTS_CLOSED); /* clears the bit; pairs: threads.begun */
     gcrt_os_wake(&starts, INT32_MAX);
 }
 
