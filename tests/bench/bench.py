@@ -18,6 +18,10 @@ for the whole program (VmHWM); so are wall and CPU time of the whole programs (w
 trees to pipeline, while the others take both around what they measure.  Programs that print
 a checksum must print the same one in every run and for every peer.
 
+Whole programs are batch jobs, and run as such (chrt --batch): a thread that wakes waits for its
+turn, and does not interrupt another.  Else what a program costs whose threads wait for each
+other is mostly the kernel's changes of threads, which says little about the heap.
+
 Numbers from a busy machine are not comparable: the load before each run is recorded and
 the largest one is printed with each table.
 """
@@ -38,6 +42,7 @@ import charts
 from comparisons import COMPARISONS
 
 TIMEOUT_S = 900
+AS_BATCH_JOB = ["chrt", "--batch", "0"]  # sched(7): SCHED_BATCH; needs no privilege
 
 
 def load_average():
@@ -47,9 +52,14 @@ def load_average():
         return os.getloadavg()[0]
 
 
+def program_of(build, group, peer):
+    return build / "tests" / "bench" / f"{group.program}_{peer.suffix}"
+
+
 def command(build, group, peer):
-    program = build / "tests" / "bench" / f"{group.program}_{peer.suffix}"
-    return [str(program)] + [f"{k}={v}" for k, v in {**group.args, **peer.args}.items()]
+    policy = AS_BATCH_JOB if group.whole() else []
+    settings = [f"{k}={v}" for k, v in {**group.args, **peer.args}.items()]
+    return policy + [str(program_of(build, group, peer))] + settings
 
 
 def run_once(argv, env, whole):
@@ -247,7 +257,7 @@ def available(build, group, wanted):
     for peer in group.peers:
         if wanted and peer.suffix not in wanted:
             continue
-        if Path(command(build, group, peer)[0]).exists():
+        if program_of(build, group, peer).exists():
             peers.append(peer)
         else:
             print(f"  {group.program}_{peer.suffix}: not built, left out", file=sys.stderr)
