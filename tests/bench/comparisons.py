@@ -167,6 +167,8 @@ POOL_COLUMNS = [
 
 ALLOC_PEERS = [GCRT] + MALLOCS + [BOEHM, BOEHM_TYPED, GO]
 PROGRAM_PEERS = [GCRT, GO, BOEHM] + MALLOCS
+# With about as much memory as Boehm, which has no GOGC, takes there.
+GCBENCH_PEERS = [GCRT, Peer("gcrt, GOGC 130", "gcrt", {"GCRT_GOGC": "130"}), GO, BOEHM] + MALLOCS
 TREES_PEERS = [GCRT, GO, BOEHM, BOEHM_ONE, BOEHM_TYPED] + MALLOCS
 PAUSE_PEERS = [GCRT, BOEHM, BOEHM_INCREMENTAL, GO, MIMALLOC]
 LATENCY_PEERS = [
@@ -194,9 +196,9 @@ def alloc(chart="", label="", in_quick=False, **args):
                  in_quick)
 
 
-def program(name, label, in_quick=True, quick=None, chart="programs", **args):
-    return Group(name, args, PROGRAM_PEERS, PROGRAM_COLUMNS, "", chart, label, quick or {},
-                 in_quick)
+def program(name, label, in_quick=True, quick=None, peers=None, **args):
+    return Group(name, args, peers or PROGRAM_PEERS, PROGRAM_COLUMNS, "", "programs", label,
+                 quick or {}, in_quick)
 
 
 def trees(threads, in_quick):
@@ -267,7 +269,7 @@ COMPARISONS = {
         for n in THREADS
     ],
     "trees": [trees(1, True), trees(2, False)],
-    "gcbench": [program("gcbench", "GCBench", quick={"depth": 16}, depth=18)],
+    "gcbench": [program("gcbench", "GCBench", quick={"depth": 16}, peers=GCBENCH_PEERS, depth=18)],
     "lru": [program("lru", "LRU cache", quick={"ops": "2m"}, ops="6m")],
     "jsondoc": [program("jsondoc", "JSON documents", quick={"docs": 20}, docs=60)],
     "hashmap": [
