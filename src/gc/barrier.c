@@ -55,6 +55,11 @@ mark_buffer(struct gcrt_mutator *m)
         gcrt_mark_shaded(&m->marker, m->barrier[i]);
 }
 
+/*
+ * A word that was shaded means the object that it points into, and not the one before: where that
+ * counts too, shade_word has said so. It may be garbage, a dead table and all that it leads to, and
+ * would live on as long as somebody stores the address of what lies behind it.
+ */
 static void
 hand_over_raw(struct gc_heap *heap, const uintptr_t *words, uint32_t n)
 {
@@ -65,7 +70,8 @@ hand_over_raw(struct gc_heap *heap, const uintptr_t *words, uint32_t n)
         struct workbuf *b = gcrt_work_take_empty(w);
         uint32_t part = n < w->slots ? n : w->slots;
 
-        memcpy(b->slot, words, part * sizeof(words[0]));
+        for (uint32_t i = 0; i < part; i++)
+            b->slot[i] = words[i] | RAW_EXACT;
         b->n = part;
         gcrt_work_push_raw(w, b);
         words += part;
@@ -99,10 +105,7 @@ is_over(const struct gc_heap *heap)
     return ahalf_load_relaxed(&heap->cycles.phase) == PHASE_ENDING;
 }
 
-/*
- * Between the end of marking and H5 all that is buffered is marked.  An assist that is not over
- * yet would take it, as a raw word, for the object before, too.
- */
+/* Between the end of marking and H5 all that is buffered is marked, and nobody empties buffers. */
 void
 gcrt_barrier_flush(struct gcrt_mutator *m)
 {
@@ -448,15 +451,12 @@ gc_clear(const gc_type *type, void *dst, size_t n)
 
 /* ---- roots of threads that may not be attached ---- */
 
-/*
- * A handle's word means the object that it points into, and not the one before: that may be
- * garbage, and to mark it when marking has been decided to be complete is too late.
- */
+/* A handle's word does not mean the object before: when marking is complete that is too late. */
 static void
 add_reference(const struct gc_heap *heap, uintptr_t *words, uint32_t *n, uintptr_t word)
 {
     if (mheap_contains(&heap->mheap, word))
-        words[(*n)++] = word | RAW_EXACT;
+        words[(*n)++] = word;
 }
 
 /*

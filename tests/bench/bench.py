@@ -39,6 +39,7 @@ import time
 from pathlib import Path
 
 import charts
+import lookup
 from comparisons import COMPARISONS
 
 TIMEOUT_S = 900
@@ -53,12 +54,16 @@ def load_average():
 
 
 def program_of(build, group, peer):
+    if group.program == "lookup":
+        return lookup.server(build, peer.suffix)
     return build / "tests" / "bench" / f"{group.program}_{peer.suffix}"
 
 
 def command(build, group, peer):
-    policy = AS_BATCH_JOB if group.whole() else []
     settings = [f"{k}={v}" for k, v in {**group.args, **peer.args}.items()]
+    if group.program == "lookup":
+        return [sys.executable, "-B", lookup.__file__, str(build), peer.suffix] + settings
+    policy = AS_BATCH_JOB if group.whole() else []
     return policy + [str(program_of(build, group, peer))] + settings
 
 

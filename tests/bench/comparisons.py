@@ -109,6 +109,16 @@ LATENCY_COLUMNS = [
     CYCLES,
     RSS,
 ]
+LOOKUP_COLUMNS = [
+    Column("cpu_s", "server CPU s", digits=2, spread=True, ratio=True),
+    Column("latency_p50_ns", "p50 us", 1000, 0),
+    Column("latency_p99_ns", "p99 us", 1000, 0),
+    Column("latency_p999_ns", "p99.9 us", 1000, 0, spread=True),
+    Column("latency_max_ns", "max us", 1000, 0),
+    Column("pause_max_ns", "worst pause us", 1000, 0),
+    RSS,
+    CYCLES,
+]
 MARK_COLUMNS = [
     Column("cpu_ns_per_object", "CPU ns/object", spread=True, ratio=True),
     Column("wall_ns", "wall ms", 1e6, 1, spread=True, ratio=True),
@@ -179,6 +189,12 @@ LATENCY_PEERS = [
     Peer("mimalloc", "mimalloc", args={"every": 0}),
     BOEHM,
 ]
+LOOKUP_PEERS = [
+    GCRT,
+    Peer("gcrt, GC off", "gcrt", {"GCRT_GOGC": "off"}),
+    GO,
+    Peer("Go, GC off", "go", {"GOGC": "off"}),
+]
 MARK_SHAPES = ["graph", "tree", "list", "arrays", "map", "fanout"]
 MARK_PEERS = [GCRT, Peer("walk", "walk"), GO, BOEHM, BOEHM_TYPED]
 MARK_PEERS_ONE = [
@@ -217,6 +233,12 @@ def latency(live, seconds, every, in_quick=False):
     args = {"live": live, "rate": "5000", "seconds": seconds, "every": every}
     return Group("latency", args, LATENCY_PEERS, LATENCY_COLUMNS, "", "latency",
                  f"live {live}", {"seconds": 3}, in_quick)
+
+
+def lookup(live, in_quick=False):
+    args = {"live": live, "rate": 8000, "replace": "100000", "seconds": 11}
+    return Group("lookup", args, LOOKUP_PEERS, LOOKUP_COLUMNS, quick={"seconds": 3},
+                 in_quick=in_quick)
 
 
 def mark(peers, shape, size="256m", reps=7, chart="", in_quick=True):
@@ -301,6 +323,7 @@ COMPARISONS = {
     ],
     "latency": [latency("64m", 10, 500, True), latency("1g", 15, 2000),
                 latency("4g", 20, 5000)],
+    "lookup": [lookup("64m", True), lookup("256m"), lookup("1g"), lookup("4g")],
     "barrier": [barrier(0, "swap"), barrier(1, "sort"), barrier(2, "list"),
                 barrier(3, "front")],
     "bounds": [

@@ -2,7 +2,8 @@
 /*
  * What a word in a root means, from H1 to H5.  Two objects lie one behind the other, A and B, and
  * the one word W is both the address of B and the end of A, which in a root counts for A too.  B
- * is alive and marked whatever happens; this is about A.  At the start the root names A, by its
+ * is alive and marked whatever happens; this is about A.  W in a buffer means B alone, and A is
+ * there by an address of its own.  At the start the root names A, by its
  * end, or A is garbage and the root is empty.  Mutators store W into the root and take it out; the
  * collector decides what is dead, empties what is weak, and closes marking before H5.
  *
@@ -28,8 +29,8 @@ byte root;
 bit reg[2];         /* the mutator holds A */
 byte barrier[2];
 bit queued[2];      /* gcrt_mutator.barrier: A itself */
-bit word[2];        /* the same: W, which as a raw word means A too */
-bit raw;            /* work.raw, or on the way to it: A or W */
+bit word[2];        /* the same: W, if raw words mean A too */
+bit raw;            /* work.raw, or on the way to it: A, or W of a root */
 bit marked;
 bit open;           /* marking.open */
 bit ending;         /* cycles.phase is PHASE_ENDING */
@@ -47,6 +48,11 @@ byte hs;
     fi
 #define DROP(m) queued[m] = 0; word[m] = 0
 #define HAND_OVER(m) raw = raw || queued[m] || word[m]; DROP(m)
+#ifdef M_RAW_AMBIGUOUS
+#define AS_RAW 1
+#else
+#define AS_RAW 0
+#endif
 
 #ifdef M_FLUSH_NOT_OVER
 #define DROPS 0
@@ -71,8 +77,8 @@ byte hs;
     seen_open = 0
 
 /* buffer_word */
-#define BUFFER(m, kind)                                                                    \
-    kind[m] = 1;                                                                           \
+#define BUFFER(m, kind, means)                                                             \
+    kind[m] = kind[m] || means;                                                            \
     if :: FLUSH(m) :: true fi
 
 #ifdef M_AMBIGUOUS_WHILE_OPEN
@@ -83,10 +89,10 @@ byte hs;
 
 /* shade_word of W, of a slot that is a root. */
 #ifdef M_EXACT_ALWAYS
-#define SHADE(m) BUFFER(m, word)
+#define SHADE(m) BUFFER(m, word, AS_RAW)
 #else
 #define SHADE(m)                                                                           \
-    BUFFER(m, word);                                /* shade_word: word */                 \
+    BUFFER(m, word, AS_RAW);                        /* shade_word: word */                 \
     seen_open = SEEN;                               /* shade_word: open */                 \
     if                                                                                     \
     :: seen_open -> seen_open = 0                                                          \
@@ -94,7 +100,7 @@ byte hs;
        seen_over = EXACT;                           /* shade_word: over */                 \
        if                                                                                  \
        :: seen_over -> seen_over = 0                                                       \
-       :: !seen_over -> BUFFER(m, queued)           /* shade_word: before */               \
+       :: !seen_over -> BUFFER(m, queued, 1)        /* shade_word: before */               \
        fi                                                                                  \
     fi
 #endif

@@ -127,9 +127,56 @@ Test(shaded, who_finds_it_marked_in_its_answer_is_not_the_end)
     end_by_hand();
 }
 
-/* ---- the end of marking ---- */
+/* ---- before marking is open ---- */
 
 static struct raw_words raw;
+
+/* The first of two objects that lie one behind the other; each is all that its array has. */
+static char *
+begin_with_neighbours(void)
+{
+    char *first;
+
+    begin_by_hand();
+    first = gc_alloc_array(&node_type, 1);
+    cr_assert_eq((char *)gc_alloc_array(&node_type, 1), first + sizeof(struct node));
+    cr_assert(mheap_may_end_at(&the_heap->mheap, (uintptr_t)first + sizeof(struct node)));
+    return first;
+}
+
+/* Else what lies before an object lives as long as somebody stores that object's address. */
+Test(shaded, what_is_handed_over_from_a_field_means_its_object_alone)
+{
+    char *first = begin_with_neighbours(), *second = first + sizeof(struct node);
+
+    handshake(ACTION_BARRIER_ON);
+    shade((struct node *)(void *)second);
+    gcrt_barrier_flush(self());
+    take_raw(&raw);
+    cr_expect_eq(count_raw(&raw, second), 1);
+    cr_expect_eq(count_raw(&raw, first) + count_raw(&raw, second - 1), 0);
+    cr_expect_eq(raw.nexact, raw.n, "%zu of %zu", raw.nexact, raw.n);
+    end_by_hand();
+}
+
+Test(shaded, what_is_handed_over_from_a_root_means_the_object_before_too)
+{
+    static void *root;
+    char *first = begin_with_neighbours(), *second = first + sizeof(struct node);
+
+    cr_assert_eq(gc_root_add(&root, sizeof(root)), GC_OK);
+    root = second;
+    handshake(ACTION_BARRIER_ON);
+    gc_write(&root, NULL);
+    gcrt_barrier_flush(self());
+    take_raw(&raw);
+    cr_expect_eq(count_raw(&raw, second), 1);
+    cr_expect_eq(count_raw(&raw, second - 1), 1);
+    gc_root_remove(&root);
+    end_by_hand();
+}
+
+/* ---- the end of marking ---- */
 
 /*
  * Marking is closed before H5, and assists may still look for work: what lies before a word is
