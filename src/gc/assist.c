@@ -43,6 +43,7 @@
 #define THROTTLE_STEP  8                   /* ... between looks at the clock */
 #define WIPE_BYTES   4096                  /* deeper than marking but for trace functions */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
+#define WANT_MAX     ((int64_t)1 << 48)   /* more than there is, for who never assists */
 
 static double
 load_double(const aword *w)
@@ -152,12 +153,15 @@ leave_to_workers(struct gc_heap *heap, int64_t want)
 static int64_t
 wanted(struct gcrt_mutator *m)
 {
-    int64_t least = m->never_assists ? 1 : WORK_MIN, want;
+    int64_t least = m->never_assists ? 1 : WORK_MIN;
+    double want;
 
     if (m->credit < -DEBT_MAX && !m->never_assists)
         m->credit = -DEBT_MAX;
-    want = (int64_t)((double)-m->credit * load_double(&m->heap->marking.work_per_byte));
-    return want < least ? least : want;
+    want = (double)-m->credit * load_double(&m->heap->marking.work_per_byte);
+    if (want < (double)least)
+        return least;
+    return want < (double)WANT_MAX ? (int64_t)want : WANT_MAX;
 }
 
 void

@@ -306,6 +306,7 @@ gc_impl_exchange(void *slot, const void *value)
     return (void *)old;
 }
 
+/* What is only compared is not shaded: nobody need hold it, and it may be dead. */
 int
 gc_impl_cas(void *slot, const void *expected, const void *value)
 {
@@ -313,9 +314,10 @@ gc_impl_cas(void *slot, const void *expected, const void *value)
     bool done;
 
     critical_enter();
-    if (barrier_state(&gc_impl_self) != BARRIER_OFF)
+    done = __atomic_load_n((uintptr_t *)slot, __ATOMIC_SEQ_CST) == (uintptr_t)expected;
+    if (done && barrier_state(&gc_impl_self) != BARRIER_OFF)
         gcrt_barrier_shade(m, slot, (uintptr_t)expected, (uintptr_t)value);
-    done = slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
+    done = done && slot_cas(slot, (uintptr_t)expected, (uintptr_t)value);
     critical_leave();
     return done;
 }

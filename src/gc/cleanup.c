@@ -43,6 +43,9 @@
 #include <gcrt/alloc.h>
 #include <gcrt/cleanup.h>
 
+/* Between two looks whether a cycle has ended. */
+#define CYCLE_LOOK_NS ((uint64_t)100 * 1000)
+
 /* A record of either kind. */
 struct cleanup {
     struct special special; /* first */
@@ -364,25 +367,39 @@ gc_finalizer_set(void *obj, gc_finalizer_fn *fn, void *arg)
 
 /* ---- all of them ---- */
 
+/*
+ * All of a kind in one shard become due; false if not now.  While the thread's barrier is on, an
+ * object may be white and what it points to, too, and to make it a root would be to make grey from
+ * nothing: after the thread's last flush nobody would look, and it would be swept.  Before its H1
+ * the queue is still to be collected, and after its H5 what has a record is alive.
+ */
+static bool
+make_shard_due(struct gc_heap *heap, struct special_shard *shard, enum special_kind kind)
+{
+    struct special *record;
+    uint32_t at = 0;
+    bool may;
+
+    critical_enter();
+    may = barrier_state(&gc_impl_self) == BARRIER_OFF;
+    gcrt_lock_acquire(&shard->lock);
+    while (may && (record = gcrt_special_pop_locked(heap, shard, kind, &at)) != NULL) {
+        make_due_locked(kind, cleanup_of(record));
+        gcrt_runner_post(heap, &cleanup_of(record)->job);
+        aword_add_relaxed(&counts_of(heap, kind)->queued, 1);
+    }
+    gcrt_special_unlock(shard);
+    critical_leave();
+    return may;
+}
+
 /* Makes all of a kind due.  A shard at a time, so handshakes wait for no more. */
 static void
 make_all_due(struct gc_heap *heap, enum special_kind kind)
 {
-    for (size_t i = 0; i < SPECIAL_SHARDS; i++) {
-        struct special_shard *shard = &heap->specials.shards[i];
-        struct special *record;
-        uint32_t at = 0;
-
-        critical_enter();
-        gcrt_lock_acquire(&shard->lock);
-        while ((record = gcrt_special_pop_locked(heap, shard, kind, &at)) != NULL) {
-            make_due_locked(kind, cleanup_of(record));
-            gcrt_runner_post(heap, &cleanup_of(record)->job);
-            aword_add_relaxed(&counts_of(heap, kind)->queued, 1);
-        }
-        gcrt_special_unlock(shard);
-        critical_leave();
-    }
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        while (!make_shard_due(heap, &heap->specials.shards[i], kind))
+            GC_BLOCKING { gcrt_os_sleep_ns(CYCLE_LOOK_NS); }
 }
 
 size_t

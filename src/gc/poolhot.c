@@ -290,9 +290,13 @@ gcrt_pool_leave_locked(struct gcrt_mutator *m)
         return;
     gcrt_pool_tell_hot(m);
     part = gcrt_pool_part(m->p, pool);
-    while (m->hot.open && (item = take_back(m, 0)) != 0)
-        gcrt_pool_hand_over(m, pool, part, item);
-    put_aside(m, part); /* what was shut; with the rest it would stay a cycle longer */
+    if (aword_load_relaxed(&pool->state) == POOL_LIVE) {
+        while (m->hot.open && (item = take_back(m, 0)) != 0)
+            gcrt_pool_hand_over(m, pool, part, item);
+        put_aside(m, part); /* what was shut; with the rest it would stay a cycle longer */
+    } else {
+        aword_add_owner(&part->dropped, let_go(m)); /* the next pool has the same parts */
+    }
     unkeep_locked(m, part);
 }
 

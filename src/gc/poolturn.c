@@ -457,11 +457,13 @@ run_drops(struct gc_heap *heap, struct runner_job *job)
 void
 gcrt_pools_forget(struct gc_heap *heap)
 {
-    for EACH_POOL (pool, heap)
+    for EACH_POOL (pool, heap) {
+        pool->posted = pool->job.waiting; /* who had taken the job is not here */
         if (pool->dropper != NULL && pool->dropper != gc_impl_self.mutator) {
             pool->dropper = NULL;
             ahalf_store_relaxed(&pool->dropping, 0);
         }
+    }
 }
 
 /* ---- destroy ---- */

@@ -292,12 +292,12 @@ gcrt_runner_collect(struct gc_heap *heap)
     while (n == STEP_JOBS) {
         n = collect_some_locked(r, &c);
         gcrt_lock_release(&r->lock);
+        gcrt_root_collect_end(&c); /* in a child the buffer would be nobody's */
         gcrt_fork_rest(heap);
         gcrt_lock_acquire(&r->lock);
     }
     cds_list_del_init(&r->cursor.node);
     gcrt_lock_release(&r->lock);
-    gcrt_root_collect_end(&c);
     return c.bytes;
 }
 

@@ -517,17 +517,19 @@ gcrt_special_is_filed(
     return r != NULL;
 }
 
-/* Who holds the reference must learn that its object is dead; a reference that nobody holds
- * goes with its record. */
+/*
+ * Who holds the reference must learn that its object is dead.  A reference that nobody holds goes
+ * with its record; it is empty from then on, for a finalizer may bring it back.
+ */
 static bool
 decide_weak(struct gc_heap *heap, struct special_shard *shard, struct special *record)
 {
     gc_weak *weak = record->arg;
     bool held = !gcrt_weak_is_dead(heap, (uintptr_t)weak);
 
+    if (!held || gcrt_weak_is_dead(heap, record->object))
+        gcrt_weak_empty(&weak->impl_target);
     if (gcrt_weak_is_dead(heap, record->object)) {
-        if (held)
-            gcrt_weak_empty(&weak->impl_target);
         aword_add_relaxed(&heap->specials.emptied, held);
         if (watch(heap, shard, record))
             return false;

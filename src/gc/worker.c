@@ -198,7 +198,7 @@ over_share_ns(const struct worker *w, const struct session *s)
 {
     uint64_t share = aword_load_relaxed(&w->share);
 
-    if (share == 0)
+    if (share == 0 || s->spare_ns >= 0) /* the share may have changed since it was looked at */
         return PAUSE_NS;
     return min_size((uint64_t)-s->spare_ns * MILLION / share + 1, 10 * PAUSE_NS);
 }

@@ -47,6 +47,12 @@ collect_often(gc_options *opt)
     opt->debug_stress = 1;
 }
 
+static void
+run_by_hand(gc_options *opt)
+{
+    opt->cleanup_threads = 0;
+}
+
 static struct node *
 node_new(uint64_t number)
 {
@@ -294,6 +300,40 @@ Test(weak, an_object_that_holds_its_own_reference)
     gc_collect(NULL);
     gc_collect(NULL);
     cr_assert_eq(t_heap_objects(NULL), before);
+    stop();
+}
+
+static struct {
+    gc_weak *weak;
+} revived; /* a registered root */
+
+static void
+revive(void *weak, void *arg)
+{
+    (void)arg;
+    gc_write(&revived.weak, weak);
+}
+
+/* Its record has gone with it, so nobody could tell it of its object's death. */
+Test(weak, a_reference_that_a_finalizer_brings_back_is_empty)
+{
+    struct node *node = NULL;
+    GC_FRAME(node);
+
+    begin(run_by_hand);
+    T_OK(gc_root_add(&revived, sizeof(revived)));
+    node = node_new(1);
+    T_OK(gc_finalizer_set(gc_weak_new(node), revive, NULL));
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_assert_eq(gc_run_cleanups(NULL, 2), 1);
+    cr_assert_not_null(revived.weak);
+    cr_expect_null(gc_weak_get(revived.weak));
+    node = NULL;
+    gc_collect(NULL);
+    gc_collect(NULL);
+    cr_expect_null(gc_weak_get(revived.weak));
+    gc_root_remove(&revived);
     stop();
 }
 

@@ -559,3 +559,57 @@ Test(poolturn, a_new_pool_in_an_old_record_begins_empty)
     gc_pool_get_stats(again, &s);
     cr_expect(s.items == 0 && s.hits == 0 && s.dropped == 0);
 }
+
+/* ---- a pool that has ended ---- */
+
+struct large {
+    long value[64];
+};
+
+GC_TYPE_NOSCAN(large_type, struct large);
+
+static pthread_barrier_t step;
+
+/* Another thread, which has items of the pool when that ends, and then takes some of the next. */
+static void *
+keeper_main(void *arg)
+{
+    cr_assert_eq(gc_thread_attach(heap), GC_OK);
+    put_some(GC_IMPL_HOT_ITEMS);
+    GC_BLOCKING { (void)pthread_barrier_wait(&step); }
+    GC_BLOCKING { (void)pthread_barrier_wait(&step); } /* it has ended */
+    gc_thread_detach();
+    (void)pthread_barrier_wait(&step);
+    (void)pthread_barrier_wait(&step); /* here is the next */
+    cr_assert_eq(gc_thread_attach(heap), GC_OK);
+    for (int i = 0; i < 3 * GC_IMPL_HOT_ITEMS; i++)
+        cr_expect_eq(gc_usable_size(gc_pool_get(public_pool)), sizeof(struct large));
+    gc_thread_detach();
+    return arg;
+}
+
+static void
+meet_keeper(void)
+{
+    GC_BLOCKING { (void)pthread_barrier_wait(&step); }
+}
+
+Test(poolturn, what_a_thread_has_kept_of_a_pool_that_ended_is_not_the_next_ones)
+{
+    struct pool *ended;
+    pthread_t keeper;
+
+    begin(GC_MODE_CONCURRENT);
+    ended = pool;
+    cr_assert_eq(pthread_barrier_init(&step, NULL, 2), 0);
+    cr_assert_eq(pthread_create(&keeper, NULL, keeper_main, NULL), 0);
+    meet_keeper();
+    gc_pool_destroy(public_pool);
+    meet_keeper();
+    meet_keeper();
+    public_pool = gc_pool_create(NULL, &(gc_pool_options){ .type = &large_type });
+    cr_assert_eq(container_of_(public_pool, struct pool, pub), ended, "it has the same record");
+    meet_keeper();
+    GC_BLOCKING { cr_assert_eq(pthread_join(keeper, NULL), 0); }
+    cr_expect_eq(gc_verify(NULL), GC_OK, "%s", gc_last_error());
+}

@@ -83,6 +83,19 @@ Test(shaded, a_flush_of_what_is_marked_says_nothing)
     end_by_hand();
 }
 
+/* What a failing gc_cas compares with may be dead. */
+Test(shaded, a_compare_and_swap_that_fails_shades_nothing)
+{
+    struct node *white = begin_with_pair(), *from = gc_alloc(&node_type);
+
+    cr_expect_not(gc_cas(&from->next, white, NULL));
+    cr_expect_eq(self()->nbarrier, 0);
+    from->next = white;
+    cr_expect(gc_cas(&from->next, white, NULL));
+    cr_expect_eq(self()->nbarrier, 1);
+    end_by_hand();
+}
+
 /* ---- two mutators ---- */
 
 static struct node *shared;

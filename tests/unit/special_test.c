@@ -10,6 +10,8 @@
 #include "gc/verify.h"
 #include "gc/weak.h"
 
+#include <pthread.h>
+
 struct node {
     struct node *next, *other;
 };
@@ -440,5 +442,44 @@ Test(special, the_verifier_finds_who_is_marked_after_all)
     expect_complaint(VERIFY_CLOSED, "weak reference was emptied");
     gcrt_special_unwatch(the_heap);
     expect_complaint(VERIFY_CLOSED, NULL);
+    end_by_hand();
+}
+
+/* ---- all at once ---- */
+
+static unsigned finalized; /* atomic */
+
+static void
+count_finalized(void *obj, void *arg)
+{
+    cr_assert_not_null(obj);
+    (void)arg;
+    __atomic_add_fetch(&finalized, 1, __ATOMIC_RELEASE);
+}
+
+static void *
+run_all_main(void *arg)
+{
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    cr_expect_eq(gc_run_cleanups_all(the_heap), 1);
+    gc_thread_detach();
+    return arg;
+}
+
+/* With a barrier that is on its objects may be white, and a flush may have been the last. */
+Test(special, all_become_due_only_while_the_barrier_is_off)
+{
+    pthread_t thread;
+
+    begin_by_hand();
+    cr_assert_eq(gc_finalizer_set(gc_alloc(&node_type), count_finalized, NULL), GC_OK);
+    to_marking();
+    cr_assert_eq(pthread_create(&thread, NULL, run_all_main, NULL), 0);
+    gcrt_os_sleep_ns((uint64_t)20 * 1000 * 1000);
+    cr_expect_eq(__atomic_load_n(&finalized, __ATOMIC_ACQUIRE), 0);
+    ahalf_store_full(&the_heap->marking.open, 0);
+    handshake(ACTION_BARRIER_OFF);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_expect_eq(__atomic_load_n(&finalized, __ATOMIC_ACQUIRE), 1);
     end_by_hand();
 }
