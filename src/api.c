@@ -246,11 +246,16 @@ char *
 gc_strdup(const char *s)
 {
     size_t n = gcrt_api_string("gc_strdup", s);
-    void *p = try_tiny(n);
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_strdup");
+    void *p;
 
+    m->own.held = (void *)(uintptr_t)s; /* perhaps nothing else holds it while we allocate */
+    p = try_tiny(n);
     if (p == NULL)
         p = allocate_bytes("gc_strdup", false, n, false, SITE);
-    return memcpy(p, s, n);
+    (void)memcpy(p, s, n);
+    m->own.held = NULL;
+    return p;
 }
 
 /* ---- asking about objects ---- */

@@ -178,6 +178,11 @@ char *
 gc_arena_strdup(gc_arena *arena, const char *s)
 {
     size_t n = gcrt_api_string("gc_arena_strdup", s);
+    struct gcrt_mutator *m = gcrt_mutator_self("gc_arena_strdup");
+    void *p;
 
-    return memcpy(allocate_bytes("gc_arena_strdup", arena, false, n, SITE), s, n);
+    m->own.held = (void *)(uintptr_t)s; /* perhaps nothing else holds it while we allocate */
+    p = memcpy(allocate_bytes("gc_arena_strdup", arena, false, n, SITE), s, n);
+    m->own.held = NULL;
+    return p;
 }

@@ -445,7 +445,7 @@ gc_init(const gc_options *opt)
         return status;
     status = gc_thread_attach(heap);
     if (status != GC_OK) {
-        size_t kept = end_heap(heap);
+        size_t kept = close_heap(heap) ? end_heap(heap) : 0;
 
         if (kept != 0)
             gcrt_error_append("; %zu bytes stay mapped", kept);

@@ -87,6 +87,7 @@ gc_impl_bump(const gc_type *type, unsigned tag)
     __asm__ volatile("" ::: "memory");
     if (GC_LIKELY(run->key == key && p < run->end)) {
         __atomic_store_n(&run->next, p + run->size, __ATOMIC_RELAXED);
+        __asm__ volatile("" ::: "memory"); /* a handler that comes now finds it taken, and empty */
         if (p == 0)
             __builtin_unreachable();
         return p;

@@ -71,9 +71,10 @@ GC_API size_t gc_run_cleanups(gc_heap *heap, size_t max);
 /*
  * For the end of a program that wants it: makes every finalizer due, reachable or not, and runs
  * what is due, then does the same with every cleanup; all of it on the calling thread, after
- * the callbacks that run already (it waits opt.cleanup_slow_ms for them at most).  Returns how
- * many ran.  Waits for marking that is under way.  What is added meanwhile stays.  gc_shutdown and gc_heap_destroy run none.  The
- * program must be done with all objects that have one.  0 in a callback.
+ * the callbacks that run already (it waits opt.cleanup_slow_ms for them at most) and the marking
+ * that is under way.  Returns how many ran.  What is added meanwhile stays.  gc_shutdown and
+ * gc_heap_destroy run none.  The program must be done with all objects that have one.  0 in a
+ * callback.
  */
 GC_API size_t gc_run_cleanups_all(gc_heap *heap);
 

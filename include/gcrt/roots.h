@@ -9,8 +9,9 @@ GC_IMPL_BEGIN
 /*
  * Registers bytes bytes at start (word-aligned, > 0) as roots of the caller's heap: each
  * word that points into the heap keeps its object alive.  What it holds at the call is NULL or
- * points to live objects, no leftovers; stores to it go through gc_write.  GC_ERR_INVAL for a misaligned, empty, wrapping or overlapping range,
- * GC_ERR_DETACHED, GC_ERR_NOMEM.  Attached threads only.
+ * points to live objects, no leftovers; stores to it go through gc_write.  GC_ERR_INVAL for a
+ * misaligned, empty, wrapping or overlapping range, GC_ERR_DETACHED, GC_ERR_NOMEM.  Attached
+ * threads only.
  */
 GC_API GC_MUST_CHECK gc_status gc_root_add(void *start, size_t bytes);
 

@@ -89,7 +89,7 @@ gcrt_sweep_span(struct mheap *h, struct mspan *s, unsigned sweepgen)
     if (allocated != live)
         s->needzero = 1;
     count_frees(h, s, allocated - live);
-    ahalf_store_relaxed(&s->freeindex, 0);
+    ahalf_store_release(&s->freeindex, 0); /* who sees it sees the bits that count from now on */
     aword_add_relaxed(&h->swept_spans, 1);
     ahalf_store_release(&s->sweepgen, sweepgen); /* pairs: span.swept */
     return live;

@@ -86,7 +86,7 @@ action_flush_cache(struct gcrt_mutator *m)
     gcrt_assist_end_cycle(m);
     if (m->p == NULL)
         return;
-    gcrt_mcache_flush(&m->p->cache, m->interrupted ? RUNS_INTERRUPTED : RUNS_FREE);
+    gcrt_mcache_flush(&m->p->cache, m->interrupted || m->forking ? RUNS_INTERRUPTED : RUNS_FREE);
     m->p->cache.black = false;
 }
 

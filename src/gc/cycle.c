@@ -452,6 +452,8 @@ coordinator_main(void *arg)
             return NULL;
         if (wanted & CYCLE_INTERN_GROW)
             gcrt_intern_grow(heap);
+        if (wanted & CYCLE_POPULATE)
+            gcrt_populator_start(heap);
         if (!periodic && !is_due(heap, wanted))
             continue;
         if ((wanted & (CYCLE_FORCED | CYCLE_STRESS)) == 0)

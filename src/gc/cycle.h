@@ -15,7 +15,8 @@ enum {
     CYCLE_SHUT_DOWN = 8,
     CYCLE_STRESS = 16, /* stress=N counted down */
     CYCLE_INTERN_GROW = 32, /* the table of interned bytes is short of buckets */
-    CYCLE_REGION = 64   /* much address space of freed arenas waits for a cycle */
+    CYCLE_REGION = 64,  /* much address space of freed arenas waits for a cycle */
+    CYCLE_POPULATE = 128 /* the heap has huge pages now, and no populator */
 };
 
 /* Starts the coordinator.  False if the OS has no thread. */

@@ -494,13 +494,14 @@ is_prepared(void)
     const struct gcrt_mutator *m = gc_impl_self.mutator;
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
-    if (gc_impl_self.critical)
+    if (gc_impl_self.critical || (m != NULL && gcrt_pools_busy(m)))
         return false;
     return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }
 
 /*
- * A handler of the host's that forks may have interrupted an inline store.  While we are
+ * A handler of the host's that forks may have interrupted an inline allocation, whose slot stays
+ * its own whoever answers for the thread meanwhile (forking), or an inline store.  While we are
  * outside its thread's barrier may be turned on, so it must test again.  A precise thread on
  * a stack that we do not know must not fork there (docs/process.md).
  */
@@ -543,8 +544,10 @@ before_fork(void)
     if (!is_prepared())
         return;
     leave_windows();
-    if (gc_impl_self.mutator != NULL)
+    if (gc_impl_self.mutator != NULL) {
+        gc_impl_self.mutator->forking = true;
         gc_block_enter();
+    }
     gcrt_os_signals_block(&signals); /* a handler that forks would wait for itself */
     gcrt_lock_before_fork(&forks.lock);
     forks.signals = signals;
@@ -564,8 +567,10 @@ go_on(bool child)
         gcrt_os_starts_open();
     gcrt_lock_after_fork(&forks.lock, child);
     gcrt_os_signals_restore(&signals);
-    if (gc_impl_self.mutator != NULL)
+    if (gc_impl_self.mutator != NULL) {
         gc_block_leave();
+        gc_impl_self.mutator->forking = false;
+    }
 }
 
 static void
@@ -618,10 +623,11 @@ drop_records(struct gc_heap *heap)
     gcrt_lock_acquire(&r->lock);
     while (!cds_list_empty(&r->orphans)) {
         struct gcrt_mutator *m = container_of_(r->orphans.next, struct gcrt_mutator, node);
+        struct own_memory memory = gcrt_own_take(m);
 
         cds_list_del(&m->node);
         drop_work(m);
-        gcrt_own_drop(m);
+        gcrt_own_free(&memory);
         m->next = r->spare;
         r->spare = m;
     }

@@ -323,6 +323,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
 {
     struct gc_heap *heap = m->heap;
     struct p *p = m->p;
+    struct own_memory memory;
 
     critical_enter();
     gcrt_assist_end_cycle(m);
@@ -338,7 +339,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     ahalf_add_full(&heap->registry.leaving, 1);
     chaos_point(&heap->os, CHAOS_DETACH);
     gcrt_fiber_end(m);
-    gcrt_own_drop(m);
+    memory = gcrt_own_take(m);
     TRACE(heap, detach, 0, 0, 0);
     gcrt_trace_thread_end();
     delist(m); /* the record may be another thread's from here on */
@@ -352,6 +353,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     ahalf_add_full(&heap->marking.inside, (unsigned)-1);
     aword_add_relaxed(&heap->counters.detaches, 1);
     ahalf_add_full(&heap->registry.leaving, (unsigned)-1); /* pairs: registry.left */
+    gcrt_own_free(&memory);
 }
 
 struct gcrt_mutator *

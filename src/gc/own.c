@@ -89,7 +89,7 @@ gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *sc
 RACY_READER static size_t
 hot_words(const struct gcrt_mutator *m)
 {
-    size_t n = m->self->hot_n % GC_IMPL_HOT_UNIT + m->interrupted;
+    size_t n = m->self->hot_n % GC_IMPL_HOT_UNIT + (m->interrupted || m->forking);
 
     return n < GC_IMPL_HOT_ITEMS ? n : GC_IMPL_HOT_ITEMS;
 }
@@ -121,20 +121,29 @@ gcrt_own_drop_scopes(struct scopes *scopes)
     *scopes = (struct scopes){ .used = 0 };
 }
 
-void
-gcrt_own_drop(struct gcrt_mutator *m)
+struct own_memory
+gcrt_own_take(struct gcrt_mutator *m)
 {
-    struct own *own = &m->own;
+    struct own_memory memory = { .current = m->own.scopes, .native = m->native.scopes,
+        .spare = m->own.spare, .callbacks = m->own.callbacks };
+
+    m->native.scopes = (struct scopes){ .used = 0 };
+    m->own = (struct own){ .result = NULL };
+    return memory;
+}
+
+void
+gcrt_own_free(struct own_memory *memory)
+{
     struct root_callback *c;
 
-    gcrt_own_drop_scopes(&own->scopes);
-    gcrt_own_drop_scopes(&m->native.scopes);
-    free(own->spare);
-    while ((c = own->callbacks) != NULL) {
-        own->callbacks = c->next;
+    gcrt_own_drop_scopes(&memory->current);
+    gcrt_own_drop_scopes(&memory->native);
+    free(memory->spare);
+    while ((c = memory->callbacks) != NULL) {
+        memory->callbacks = c->next;
         free(c);
     }
-    *own = (struct own){ .result = NULL };
 }
 
 /* ---- scopes ---- */

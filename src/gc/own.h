@@ -55,8 +55,18 @@ size_t gcrt_own_visit(struct gcrt_mutator *m,
 size_t gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *scopes,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
 
-/* The mutator ends: its chunks, those of its own stack too, and its callbacks are freed. */
-void gcrt_own_drop(struct gcrt_mutator *m);
+/*
+ * The mutator ends: its chunks, those of its own stack too, and its callbacks.  They are freed when
+ * it is not critical any more: a thread that is held may have malloc's lock.
+ */
+struct own_memory {
+    struct scopes current, native;
+    struct local_chunk *spare;
+    struct root_callback *callbacks;
+};
+
+struct own_memory gcrt_own_take(struct gcrt_mutator *m);
+void gcrt_own_free(struct own_memory *memory);
 /* Frees the chunks. */
 void gcrt_own_drop_scopes(struct scopes *scopes);
 

@@ -3,8 +3,8 @@
  * The populator.
  *
  * Purpose: have the next huge page of a growing heap backed before anybody touches it.
- * Place: a thread, which the first ring starts; allocation rings (mheap.low); it calls
- * alloc/populate.
+ * Place: a thread, which the coordinator starts after the first ring; allocation rings
+ * (mheap.low); it calls alloc/populate.
  *
  * Only a heap that has huge pages has the thread: allocation rings when the heap has grown
  * to the size from which on they are wished for.  Small pages are touched by those who need them.
@@ -25,11 +25,12 @@
 #include "gc/populator.h"
 
 #include "alloc/populate.h"
+#include "gc/cycle.h"
 #include "gc/mutator.h"
 #include "gc/trace.h"
 
 /* populator.state */
-enum { NONE, STARTING, STARTED };
+enum { NONE, ASKED, STARTED };
 
 /* Bytes that the heap may have backed; before its first cycle nobody knows. */
 static uint64_t
@@ -81,15 +82,27 @@ populator_main(void *arg)
 
 /* ---- others ---- */
 
-/* Without a thread whoever allocates touches first, and the next ring tries again. */
+/*
+ * Without a thread whoever allocates touches first, and the next ring tries again.  The ring comes
+ * from a critical section, where nobody may wait for libc: a thread that is held may have its lock.
+ */
 void
 gcrt_populator_rung(struct mheap *h)
 {
     struct gc_heap *heap = container_of_(h, struct gc_heap, mheap);
+
+    if (ahalf_cas_full(&heap->populator.state, NONE, ASKED)
+            && !gcrt_cycle_request(heap, CYCLE_POPULATE))
+        ahalf_store_release(&heap->populator.state, NONE);
+}
+
+void
+gcrt_populator_start(struct gc_heap *heap)
+{
     struct populator *p = &heap->populator;
     bool ok;
 
-    if (!ahalf_cas_full(&p->state, NONE, STARTING))
+    if (ahalf_load_acquire(&p->state) != ASKED)
         return;
     ok = gcrt_os_thread_start(&heap->os, &p->thread, populator_main, heap);
     ahalf_store_release(&p->state, ok ? STARTED : NONE); /* pairs: populator.start */
@@ -117,7 +130,7 @@ gcrt_populator_finish(struct gc_heap *heap)
 {
     struct populator *p = &heap->populator;
 
-    if (ahalf_load_acquire(&p->state) == NONE) /* pairs: populator.start */
+    if (ahalf_load_acquire(&p->state) != STARTED) /* pairs: populator.start */
         return;
     ahalf_store_full(&p->stop, 1);
     ahalf_add_full(&heap->mheap.low, 1);

@@ -6,8 +6,10 @@
 
 #include "gc/heap.h"
 
-/* For mheap.on_low: who allocates has rung; starts the thread if there is none. */
+/* For mheap.on_low: who allocates has rung; asks for the thread if there is none. */
 void gcrt_populator_rung(struct mheap *h);
+/* The coordinator, nobody being held: starts it. */
+void gcrt_populator_start(struct gc_heap *heap);
 /* The coordinator: the scavenger knows what the next cycle may take. */
 void gcrt_populator_swept(struct gc_heap *heap);
 /* The child of a fork: there is no thread. */

@@ -476,3 +476,26 @@ Test(precise, a_precise_thread_runs_on_any_stack, .timeout = 60)
     cr_expect_eq(objects(), 0);
     gc_shutdown();
 }
+
+/* Large strings, so that each copy may have to wait for a collection. */
+Test(precise, what_is_copied_needs_no_holder)
+{
+    enum { BYTES = 1 << 20, ROUNDS = 60 };
+    gc_options opt;
+
+    gc_options_default(&opt);
+    opt.precise_stacks = 1;
+    opt.debug_clobberfree = 1;
+    opt.gogc = GC_GOGC_OFF;
+    opt.memory_limit_hard = (size_t)24 << 20;
+    must(gc_init(&opt));
+    for (int i = 0; i < ROUNDS; i++) {
+        char *text = gc_alloc_bytes(BYTES), *copy;
+
+        memset(text, 'a' + i % 26, BYTES - 1);
+        copy = gc_strdup(text);
+        cr_assert_eq(copy[0], 'a' + i % 26, "round %d: %#x", i, (unsigned char)copy[0]);
+        cr_assert_eq(copy[BYTES - 2], 'a' + i % 26);
+    }
+    gc_shutdown();
+}

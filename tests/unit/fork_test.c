@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads of the library before their first step, of which fork waits for those that a sanitizer's
- * malloc may have.  Everything else of fork is tested from outside, in tests/stress/fork.c and
- * tests/api.
+ * malloc may have; a slot that gc_alloc has found when a handler of the host's forks.  Everything
+ * else of fork is tested from outside, in tests/stress/fork.c and tests/api.
  */
+#include "byhand.h"
 #include "heapkit.h"
 
 #include "alloc/os/os.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +98,62 @@ Test(fork, nobody_begins_while_starts_are_closed)
 }
 
 /* ---- fork does so where it must ---- */
+
+/* ---- in the middle of an allocation ---- */
+
+struct node {
+    struct node *next;
+};
+
+GC_TYPE(node_type, struct node, next);
+
+static int looks, was_forking;
+
+static void
+look_at_fork(void)
+{
+    looks++;
+    was_forking += self() != NULL && self()->forking;
+}
+
+/* Before the library's own constructor, so that it runs after the library's handler. */
+static void __attribute__((constructor(101)))
+register_look(void)
+{
+    (void)pthread_atfork(look_at_fork, NULL, NULL);
+}
+
+Test(fork, says_so_while_others_may_answer_for_the_thread)
+{
+    pid_t pid;
+    int status = -1;
+
+    begin_by_hand();
+    pid = fork();
+    if (pid == 0)
+        _exit(self()->forking);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(status, 0);
+    cr_expect_eq(looks, was_forking);
+    cr_expect_gt(looks, 0);
+    cr_expect_not(self()->forking);
+    end_by_hand();
+}
+
+Test(fork, keeps_the_slot_that_an_allocation_has_found)
+{
+    struct node *node, *found;
+
+    begin_by_hand();
+    node = gc_alloc(&node_type);
+    found = node + 1; /* the next of its run */
+    self()->forking = true;
+    handshake(ACTION_FLUSH_CACHE);
+    self()->forking = false;
+    for (int i = 0; i < 100; i++)
+        cr_expect_neq(gc_alloc(&node_type), found, "it is handed out twice");
+    end_by_hand();
+}
 
 #if defined(SANITIZED)
 /* The child's exit status: was the thread past its beginning when memory was copied? */
