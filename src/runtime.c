@@ -402,18 +402,11 @@ end_heap(struct gc_heap *heap)
     return unmap_heap(heap);
 }
 
-gc_status
-gc_heap_destroy(gc_heap *heap)
+static gc_status
+destroy(struct gc_heap *heap)
 {
     size_t kept;
 
-    if (heap == NULL)
-        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
-    if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
-            || heap->magic != GC_HEAP_MAGIC)
-        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
-    if (gc_impl_self.mutator != NULL && gc_impl_self.mutator->heap == heap)
-        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: the caller is attached to the heap");
     if (!gcrt_crew_stop(heap, "gc_heap_destroy"))
         return GC_ERR_BUSY;
     if (!close_heap(heap)) {
@@ -426,6 +419,28 @@ gc_heap_destroy(gc_heap *heap)
         return gcrt_error(GC_ERR_NOMEM,
                 "gc_heap_destroy: the heap has ended, but %zu bytes stay mapped", kept);
     return GC_OK;
+}
+
+/* The caller may be attached to another heap, whose handshakes do not wait for our threads' end. */
+gc_status
+gc_heap_destroy(gc_heap *heap)
+{
+    bool attached = gc_impl_self.mutator != NULL;
+    gc_status status;
+
+    if (heap == NULL)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: heap is NULL");
+    if (!gcrt_os_is_mapped(heap) || (uintptr_t)heap % CACHE_PAIR != 0
+            || heap->magic != GC_HEAP_MAGIC)
+        return gcrt_error(GC_ERR_INVAL, "gc_heap_destroy: %p is no heap", (void *)heap);
+    if (gc_impl_self.mutator != NULL && gc_impl_self.mutator->heap == heap)
+        return gcrt_error(GC_ERR_BUSY, "gc_heap_destroy: the caller is attached to the heap");
+    if (attached)
+        gc_block_enter();
+    status = destroy(heap);
+    if (attached)
+        gc_block_leave();
+    return status;
 }
 
 /* ---- the default heap ---- */

@@ -26,6 +26,8 @@
 #define GROW_MIN ((size_t)4 << 20)
 #define GROW_MAX ((size_t)64 << 20)
 #define RESERVE_MIN ((size_t)64 << 20)
+/* Bytes that an allocation gives back at most where a soft bound is exceeded, beyond its own. */
+#define ROOM_STEP ((uint64_t)1 << 20)
 
 /* ---- reservation ---- */
 
@@ -50,8 +52,8 @@ reserve(struct mheap *h, size_t bytes)
 static bool
 reserve_ladder(struct mheap *h, size_t bytes)
 {
-    bytes = min_size(round_up_pow2(max_size(bytes, RESERVE_MIN)),
-            PAGEALLOC_PAGES_MAX << PAGE_SHIFT);
+    bytes = min_size(max_size(bytes, RESERVE_MIN), PAGEALLOC_PAGES_MAX << PAGE_SHIFT);
+    bytes = round_up_pow2(bytes);
     for (; bytes >= RESERVE_MIN; bytes /= 2)
         if (reserve(h, bytes))
             return true;
@@ -203,19 +205,30 @@ put_pages(struct mheap *h, size_t page, size_t npages)
     aword_add_relaxed(&h->in_use, (uint64_t)0 - (npages << PAGE_SHIFT));
 }
 
+static uint64_t
+excess(const struct mheap *h, const aword *bound)
+{
+    uint64_t counted = mheap_counted(h), most = aword_load_relaxed(bound);
+
+    return counted > most ? counted - most : 0;
+}
+
 /*
  * Pages that are ours: is there room for their memory?  Before they are touched others are
- * given back in their stead.  If that is not enough for the hard bound they are given back
- * themselves, also those that had memory all the time: the bound may have come down.
+ * given back in their stead.  After the soft bound has come down there may be much to give back:
+ * each allocation then does a step, and the scavenger the rest.  For the hard bound it is all.
+ * If that is not enough they are given back themselves, also those that had memory all the time.
  */
 static COLD bool
 make_room(struct mheap *h, size_t page, size_t npages)
 {
-    uint64_t counted = mheap_counted(h), soft = aword_load_relaxed(&h->backed_soft);
+    uint64_t step = 2 * ((uint64_t)npages << PAGE_SHIFT) + ROOM_STEP, over;
 
-    if (counted > soft)
-        (void)gcrt_scavenge(h, counted - soft);
-    if (mheap_counted(h) <= aword_load_relaxed(&h->backed_hard))
+    if ((over = excess(h, &h->backed_soft)) != 0)
+        (void)gcrt_scavenge(h, over < step ? over : step);
+    if ((over = excess(h, &h->backed_hard)) != 0)
+        (void)gcrt_scavenge(h, over);
+    if (excess(h, &h->backed_hard) == 0)
         return true;
     put_pages(h, page, npages);
     (void)gcrt_scavenge(h, npages << PAGE_SHIFT);
@@ -295,9 +308,9 @@ take_pages(struct mheap *h, size_t npages, bool *zero)
     return page == PAGE_NONE ? PAGE_NONE : admit(h, page, npages, scavenged);
 }
 
-/* Another window for an empty page cache; false without memory. */
+/* *busy: as take_or_grow says it. */
 static bool
-refill_cache(struct mheap *h, struct pagecache *cache)
+fill_or_grow(struct mheap *h, struct pagecache *cache, bool *busy)
 {
     bool ok, low;
 
@@ -305,10 +318,24 @@ refill_cache(struct mheap *h, struct pagecache *cache)
     ok = gcrt_pagealloc_fill_cache(&h->pages, cache)
         || (gcrt_mheap_grow_locked(h, PAGECACHE_PAGES)
                 && gcrt_pagealloc_fill_cache(&h->pages, cache));
+    *busy = !ok && h->on_way != 0;
     low = is_low_locked(h);
     gcrt_lock_release(&h->lock);
     if (UNLIKELY(low))
         ring_low(h);
+    return ok;
+}
+
+/* Another window for an empty page cache; false without memory. */
+static bool
+refill_cache(struct mheap *h, struct pagecache *cache)
+{
+    bool busy, ok = fill_or_grow(h, cache, &busy);
+
+    if (UNLIKELY(busy)) {
+        wait_for_scavenger(h);
+        ok = fill_or_grow(h, cache, &busy);
+    }
     return ok;
 }
 

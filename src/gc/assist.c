@@ -124,6 +124,7 @@ work_off(struct gcrt_mutator *m, int64_t want)
     uint64_t start = gcrt_os_now_ns(), cpu = gcrt_os_thread_cpu_ns();
     int64_t done = 0;
 
+    chaos_point(&heap->os, CHAOS_ASSIST_BEGIN);
     gcrt_marking_begin(heap);
     do {
         uint64_t n = gcrt_mark_drain(&m->marker, ASSIST_STEP);

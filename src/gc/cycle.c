@@ -251,6 +251,7 @@ end_marking(struct cycle *cy)
     gcrt_wbcheck_cycle(heap, true); /* what is to be finalized is not dead */
     gcrt_profile_marked(heap);
     ahalf_store_full(&heap->marking.open, 0);
+    chaos_point(&heap->os, CHAOS_MARK_CLOSED);
     if (heap_is_stopped(heap))
         gcrt_resume_all(heap);
     else

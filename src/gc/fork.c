@@ -198,7 +198,10 @@ take_a_break(unsigned tries)
         gcrt_os_sleep_ns(NAP_NS);
 }
 
-/* Every attached thread but the caller, which is outside and not critical. */
+/*
+ * Every attached thread but the caller, which is outside and not critical.  Or anybody with a lock
+ * of the linker's or of an unwinder's, that the child would never get (profile.c).
+ */
 RACY_READER static bool
 anybody_is_critical(struct gc_heap *heap)
 {
@@ -207,7 +210,8 @@ anybody_is_critical(struct gc_heap *heap)
 
     gcrt_lock_acquire(&heap->registry.lock);
     RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node)
-        if (__atomic_load_n(&m->self->critical, __ATOMIC_ACQUIRE)) { /* pairs: fork.gate */
+        if (__atomic_load_n(&m->self->critical, __ATOMIC_ACQUIRE) /* pairs: fork.gate */
+                || ahalf_load_acquire(&m->unwinding)) {           /* pairs: fork.gate */
             found = true;
             break;
         }
@@ -494,7 +498,8 @@ is_prepared(void)
     const struct gcrt_mutator *m = gc_impl_self.mutator;
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
-    if (gc_impl_self.critical || (m != NULL && gcrt_pools_busy(m)))
+    if (gc_impl_self.critical
+            || (m != NULL && (gcrt_pools_busy(m) || ahalf_load_relaxed(&m->unwinding))))
         return false;
     return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }
@@ -627,6 +632,7 @@ drop_records(struct gc_heap *heap)
 
         cds_list_del(&m->node);
         drop_work(m);
+        gcrt_pools_lose(m);
         gcrt_own_free(&memory);
         m->next = r->spare;
         r->spare = m;

@@ -265,7 +265,10 @@ say_why(struct gcrt_mutator *m, const struct request *req)
                 req->type->name, gcrt_limit_why(m->heap, req->bytes, text));
 }
 
-/* Collects, tries, asks the host to let go of something, and so on until it refuses. */
+/*
+ * Collects, tries, asks the host to let go of something, and so on until it refuses.  No garbage
+ * makes room for what is larger than the heap's addresses.
+ */
 static COLD void *
 retry(struct gcrt_mutator *m, const struct request *req)
 {
@@ -273,12 +276,14 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        bool shed = req->may_fail && gcrt_limit_sheds(m->heap, req->bytes);
+        bool hopeless = req->bytes > m->heap->mheap.npages_max << PAGE_SHIFT;
+        bool shed = hopeless || (req->may_fail && gcrt_limit_sheds(m->heap, req->bytes));
 
-        gcrt_pools_shed(m->heap);
+        if (!hopeless)
+            gcrt_pools_shed(m->heap);
         if (!shed)
             gcrt_cycle_collect(m->heap);
-        p = try_once(m, req);
+        p = hopeless ? NULL : try_once(m, req);
         if (p != NULL)
             return p;
         if (!shed)

@@ -158,7 +158,7 @@ mark_odd(struct marker *mk, uintptr_t offset)
 /*
  * The same for a small object, with all that it needs in registers; one miss, on the mark line,
  * which has been prefetched.  Returns its item if it is to be scanned, or 0; the caller queues it,
- * or scans it.
+ * or scans it.  With every other chaos seed all goes the other way, where a chaos point is.
  */
 static inline uintptr_t
 mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr_t offset)
@@ -175,7 +175,7 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
         in_span += (uintptr_t)(head >> 2) << PAGE_SHIFT;
         head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
     }
-    if (UNLIKELY((head & SPAN_STATE) != SPAN_SMALL || s->checked || heap->os.chaos != 0)) {
+    if (UNLIKELY((head & SPAN_STATE) != SPAN_SMALL || s->checked || heap->os.chaos & 1)) {
         mark_odd(mk, offset);
         return 0;
     }

@@ -75,6 +75,7 @@ struct gcrt_mutator {
     struct hot hot;               /* owner: what self->hot_items is */
     bool interrupted;             /* owner: its signal handler answers */
     bool forking;                 /* owner: in fork, perhaps in a handler of the host's */
+    ahalf unwinding;              /* owner: may have the linker's lock.  pairs: fork.gate */
     uint64_t over_goal;           /* owner: bytes of the last run, if taken above the goal */
     bool never_assists;           /* owner: nor waits above the goal */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */

@@ -194,6 +194,7 @@ gcrt_pace_revise(struct cycle *cy)
     cy->revised = true;
 }
 
+/* What gcrt_limit_external is adding at this moment may count twice, or not, until the next. */
 void
 gcrt_pace_settle(struct cycle *cy)
 {

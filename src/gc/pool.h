@@ -107,6 +107,8 @@ bool gcrt_pool_hot_put(struct gcrt_mutator *m, uintptr_t item);
 /* They join the rest of the pool, and it is the thread's no more.  The thread itself. */
 void gcrt_pools_leave(struct gcrt_mutator *m);
 void gcrt_pool_leave_locked(struct gcrt_mutator *m);
+/* The same, but they are gone: a child of fork's, for a thread that it does not have. */
+void gcrt_pools_lose(struct gcrt_mutator *m);
 /* A cycle begins.  The thread may be at any instruction of a get or put. */
 void gcrt_pool_turn_hot_locked(struct gcrt_mutator *m, bool all);
 

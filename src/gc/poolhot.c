@@ -134,18 +134,24 @@ shut(struct gcrt_mutator *m)
     gcrt_pool_show_hot(m);
 }
 
-/* The pool is the thread's no more.  Nobody's record may be another pool's now. */
+/* The pool is the thread's no more, whose hot words are as they were.  Its record may be free. */
 static void
-unkeep_locked(struct gcrt_mutator *m, struct pool_part *part)
+forget_locked(struct gcrt_mutator *m, struct pool_part *part)
 {
     struct pool *pool = m->hot.pool;
 
     part->shut = false;
     gcrt_pool_open_rack(pool, part);
     m->hot.pool = NULL;
-    shut(m);
     if (--pool->keepers == 0)
         gcrt_pool_free_locked(pool);
+}
+
+static void
+unkeep_locked(struct gcrt_mutator *m, struct pool_part *part)
+{
+    shut(m);
+    forget_locked(m, part);
 }
 
 /* ---- the turn ---- */
@@ -305,5 +311,15 @@ gcrt_pools_leave(struct gcrt_mutator *m)
 {
     gcrt_lock_acquire(&m->heap->pools.lock);
     gcrt_pool_leave_locked(m);
+    gcrt_lock_release(&m->heap->pools.lock);
+}
+
+/* Its hot words lay in memory that may be another thread's now. */
+void
+gcrt_pools_lose(struct gcrt_mutator *m)
+{
+    gcrt_lock_acquire(&m->heap->pools.lock);
+    if (m->hot.pool != NULL)
+        forget_locked(m, gcrt_pool_part(m->p, m->hot.pool));
     gcrt_lock_release(&m->heap->pools.lock);
 }

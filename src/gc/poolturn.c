@@ -82,7 +82,7 @@ set_ring(struct pool_ring **at, struct pool_ring *ring)
 static uint32_t
 count_of(const uint32_t *n)
 {
-    return __atomic_load_n(n, __ATOMIC_RELAXED);
+    return __atomic_load_n(n, __ATOMIC_ACQUIRE); /* pairs: pool.rack */
 }
 
 static void

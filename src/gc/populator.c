@@ -68,6 +68,7 @@ populator_main(void *arg)
 
     critical_set(); /* for good: a fork in the log function is none of ours */
     gcrt_os_thread_begin("gcrt-populate");
+    gcrt_os_thread_nice(heap->options.nice);
     gcrt_trace_thread_begin();
     while (!is_over(heap) && last != POPULATE_REFUSED) {
         unsigned seen = ahalf_load_acquire(low);

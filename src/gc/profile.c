@@ -23,6 +23,11 @@
  * Concurrency: RANK_PROFILE for everything.  It is held for a copy of a stack, or while the
  * coordinator looks at all records; samples that come meanwhile wait for it in a critical
  * section.  One comes every 512 KiB.
+ *
+ * A stack with code that was not met before is another matter: whoever takes it may wait for the
+ * dynamic linker's lock, or the unwinder's own, and some thread may have that while it is held, or
+ * for as long as the host likes.  So nobody waits for a thread that takes such a stack, but a
+ * fork, since its child needs those locks: unwind_freely.
  * Cost: a sample is a stack walk (frames.c) and 400 instructions, a cycle 10 ns a record.  What
  * counts is lines: a program that allocates 512 KiB between two samples has swept the first
  * cache, and half of the second.  So a sample of a known stack touches one line of its site and
@@ -287,9 +292,29 @@ trim(struct profile_site *site, const void *from)
 }
 
 /*
- * All of it is critical: the unwinder may hold the linker's lock, or one of its own, with which
- * no thread is to be held for a fork.
+ * A whole stack, by a thread that is critical, and is not while it takes it.  It answers handshakes
+ * meanwhile: by its signal handler, or, if it is precise, by being outside.  The object is held
+ * by m->own.result.  A fork that has closed its gate finds us before or behind it, or unwinding.
  */
+static COLD NOINLINE unsigned
+unwind_freely(struct gcrt_mutator *m, uintptr_t *pcs)
+{
+    unsigned n;
+
+    critical_clear();
+    if (m->precise)
+        gc_block_enter();
+    critical_enter();
+    ahalf_store_relaxed(&m->unwinding, 1);
+    critical_clear();
+    n = gcrt_os_backtrace(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
+    ahalf_store_release(&m->unwinding, 0); /* pairs: fork.gate */
+    if (m->precise)
+        gc_block_leave();
+    critical_enter();
+    return n;
+}
+
 void
 gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, const void *from)
 {
@@ -305,7 +330,9 @@ gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, 
     critical_enter();
     __builtin_prefetch(&pr->lock); /* the walk's loads wait for each other, but not for these */
     __builtin_prefetch(&pr->nrecords);
-    like.npcs = gcrt_os_backtrace(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
+    like.npcs = gcrt_os_backtrace_known(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
+    if (UNLIKELY(like.npcs == 0))
+        like.npcs = unwind_freely(m, pcs);
     trim(&like, from);
     gcrt_lock_acquire(&pr->lock);
     ok = record_locked(heap, p, &like, rate);

@@ -518,3 +518,32 @@ Test(status, every_code_has_its_own_text)
     cr_assert(gc_status_string((gc_status)-1) != NULL);
     cr_assert(strcmp(gc_last_error(), "") == 0, "no call has failed yet");
 }
+
+/* ---- address space ---- */
+
+Test(basic, a_wish_for_more_addresses_than_there_are_gets_the_most)
+{
+    gc_options opt;
+
+    gc_options_default(&opt);
+    opt.reserve = SIZE_MAX;
+    T_OK(gc_init(&opt));
+    cr_expect_not_null(gc_alloc(&pair_type));
+    stop();
+}
+
+Test(basic, what_no_garbage_makes_room_for_collects_nothing)
+{
+    gc_options opt;
+    uint64_t cycles;
+
+    gc_options_default(&opt);
+    opt.reserve = (size_t)64 << 20;
+    opt.periodic_ms = 0;
+    T_OK(gc_init(&opt));
+    cycles = t_cycles(NULL);
+    cr_expect_null(gc_try_alloc_bytes((size_t)65 << 20));
+    cr_expect_eq(t_cycles(NULL), cycles);
+    cr_expect_not_null(gc_alloc(&pair_type));
+    stop();
+}

@@ -136,7 +136,7 @@ struct memory {
 };
 
 static struct memory
-look(void)
+look_once(void)
 {
     gc_metric_sample all[] = { { .name = "/memory/classes/heap/released:bytes" },
         { .name = "/memory/classes/heap/free:bytes" },
@@ -149,6 +149,20 @@ look(void)
     m.backed = all[2].value.u64 - all[0].value.u64;
     m.goal = all[3].value.u64;
     m.background = all[4].value.u64;
+    return m;
+}
+
+/* Threads allocate while this one waits for a CPU: what is not of one moment is looked at again. */
+static struct memory
+look(void)
+{
+    struct memory m;
+    size_t now;
+
+    do {
+        m = look_once();
+        now = rss_bytes();
+    } while ((now > m.rss ? now - m.rss : m.rss - now) > MIB / 2);
     return m;
 }
 

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Threads of the library before their first step, of which fork waits for those that a sanitizer's
- * malloc may have; a slot that gc_alloc has found when a handler of the host's forks.  Everything
- * else of fork is tested from outside, in tests/stress/fork.c and tests/api.
+ * malloc may have; a slot that gc_alloc has found when a handler of the host's forks; a pool of
+ * which a thread kept items that the child does not have.  Everything else of fork is tested from
+ * outside, in tests/stress/fork.c and tests/api.
  */
 #include "byhand.h"
 #include "heapkit.h"
 
 #include "alloc/os/os.h"
+#include "gc/pool.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -152,6 +154,59 @@ Test(fork, keeps_the_slot_that_an_allocation_has_found)
     self()->forking = false;
     for (int i = 0; i < 100; i++)
         cr_expect_neq(gc_alloc(&node_type), found, "it is handed out twice");
+    end_by_hand();
+}
+
+/* ---- a thread that the child does not have ---- */
+
+static gc_pool *shared_pool;
+static int keeps, may_end; /* atomic */
+
+static void *
+keep_items(void *unused)
+{
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    for (int i = 0; i < 8; i++)
+        gc_pool_put(shared_pool, gc_pool_get(shared_pool));
+    __atomic_store_n(&keeps, 1, __ATOMIC_SEQ_CST);
+    while (!__atomic_load_n(&may_end, __ATOMIC_SEQ_CST))
+        t_sleep_us(100);
+    gc_thread_detach();
+    return unused;
+}
+
+/* The child's exit status: may the pool's record be another's? */
+static int
+end_pool_in_child(const gc_pool_options *opt)
+{
+    const struct pool *pool = (const struct pool *)shared_pool;
+    bool kept = pool->keepers == 1;
+
+    gc_collect(the_heap); /* starts the coordinator, which looks who is left behind */
+    gc_pool_destroy(shared_pool);
+    return kept && gc_pool_create(the_heap, opt) == shared_pool && pool->keepers == 0 ? 0 : 1;
+}
+
+Test(fork, forgets_what_other_threads_kept_of_a_pool)
+{
+    const gc_pool_options opt = { .type = &node_type };
+    pthread_t thread;
+    int status = -1;
+    pid_t pid;
+
+    begin_by_hand();
+    shared_pool = gc_pool_create(the_heap, &opt);
+    cr_assert_eq(pthread_create(&thread, NULL, keep_items, NULL), 0);
+    while (!__atomic_load_n(&keeps, __ATOMIC_SEQ_CST))
+        t_sleep_us(100);
+    pid = fork();
+    if (pid == 0)
+        _exit(end_pool_in_child(&opt));
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(status, 0);
+    __atomic_store_n(&may_end, 1, __ATOMIC_SEQ_CST);
+    pthread_join(thread, NULL);
+    gc_pool_destroy(shared_pool);
     end_by_hand();
 }
 

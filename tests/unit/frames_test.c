@@ -51,7 +51,7 @@ find_bounds(struct stacks *s)
 static NOINLINE void
 look(struct stacks *s)
 {
-    s->nours = gcrt_frames_walk(s->ours, s->most != 0 ? s->most : MOST, s->lo, s->hi);
+    s->nours = gcrt_frames_walk(s->ours, s->most != 0 ? s->most : MOST, s->lo, s->hi, true);
     s->ntheirs = (unsigned)backtrace((void **)s->theirs, MOST);
 }
 
@@ -440,6 +440,29 @@ Test(frames, who_asks_learns_that_objects_came_and_went)
     cr_expect_gt(later, after);
 }
 
+static NOINLINE void
+look_again(struct stacks *s, bool may_ask)
+{
+    s->nours = gcrt_frames_walk(s->ours, MOST, s->lo, s->hi, may_ask);
+    sink++;
+}
+
+Test(frames, who_must_not_ask_has_what_was_met_before)
+{
+    struct stacks s = { .most = 0 };
+    unsigned seen[4];
+
+    find_bounds(&s);
+    for (volatile unsigned i = 0; i < 4; i++) { /* from one place */
+        look_again(&s, i == 1);
+        seen[i] = s.nours;
+    }
+    cr_expect_eq(seen[0], 0);
+    cr_expect_gt(seen[1], 3);
+    cr_expect_eq(seen[2], seen[1]);
+    cr_expect_eq(seen[3], seen[1]);
+}
+
 static void
 look_from_plugin(void *s)
 {
@@ -498,7 +521,7 @@ Test(frames, elsewhere_it_gives_nothing)
 {
     uintptr_t pcs[MOST];
 
-    cr_expect_eq(gcrt_frames_walk(pcs, MOST, 0, UINTPTR_MAX), 0);
+    cr_expect_eq(gcrt_frames_walk(pcs, MOST, 0, UINTPTR_MAX, true), 0);
 }
 
 #endif

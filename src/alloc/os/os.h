@@ -33,6 +33,8 @@
     X(BARRIER_FLUSH)  /* the buffer is full */                                            \
     X(MARK_PUSH)      /* between the mark bit and the push */                             \
     X(MARK_DRY)       /* a marker has found no more work */                               \
+    X(ASSIST_BEGIN)   /* an assist has seen marking open, and is not counted yet */       \
+    X(MARK_CLOSED)    /* marking is closed, the H5 round has not begun */                 \
     X(REQUEST)        /* a handshake is asked of one mutator, not yet of the next */      \
     X(ACTION_BEFORE)  /* a handshake is seen, not yet acted on */                         \
     X(ACTION_AFTER)   /* acted on, not yet acknowledged */                                \

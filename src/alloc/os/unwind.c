@@ -7,8 +7,8 @@
  * Invariants: no symbol is looked up here: a profile carries addresses and the files with
  * their build ids, and whoever reads it has the symbols, or not.
  * Concurrency: any thread.  dl_iterate_phdr holds the linker's lock while fn runs, so fn
- * allocates nothing and calls nobody who might.  libunwind blocks signals while it holds a lock
- * of its own, so no thread answers a handshake, nor is held for a fork, inside of one.
+ * allocates nothing and calls nobody who might.  A thread that takes a stack may have that lock, or
+ * libunwind's own, and be held meanwhile: nobody may wait for them who is waited for (profile.c).
  *
  * Three unwinders, all by unwind tables, so that the host need not be built with frame pointers.
  * Our own (frames.c) is the cheapest, knows the frames that compilers usually make, and needs the
@@ -90,9 +90,15 @@ whole_unwinder(uintptr_t *pcs, unsigned n)
 unsigned
 gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
 {
-    unsigned walked = gcrt_frames_walk(pcs, n, lo, hi);
+    unsigned walked = gcrt_frames_walk(pcs, n, lo, hi, true);
 
-    return LIKELY(walked != 0) ? walked : whole_unwinder(pcs, n);
+    return walked != 0 ? walked : whole_unwinder(pcs, n);
+}
+
+unsigned
+gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
+{
+    return gcrt_frames_walk(pcs, n, lo, hi, false);
 }
 
 bool

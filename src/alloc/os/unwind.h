@@ -9,9 +9,12 @@
 /*
  * The calling thread's return addresses, innermost first, at most n; returns how many.
  * [lo, hi) is the stack that it runs on, where that is known: then it is quicker; else 0, 0.
- * Allocates nothing once gcrt_os_backtrace_warm_up has been called in the process.
+ * Allocates nothing once gcrt_os_backtrace_warm_up has been called in the process.  May wait for
+ * the linker's lock, or the unwinder's own, which a thread that is held may have.
  */
 unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi);
+/* The same without any lock; 0: the stack has frames that were not met before, or unusual ones. */
+unsigned gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi);
 void gcrt_os_backtrace_warm_up(void);
 /* Are unusual stacks taken by libunwind, which is fast?  Known after gcrt_os_backtrace_warm_up. */
 bool gcrt_os_backtrace_is_fast(void);
