@@ -222,6 +222,7 @@ layout_of_fields(const gc_type *type, bool single)
     if (l.mask != 0) {
         l.shape = shape_of(l.mask);
         l.words = bit_highest(l.mask) + 1;
+        l.reach = (l.words - 1) * WORD;
     }
     if (type->flags & GC_IMPL_TAGGED)
         l.how = SCAN_TAGGED;

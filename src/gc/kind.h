@@ -35,6 +35,7 @@ struct layout {
     uint64_t mask;
     enum mask_shape shape; /* of a mask that is not 0 */
     uint32_t words;        /* up to the last one in mask */
+    uint32_t reach;        /* the byte where that one begins, or 0 */
     const gc_type *type; /* fields, trace */
 };
 

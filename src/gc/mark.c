@@ -33,6 +33,8 @@
 
 /* Words of a raw buffer that a brief marker resolves at once: two misses each. */
 #define BRIEF_RAW 64
+/* A group is lean if fewer than one in so many of its objects led to a word for the batch. */
+#define LEAN_PART 4
 
 /* ---- marking one word ---- */
 
@@ -364,7 +366,7 @@ scan_other(struct marker *mk, uintptr_t item)
 
 /* ---- draining ---- */
 
-/* Takes up to MARK_GROUP objects from the private buffers and prefetches them. */
+/* Takes up to MARK_GROUP objects from the private buffers and prefetches them, at both ends. */
 static uint32_t
 take_group(struct marker *mk, uintptr_t *group)
 {
@@ -376,27 +378,21 @@ take_group(struct marker *mk, uintptr_t *group)
     n = b->n < MARK_GROUP ? b->n : MARK_GROUP;
     b->n -= n;
     for (uint32_t i = 0; i < n; i++) {
-        group[i] = b->slot[b->n + n - 1 - i];
-        __builtin_prefetch((const void *)(group[i] & ITEM_ADDRESS));
+        uintptr_t item = b->slot[b->n + n - 1 - i], at = item & ITEM_ADDRESS;
+
+        group[i] = item;
+        __builtin_prefetch((const void *)at);
+        __builtin_prefetch((const void *)(at + item_kind(mk, item)->layout.reach));
     }
     return n;
 }
 
-/*
- * One round: a group is taken, the last round's words are marked, the group is scanned.  What
- * is left of the group when mk->scanned has reached `until` goes back.
- */
-static uint32_t
-mark_round(struct marker *mk, uint64_t until)
+/* Scans the group's objects until mk->scanned has reached `until`; how many. */
+static inline uint32_t
+scan_group(struct marker *mk, const uintptr_t *group, uint32_t n, uint64_t until)
 {
-    uintptr_t group[MARK_GROUP];
-    uint32_t n = take_group(mk, group), words = mk->nbatch, i, run;
+    uint32_t words = mk->nbatch, i, run;
 
-    if (n == 0 && words == 1) /* its one object alone is grey */
-        return 2 * follow_list(mk, until) + words;
-    gcrt_mark_batch(mk);
-    if (n == 0) /* there is nothing to do meanwhile */
-        n = take_group(mk, group);
     for (i = 0; i < n && mk->scanned < until; i += run) {
         if (LIKELY(kind_is_plain(item_kind(mk, group[i])))) {
             run = gcrt_scan_plain(mk, &group[i], n - i);
@@ -405,9 +401,47 @@ mark_round(struct marker *mk, uint64_t until)
             run = 1;
         }
     }
-    for (uint32_t left = n; left > i; left--)
+    mk->lean = (mk->nbatch - words) * LEAN_PART <= i; /* a full batch was emptied: a guess */
+    return i;
+}
+
+static void
+put_back(struct marker *mk, const uintptr_t *group, uint32_t from, uint32_t n)
+{
+    for (uint32_t left = n; left > from; left--)
         put_item(mk, group[left - 1]);
-    return i + words;
+}
+
+/*
+ * One round: a group is taken, the last round's words are marked while it comes, the group is
+ * scanned.  Where groups lead to few words, as leaves do, that is no time to wait in: then the
+ * next group is on its way while one is scanned, as long as that lasts.  What is left of the groups
+ * when mk->scanned has reached `until` goes back.
+ */
+static uint32_t
+mark_round(struct marker *mk, uint64_t until)
+{
+    uintptr_t groups[2][MARK_GROUP];
+    uint32_t n = take_group(mk, groups[0]), words = mk->nbatch, all = words;
+
+    if (n == 0 && words == 1) /* its one object alone is grey */
+        return 2 * follow_list(mk, until) + words;
+    gcrt_mark_batch(mk);
+    if (n == 0) /* there is nothing to do meanwhile */
+        n = take_group(mk, groups[0]);
+    for (unsigned g = 0; n != 0; g = !g) {
+        uint32_t ahead = mk->lean ? take_group(mk, groups[!g]) : 0;
+        uint32_t done = scan_group(mk, groups[g], n, until);
+
+        all += done;
+        if (UNLIKELY(done < n)) {
+            put_back(mk, groups[!g], 0, ahead);
+            put_back(mk, groups[g], done, n);
+            break;
+        }
+        n = ahead;
+    }
+    return all;
 }
 
 /*

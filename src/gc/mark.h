@@ -39,6 +39,7 @@ struct marker {
     uint32_t far_objects; /* plain objects to scan before near words are looked for again */
     uint32_t far_next;    /* and how many it is to be if there are few */
     bool rows;            /* owner: words of arrays are in the batch (row.h) */
+    bool lean;            /* owner: the last group led to few words */
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
     uintptr_t wait[2][MARK_GENERATION]; /* plain.c */

@@ -367,8 +367,10 @@ Test(mark, what_an_assist_has_begun_goes_back_if_its_time_is_over)
     to_marking_without_stack();
     mark(array);
     (void)gcrt_mark_drain(marker(), 1);
-    for (int i = 0; i < 4 * N; i++)
+    for (int i = 0; i < 4 * N; i++) {
+        marker()->lean = i % 2 == 0; /* two groups on their way, or one */
         cr_expect_leq(gcrt_mark_drain(marker(), PIECE_BRIEF), 2 * PIECE_BRIEF + 1024);
+    }
     drain();
     for (int i = 0; i < N; i++)
         cr_assert(is_marked(leaf[i]), "leaf %d", i);
