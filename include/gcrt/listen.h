@@ -20,7 +20,7 @@ typedef struct gc_event {
     uint64_t cycle;       /* its number, from 1 */
     uint64_t time_ns;     /* CLOCK_MONOTONIC, when it was seen */
     uint64_t duration_ns; /* MARKED, CYCLE_END: since the cycle's begin; PAUSE: the pause */
-    uint64_t heap_bytes;  /* allocated and not swept */
+    uint64_t heap_bytes;  /* as /gc/heap/pacing:bytes: what lived, came since, is external */
     uint64_t live_bytes;  /* found reachable by the last marking that is complete */
     int thread;           /* PAUSE: whose, by the kernel's number, as gdb has it */
 } gc_event;

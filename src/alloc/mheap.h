@@ -66,7 +66,7 @@ struct mheap {
     /* atomic, bytes: what mheap_counted shall stay below, if giving back free pages helps; and
        what it must not exceed.  UINT64_MAX: no such thing */
     aword backed_soft, backed_hard;
-    aword external; /* atomic, bytes: what the host has reported; counts as backed, and in live */
+    aword external; /* atomic, bytes: what the host has reported; counts as backed */
 
     aword sample_rate; /* atomic: bytes between two samples of a profile, on average; 0: none */
 
@@ -79,7 +79,7 @@ struct mheap {
     struct mcentral **centrals; /* [MHEAP_CENTRALS_MAX]; entries are const once published */
 
     /* counters, atomic sums (bytes unless said) */
-    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since + external */
+    aword live CACHE_ALIGNED;  /* marked by the last cycle + allocated since */
     aword in_use;              /* bytes of pages in spans */
     aword released;            /* bytes of pages that are not backed: free ones, and dropped */
     aword scavenged[SCAVENGERS]; /* bytes given back to the OS, by who */
@@ -112,6 +112,15 @@ mheap_backed(const struct mheap *h)
     uint64_t grown = aword_load_relaxed(&h->grown);
 
     return grown > released ? grown - released : 0;
+}
+
+/* Bytes that may make a cycle due: of the heap and the host's.  A sum of racy deltas may dip. */
+static inline uint64_t
+mheap_live(const struct mheap *h)
+{
+    uint64_t live = aword_load_relaxed(&h->live);
+
+    return (live >> 63 ? 0 : live) + aword_load_relaxed(&h->external);
 }
 
 /* What the bounds are for: those, and what the host holds beside the heap. */

@@ -226,9 +226,9 @@ throttle_ns(struct gc_heap *heap, uint64_t bytes)
 {
     uint64_t base = bytes > PAGE_SIZE ? 2 * THROTTLE_NS : THROTTLE_NS;
     uint64_t goal = aword_load_relaxed(&heap->cycles.goal) + 1;
-    uint64_t live = aword_load_relaxed(&heap->mheap.live), tenths;
+    uint64_t live = mheap_live(&heap->mheap), tenths;
 
-    if (live <= goal || live >> 63 != 0)
+    if (live <= goal)
         return base;
     tenths = (live - goal) / ((goal > GOAL_MIN ? goal : GOAL_MIN) / 10);
     tenths = tenths < TENTHS_MAX ? tenths : TENTHS_MAX;

@@ -130,7 +130,7 @@ start_cycle(struct cycle *cy)
 static void
 trace_heap(struct gc_heap *heap)
 {
-    TRACE(heap, heap, 0, aword_load_relaxed(&heap->mheap.live),
+    TRACE(heap, heap, 0, mheap_live(&heap->mheap),
             min_size(aword_load_relaxed(&heap->cycles.goal) >> 10, UINT32_MAX));
 }
 

@@ -227,7 +227,7 @@ struct cycles {
     ahalf phase;            /* atomic: enum phase, for those who look */
     aword started;          /* atomic: cycles begun */
     ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
-    aword trigger;          /* atomic: mheap.live that starts a cycle */
+    aword trigger;          /* atomic: mheap_live that starts a cycle */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
     aword heap_min;         /* atomic: bytes */

@@ -15,7 +15,7 @@
  *      and the heap exceeds the soft limit.  The host is told (on_limit);
  *   4. the hard limit is reached: clean pages are refused, which is out of memory (malloc.c).
  *
- * Invariants: external bytes are never negative, and are part of mheap.live.  mheap's bounds
+ * Invariants: external bytes are never negative, and count towards a cycle.  mheap's bounds
  * are recomputed whenever limit or limiting changes; metadata, the third thing that they depend
  * on, is looked at each time the pacer is.  External bytes are no part of the bounds but of
  * what is held against them: they count from the moment they are reported.
@@ -308,7 +308,6 @@ gcrt_limit_external(struct gc_heap *heap, int64_t delta)
 
     if (status != GC_OK)
         return status;
-    aword_add_relaxed(&heap->mheap.live, (uint64_t)delta);
     if (minus(aword_load_relaxed(&heap->limit.external_marked), now)
             > aword_load_relaxed(&heap->cycles.goal) / GOAL_PARTS)
         gcrt_pace_limit_changed(heap);

@@ -112,7 +112,7 @@ gcrt_listen_tell(struct gc_heap *heap, gc_event_kind kind, uint64_t duration_ns)
     struct tracing *t = &heap->tracing;
     gc_event event = { .kind = kind, .cycle = aword_load_relaxed(&heap->cycles.started),
         .time_ns = gcrt_os_now_ns(), .duration_ns = duration_ns,
-        .heap_bytes = aword_load_relaxed(&heap->mheap.live),
+        .heap_bytes = mheap_live(&heap->mheap),
         .live_bytes = aword_load_relaxed(&heap->counters.marked_last) };
 
     if (ahalf_load_relaxed(&t->nlisteners) == 0)

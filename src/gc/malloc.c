@@ -45,10 +45,10 @@ account(struct gcrt_mutator *m, size_t bytes)
 
     m->credit -= (int64_t)bytes;
     m->account.bytes += bytes;
-    live = aword_load_relaxed(&heap->mheap.live);
+    live = mheap_live(&heap->mheap);
     if (live >= aword_load_relaxed(&heap->cycles.trigger))
         gcrt_cycle_request(heap, CYCLE_BY_PACER);
-    m->over_goal = live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0 ? bytes : 0;
+    m->over_goal = live > aword_load_relaxed(&heap->cycles.goal) ? bytes : 0;
     if (UNLIKELY(heap->options.debug_stress != 0))
         gcrt_cycle_stress(heap);
 }

@@ -54,7 +54,7 @@ not_negative(uint64_t x)
 uint64_t
 gcrt_pace_live(const struct gc_heap *heap)
 {
-    return not_negative(aword_load_relaxed(&heap->mheap.live));
+    return mheap_live(&heap->mheap);
 }
 
 /* ---- pacing ---- */
@@ -194,19 +194,18 @@ gcrt_pace_revise(struct cycle *cy)
     cy->revised = true;
 }
 
-/* What gcrt_limit_external is adding at this moment may count twice, or not, until the next. */
 void
 gcrt_pace_settle(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
-    uint64_t live = gcrt_pace_live(heap), external = aword_load_relaxed(&heap->mheap.external);
-    uint64_t marked = external + aword_load_relaxed(&heap->marking.marked_bytes)
-        + black_bytes(heap) - cy->black_start;
+    uint64_t live = not_negative(aword_load_relaxed(&heap->mheap.live));
+    uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
+        - cy->black_start;
 
     marked = marked < live ? marked : live;
     aword_add_relaxed(&heap->mheap.live, marked - live);
-    cy->external = external < marked ? external : marked;
-    cy->report.heap_end = live;
+    cy->external = aword_load_relaxed(&heap->mheap.external);
+    cy->report.heap_end = live + cy->external;
     cy->report.heap_live = marked;
 }
 
@@ -243,7 +242,7 @@ end_pacing(struct cycle *cy)
     struct marking *mk = &heap->marking;
     struct cycles *c = &heap->cycles;
     struct pacer_outcome out = { .heap_live = cy->report.heap_end,
-        .heap_marked = cy->report.heap_live,
+        .heap_marked = cy->report.heap_live + cy->external,
         .heap_work = aword_load_relaxed(&mk->heap_work),
         .stack_work = aword_load_relaxed(&mk->stack_work),
         .globals_work = aword_load_relaxed(&mk->globals_work),
@@ -269,7 +268,7 @@ count_cycle(struct cycle *cy)
     struct marking *mk = &heap->marking;
 
     aword_add_relaxed(cy->report.forced ? &n->cycles_forced : &n->cycles_auto, 1);
-    aword_store_relaxed(&n->marked_last, cy->report.heap_live - cy->external);
+    aword_store_relaxed(&n->marked_last, cy->report.heap_live);
     aword_store_relaxed(&n->heap_work_last, aword_load_relaxed(&mk->heap_work));
     aword_store_relaxed(&n->stack_work_last, aword_load_relaxed(&mk->stack_work));
     aword_store_relaxed(&n->globals_last, aword_load_relaxed(&mk->globals_work));

@@ -63,7 +63,7 @@ struct cycle_report {
 
     uint64_t heap_start;     /* heap when the cycle started */
     uint64_t heap_end;       /* ... when marking was complete */
-    uint64_t heap_live;      /* ... of it marked */
+    uint64_t heap_live;      /* ... of it marked, without what is external */
     uint64_t goal;           /* the goal that this cycle was paced for */
     uint64_t stacks;         /* scanned */
     uint64_t globals;        /* scanned */

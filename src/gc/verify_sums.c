@@ -162,8 +162,7 @@ live_balance(const struct gc_heap *heap)
 {
     uint64_t x = aword_load_relaxed(&heap->mheap.live)
         + aword_load_relaxed(&heap->mheap.dropped_live)
-        - aword_load_relaxed(&heap->mheap.large_alloc_bytes)
-        - aword_load_relaxed(&heap->mheap.external);
+        - aword_load_relaxed(&heap->mheap.large_alloc_bytes);
 
     for (unsigned class = 1; class < NUM_CLASSES; class++)
         x -= taken_of_class(heap, class) * gcrt_class_bytes[class];

@@ -167,9 +167,7 @@ session_begin(struct session *s)
 static bool
 is_over_goal(const struct gc_heap *heap)
 {
-    uint64_t live = aword_load_relaxed(&heap->mheap.live);
-
-    return live > aword_load_relaxed(&heap->cycles.goal) && live >> 63 == 0;
+    return mheap_live(&heap->mheap) > aword_load_relaxed(&heap->cycles.goal);
 }
 
 /* So does who has asked for the cycle; in both cases marking need not be polite. */

@@ -153,7 +153,7 @@ read_heap(struct gc_heap *heap, struct snapshot *s)
     }
     s->allocs[CLASS_LARGE] = aword_load_relaxed(&h->large_allocs);
     s->large_alloc_bytes = aword_load_relaxed(&h->large_alloc_bytes);
-    s->heap_pacing = aword_load_relaxed(&h->live);
+    s->heap_pacing = mheap_live(h);
     s->swept_spans = aword_load_relaxed(&h->swept_spans);
     s->freed_spans = aword_load_relaxed(&h->freed_spans);
     s->scavenge_assist = aword_load_relaxed(&h->scavenged[SCAVENGE_ASSIST]);
