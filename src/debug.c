@@ -9,6 +9,7 @@
  * Concurrency: none of its own.
  * Cost: cold.
  */
+#include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/graph.h"
 #include "gc/mutator.h"
@@ -38,6 +39,16 @@ step_inside(bool attached)
         gc_block_leave();
 }
 
+/* Listeners, on_limit and log run on the thread that would have to look. */
+static gc_status
+check_caller(const struct gc_heap *heap, const char *name)
+{
+    if (!gcrt_cycle_is_coordinator(heap))
+        return GC_OK;
+    return gcrt_error(GC_ERR_BUSY, "%s: called by a listener, on_limit or log, on the collector's "
+            "thread", name);
+}
+
 gc_status
 gc_verify(gc_heap *heap)
 {
@@ -48,6 +59,8 @@ gc_verify(gc_heap *heap)
 
     if (h == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_verify: there is no such heap");
+    if (check_caller(h, "gc_verify") != GC_OK)
+        return GC_ERR_BUSY;
     inside = step_outside();
     status = gcrt_verify_ask(h, text);
     step_inside(inside);
@@ -86,6 +99,8 @@ gc_why_alive(gc_heap *heap, const void *obj, const gc_sink *sink)
         return gcrt_error(GC_ERR_INVAL, "gc_why_alive: no sink");
     if (h == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_why_alive: there is no such heap");
+    if (check_caller(h, "gc_why_alive") != GC_OK)
+        return GC_ERR_BUSY;
     inside = step_outside();
     status = gcrt_why_alive(h, obj, text);
     step_inside(inside);
@@ -118,6 +133,8 @@ gc_heap_snapshot_write(gc_heap *heap, const gc_sink *sink)
         return gcrt_error(GC_ERR_INVAL, "gc_heap_snapshot_write: no sink");
     if (h == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_heap_snapshot_write: there is no such heap");
+    if (check_caller(h, "gc_heap_snapshot_write") != GC_OK)
+        return GC_ERR_BUSY;
     inside = step_outside();
     status = gcrt_graph_take(h, &graph);
     step_inside(inside);

@@ -35,7 +35,8 @@ typedef struct gc_limit_report {
  * The live heap, its metadata and the external bytes do not fit below the soft memory limit,
  * so it is exceeded until something is let go of: shed load.  Called once at the end of each
  * such cycle, on the collector's thread, outside every lock; that thread is not attached, and
- * must not call gc_collect.
+ * can wait for no cycle: gc_collect and gc_free_os_memory end the process there, and what looks at
+ * the whole heap (debug.h) is GC_ERR_BUSY.
  */
 typedef void gc_limit_fn(gc_heap *heap, const gc_limit_report *report, void *arg);
 

@@ -22,6 +22,22 @@
 
 #include "alloc/base/tools.h"
 
+/* What of a span the OS can take alone: its pages may be larger than ours. */
+struct part {
+    void *start;
+    size_t bytes;
+};
+
+static struct part
+whole_pages(const struct mheap *h, const struct mspan *s)
+{
+    uintptr_t unit = max_size(gcrt_os_page_size(), PAGE_SIZE), start = span_start(h, s);
+    uintptr_t lo = align_up(start, unit);
+    uintptr_t hi = align_down(start + (s->alloc.large.npages << PAGE_SHIFT), unit);
+
+    return (struct part){ (void *)lo, hi > lo ? hi - lo : 0 };
+}
+
 static void
 count_dropped(struct mheap *h, uint64_t bytes)
 {
@@ -33,7 +49,7 @@ void
 gcrt_drop(struct mheap *h, struct mspan *s, bool guard, bool in_live)
 {
     size_t bytes = s->alloc.large.npages << PAGE_SHIFT;
-    void *start = (void *)span_start(h, s);
+    struct part part = whole_pages(h, s);
     unsigned state = SPAN_DROPPED;
 
     ahalf_store_release(&s->ready, SPAN_DROPPED); /* pairs: large.ready */
@@ -41,22 +57,23 @@ gcrt_drop(struct mheap *h, struct mspan *s, bool guard, bool in_live)
         aword_add_relaxed(&h->dropped_live, bytes);
         aword_add_relaxed(&h->live, (uint64_t)0 - bytes);
     }
-    if (gcrt_os_release(h->os, start, bytes)) {
-        count_dropped(h, bytes);
-        state = guard && gcrt_os_guard(h->os, start, bytes) ? SPAN_GUARDED : SPAN_RELEASED;
+    if (part.bytes != 0 && gcrt_os_release(h->os, part.start, part.bytes)) {
+        count_dropped(h, part.bytes);
+        state = guard && gcrt_os_guard(h->os, part.start, part.bytes) ? SPAN_GUARDED
+                                                                      : SPAN_RELEASED;
     }
-    poison((uintptr_t)start, s->alloc.large.bytes);
+    poison(span_start(h, s), s->alloc.large.bytes);
     ahalf_store_release(&s->ready, state); /* pairs: large.ready */
 }
 
-/* Is the memory usable again, and zero? */
+/* Is that memory usable again, and zero? */
 static bool
-clean(struct mheap *h, void *start, size_t bytes, unsigned state)
+clean(struct mheap *h, struct part part, unsigned state)
 {
-    if (state == SPAN_GUARDED && !gcrt_os_unguard(start, bytes))
+    if (state == SPAN_GUARDED && !gcrt_os_unguard(part.start, part.bytes))
         gcrt_fatal("arena=1: the system has no mapping for memory of a freed arena (see "
                    "vm.max_map_count)");
-    return state != SPAN_DROPPED && gcrt_os_release(h->os, start, bytes);
+    return state != SPAN_DROPPED && gcrt_os_release(h->os, part.start, part.bytes);
 }
 
 void
@@ -65,22 +82,23 @@ gcrt_drop_free(struct mheap *h, struct mspan *s)
     size_t npages = s->alloc.large.npages, bytes = npages << PAGE_SHIFT;
     size_t page = (size_t)(s - h->spans);
     unsigned state = ahalf_load_relaxed(&s->ready);
-    bool is_clean = clean(h, (void *)span_start(h, s), bytes, state);
+    struct part part = whole_pages(h, s);
+    bool is_clean = clean(h, part, state) && part.bytes == bytes;
 
     gcrt_mheap_unlink(s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     poison(h->base + (page << PAGE_SHIFT), bytes);
     gcrt_lock_acquire(&h->lock);
     if (is_clean)
-        gcrt_pagealloc_scavenged(&h->pages, page, npages);
+        gcrt_pagealloc_give_clean(&h->pages, page, npages);
     else
         gcrt_pagealloc_free(&h->pages, page, npages);
     gcrt_lock_release(&h->lock);
     aword_add_relaxed(&h->in_use, (uint64_t)0 - bytes);
     if (state != SPAN_DROPPED) {
-        aword_add_relaxed(&h->dropped, (uint64_t)0 - bytes);
+        aword_add_relaxed(&h->dropped, (uint64_t)0 - part.bytes);
         if (!is_clean)
-            aword_add_relaxed(&h->released, (uint64_t)0 - bytes);
+            aword_add_relaxed(&h->released, (uint64_t)0 - part.bytes);
     }
     aword_add_relaxed(&h->freed_spans, 1);
 }

@@ -123,11 +123,12 @@ mheap_live(const struct mheap *h)
     return (live >> 63 ? 0 : live) + aword_load_relaxed(&h->external);
 }
 
-/* What the bounds are for: those, and what the host holds beside the heap. */
+/* What the bounds are for: those, their descriptors, and what the host holds beside the heap. */
 static inline uint64_t
 mheap_counted(const struct mheap *h)
 {
-    return mheap_backed(h) + aword_load_relaxed(&h->external);
+    return mheap_backed(h) + aword_load_relaxed(&h->described)
+        + aword_load_relaxed(&h->external);
 }
 
 /* No central can be registered any more. */

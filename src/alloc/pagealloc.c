@@ -545,10 +545,16 @@ gcrt_pagealloc_unneeded(struct pagealloc *pa)
 }
 
 void
-gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages)
+gcrt_pagealloc_give_clean(struct pagealloc *pa, size_t page, size_t npages)
 {
     check_handed_out(pa, page, npages);
     give_range(pa, page, npages, true);
+}
+
+void
+gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages)
+{
+    gcrt_pagealloc_give_clean(pa, page, npages);
     pa->dirty_low -= min_size(pa->dirty_low, npages); /* not needed, and not dirty any more */
 }
 

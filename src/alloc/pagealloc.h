@@ -98,6 +98,8 @@ struct pagehunt {
 size_t gcrt_pagealloc_scavenge_find(
     struct pagealloc *pa, struct pagehunt *hunt, size_t *npages);
 void gcrt_pagealloc_scavenged(struct pagealloc *pa, size_t page, size_t npages);
+/* Pages in use become free; their memory is the OS's already, and they were never dirty ones. */
+void gcrt_pagealloc_give_clean(struct pagealloc *pa, size_t page, size_t npages);
 
 /*
  * Reserves the lowest npages at a multiple of npages, not below page `from`, that are free and

@@ -250,6 +250,7 @@ end_marking(struct cycle *cy)
     gcrt_cleanups_due(heap);
     gcrt_wbcheck_cycle(heap, true); /* what is to be finalized is not dead */
     gcrt_profile_marked(heap);
+    cy->dropped = aword_load_relaxed(&heap->mheap.dropped_live);
     ahalf_store_full(&heap->marking.open, 0);
     chaos_point(&heap->os, CHAOS_MARK_CLOSED);
     if (heap_is_stopped(heap))
@@ -441,6 +442,7 @@ coordinator_main(void *arg)
 
     gcrt_os_thread_nice(heap->options.nice); /* its children, the workers, inherit it */
     gcrt_os_thread_begin("gcrt-cycle");
+    ahalf_store_relaxed(&c->tid, (unsigned)gcrt_os_thread_id());
     gcrt_trace_thread_begin();
     inherit(heap);
     for (;;) {
@@ -461,6 +463,12 @@ coordinator_main(void *arg)
             gcrt_limit_hold_back(heap);
         run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
     }
+}
+
+bool
+gcrt_cycle_is_coordinator(const struct gc_heap *heap)
+{
+    return ahalf_load_relaxed(&heap->cycles.tid) == (unsigned)gcrt_os_thread_id();
 }
 
 /* Makes the coordinator if there is none.  False if the OS has no thread. */
@@ -565,6 +573,9 @@ wait_for_cycle(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
     unsigned target = (unsigned)aword_load_acquire(&c->started) + 1, done;
 
+    if (gcrt_cycle_is_coordinator(heap))
+        gcrt_fatal("a collection was asked for by a listener, on_limit or log, on the collector's "
+                   "thread");
     if (!gcrt_cycle_request(heap, CYCLE_FORCED)) {
         gcrt_warn("no collection: the OS has no thread for the collector of a forked process");
         return;

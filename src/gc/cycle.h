@@ -34,11 +34,13 @@ void gcrt_cycle_stress(struct gc_heap *heap);
 
 /*
  * Returns when a cycle that started after the call is complete with its sweep.  An attached
- * caller is outside meanwhile.
+ * caller is outside meanwhile.  Fatal on the coordinator.
  */
 void gcrt_cycle_collect(struct gc_heap *heap);
 /* And gives all free memory back to the OS; returns the bytes. */
 size_t gcrt_cycle_collect_and_free(struct gc_heap *heap);
+/* Is the caller the coordinator, which can wait for no cycle: in a function of the host's? */
+bool gcrt_cycle_is_coordinator(const struct gc_heap *heap);
 /* Is there a coordinator?  One is made if there is none; false if the OS refuses. */
 bool gcrt_cycle_can_run(struct gc_heap *heap);
 

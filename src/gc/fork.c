@@ -373,6 +373,7 @@ forget_collector(struct gc_heap *heap)
     ahalf_store_relaxed(&heap->scavenger.running, 0);
     gcrt_populator_forget(heap);
     ahalf_store_relaxed(&c->running, 0);
+    ahalf_store_relaxed(&c->tid, 0);
     ahalf_store_relaxed(&c->at_rest, 1);
     ahalf_store_relaxed(&c->hold, 0);
     ahalf_store_relaxed(&c->wanted, 0);

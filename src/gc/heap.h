@@ -218,6 +218,7 @@ struct cycles {
     struct lock lock;       /* RANK_CYCLE */
     pthread_t thread;
     ahalf running;          /* atomic: there is a thread; lock: starting it */
+    ahalf tid;              /* atomic: its number, 0: it has not begun */
     ahalf hold;             /* futex: the collector's threads shall rest; pairs: fork.rest */
     ahalf at_rest;          /* futex: the coordinator does; pairs: fork.rest */
     ahalf marks;            /* atomic: enum marks; coordinator writes */
@@ -260,6 +261,7 @@ struct scavenger {
     pthread_t thread;     /* coordinator */
     bool started;         /* coordinator: there is a thread to join */
     ahalf running;        /* atomic: it will look again; pairs: scavenger.end */
+    ahalf sweeps;         /* atomic: that have left free memory; pairs: scavenger.end */
     ahalf stop;           /* atomic: it shall end */
     ahalf bell;           /* futex: there is more to do than it knows */
     uint64_t peak_in_use; /* coordinator: bytes in spans when the last marking was complete */

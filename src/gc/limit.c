@@ -159,14 +159,14 @@ bound(uint64_t limit, uint64_t others)
     return limit == UINT64_MAX ? UINT64_MAX : minus(limit, others);
 }
 
-static void
-set_bounds_locked(struct gc_heap *heap)
+void
+gcrt_limit_set_bounds_locked(struct gc_heap *heap)
 {
     uint64_t hard = aword_load_relaxed(&heap->limit.hard), others;
     struct memory_inputs in;
 
     gcrt_limit_read_memory(heap, &in);
-    others = metadata(&in) + HARD_SLACK;
+    others = metadata(&in) - in.mspans + HARD_SLACK; /* mheap counts those itself */
     aword_store_relaxed(&heap->mheap.backed_hard, bound(hard, others));
     aword_store_relaxed(&heap->mheap.backed_soft,
             bound(limit_is_given_up(heap) ? hard : limit_of(heap), others));
@@ -218,7 +218,6 @@ gcrt_limit_to_pacer_locked(struct gc_heap *heap)
         read_for_pacer(heap, &m);
         p->limit_goal = gcrt_pacer_goal_by_limit(p, &m);
     }
-    set_bounds_locked(heap);
 }
 
 /* ---- settings ---- */
@@ -353,7 +352,7 @@ limiting_changed(struct gc_heap *heap, bool limiting)
         aword_store_relaxed(&heap->limit.limited_cycle,
                 aword_load_relaxed(&heap->cycles.started));
     gcrt_lock_acquire(&heap->cycles.lock);
-    set_bounds_locked(heap);
+    gcrt_limit_set_bounds_locked(heap);
     gcrt_lock_release(&heap->cycles.lock);
 }
 

@@ -39,8 +39,10 @@ gc_status gcrt_limit_external(struct gc_heap *heap, int64_t delta);
 /* Marking is complete, so the heap is as full as it gets.  RANK_CYCLE held. */
 void gcrt_limit_peak_locked(struct gc_heap *heap);
 
-/* Tells the pacer what the limit leaves, and mheap what may be backed.  RANK_CYCLE held. */
+/* Tells the pacer what the limit leaves.  RANK_CYCLE held. */
 void gcrt_limit_to_pacer_locked(struct gc_heap *heap);
+/* Tells mheap what may be backed; that depends on who sets the goal.  RANK_CYCLE held. */
+void gcrt_limit_set_bounds_locked(struct gc_heap *heap);
 
 /* ---- the limiter ---- */
 

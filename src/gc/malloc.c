@@ -231,6 +231,12 @@ small_key(const struct request *req, unsigned sizeclass)
     return req->zero ? kind_key(req->type, sizeclass) : key_of_raw(req->type, sizeclass);
 }
 
+static bool
+is_tiny(const struct request *req)
+{
+    return req->bytes <= TINY_MAX && req->type->form == GC_FORM_NOSCAN;
+}
+
 static void *
 try_once(struct gcrt_mutator *m, const struct request *req)
 {
@@ -241,7 +247,7 @@ try_once(struct gcrt_mutator *m, const struct request *req)
         return alloc_large(m, req);
     sizeclass = class_of(req->bytes);
     critical_enter();
-    if (req->bytes <= TINY_MAX && req->type->form == GC_FORM_NOSCAN)
+    if (is_tiny(req))
         p = take_tiny(m, req->bytes);
     else
         p = take_slot(m, small_key(req, sizeclass), req, sizeclass);
@@ -265,10 +271,30 @@ say_why(struct gcrt_mutator *m, const struct request *req)
                 req->type->name, gcrt_limit_why(m->heap, req->bytes, text));
 }
 
-/*
- * Collects, tries, asks the host to let go of something, and so on until it refuses.  No garbage
- * makes room for what is larger than the heap's addresses.
- */
+/* No garbage makes room for what is larger than the heap's addresses, or for one more kind. */
+static bool
+is_hopeless(struct gcrt_mutator *m, const struct request *req)
+{
+    struct mheap *h = &m->heap->mheap;
+    unsigned sizeclass = CLASS_LARGE;
+    uintptr_t key = kind_key(req->type, CLASS_LARGE);
+    bool has_kind;
+
+    if (req->bytes > h->npages_max << PAGE_SHIFT)
+        return true;
+    if (!mheap_is_full(h) || is_tiny(req))
+        return false;
+    if (req->bytes <= SMALL_MAX) {
+        sizeclass = class_of(req->bytes);
+        key = key_of_kind(small_key(req, sizeclass));
+    }
+    critical_enter();
+    has_kind = gcrt_kind_get(m->heap, key, req->type, sizeclass, req->single) != NULL;
+    critical_leave();
+    return !has_kind;
+}
+
+/* Collects, tries, asks the host to let go of something, and so on until it refuses. */
 static COLD void *
 retry(struct gcrt_mutator *m, const struct request *req)
 {
@@ -276,7 +302,7 @@ retry(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     for (;;) {
-        bool hopeless = req->bytes > m->heap->mheap.npages_max << PAGE_SHIFT;
+        bool hopeless = is_hopeless(m, req);
         bool shed = hopeless || (req->may_fail && gcrt_limit_sheds(m->heap, req->bytes));
 
         if (!hopeless)

@@ -68,6 +68,7 @@ gcrt_pace_publish_locked(struct gc_heap *heap)
     if (!c->pacer.in_cycle) /* one cycle at a time */
         aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
     ahalf_store_relaxed(&heap->limit.binding, gcrt_pacer_is_limited(&c->pacer));
+    gcrt_limit_set_bounds_locked(heap); /* they depend on that */
 }
 
 /* No span waits for the sweep: between the last sweep's end and this cycle's H6. */
@@ -186,6 +187,7 @@ gcrt_pace_revise(struct cycle *cy)
     gcrt_lock_acquire(&heap->cycles.lock);
     gcrt_limit_to_pacer_locked(heap);
     ratio = gcrt_pacer_revise(&heap->cycles.pacer, &now);
+    gcrt_limit_set_bounds_locked(heap);
     gcrt_lock_release(&heap->cycles.lock);
     gcrt_assist_set_ratio(heap, ratio.work_per_byte, ratio.bytes_per_work);
     cy->report.pace.assist_last = millionths(ratio.work_per_byte);
@@ -201,6 +203,9 @@ gcrt_pace_settle(struct cycle *cy)
     uint64_t live = not_negative(aword_load_relaxed(&heap->mheap.live));
     uint64_t marked = aword_load_relaxed(&heap->marking.marked_bytes) + black_bytes(heap)
         - cy->black_start;
+    uint64_t gone = aword_load_relaxed(&heap->mheap.dropped_live) - cy->dropped;
+
+    marked -= gone < marked ? gone : marked; /* arenas that were freed after their thread's H5 */
 
     marked = marked < live ? marked : live;
     aword_add_relaxed(&heap->mheap.live, marked - live);

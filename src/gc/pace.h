@@ -14,6 +14,7 @@ struct cycle {
     uint64_t start_ns, mark_ns, end_mark_ns, end_ns;
     uint64_t pause_start, pause_mark; /* counters->pause_ns at these points */
     uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */
+    uint64_t dropped;                 /* mheap.dropped_live when marking was closed */
     uint64_t scan_start;              /* sum of the Ps' scan_bytes when it began */
     uint64_t heap_scan;               /* scannable bytes then, at most */
     uint64_t stack_scan;              /* bytes of stacks, all scanned by H3 */

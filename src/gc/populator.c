@@ -14,7 +14,8 @@
  * That is twice a huge page at most that the heap would not have had otherwise, and none above
  * its goal.  How fast: the system zeroes some GB/s, as much as two or three threads allocate.
  *
- * Invariants: nobody waits for it but who ends the heap, for one huge page at most.
+ * Invariants: who ends the heap waits for it, and who meets a memory limit, for one huge page at
+ * most.
  * Concurrency: it shares the heap's locks (alloc/populate.c) and atomic words.  `low` counts
  * rings, and is read before a look, so that a ring after the look ends the wait.  What asks for
  * a ring (tell_low) is set by that look; after one that found no room, by growth and by the

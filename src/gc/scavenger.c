@@ -155,7 +155,8 @@ struct watch {
     uint64_t next_trace;
     uint64_t unneeded[SCAVENGER_TICKS]; /* bytes, of the last half-life's ticks */
     unsigned ticks;
-    unsigned idle;       /* ticks since something was returned */
+    unsigned idle;       /* ticks since something was returned, or a sweep */
+    unsigned sweeps;     /* as of `idle` */
     uint64_t quota;      /* bytes that may still decay in this tick */
     bool stuck;          /* nothing more to be had until the next tick */
 };
@@ -198,6 +199,17 @@ look_at_pages(struct gc_heap *heap, bool new_generation)
     return (uint64_t)unneeded << PAGE_SHIFT;
 }
 
+/* What a sweep has freed is known to be unneeded a half-life later. */
+static void
+note_sweeps(struct watch *w)
+{
+    unsigned sweeps = ahalf_load_acquire(&w->heap->scavenger.sweeps); /* pairs: scavenger.end */
+
+    if (w->sweeps != sweeps)
+        w->idle = 0;
+    w->sweeps = sweeps;
+}
+
 static void
 tick(struct watch *w)
 {
@@ -213,6 +225,7 @@ tick(struct watch *w)
     w->stuck = false;
     w->ticks++;
     w->idle++;
+    note_sweeps(w);
 }
 
 static void
@@ -290,6 +303,19 @@ watch(struct watch *w)
         gcrt_os_wait(&s->bell, seen, until - now);
 }
 
+/* Who sweeps counts it, then asks whether a thread runs; we say that we do not, then look. */
+static bool
+end(struct watch *w)
+{
+    struct scavenger *s = &w->heap->scavenger;
+
+    ahalf_store_full(&s->running, 0); /* pairs: scavenger.end */
+    if (ahalf_load_acquire(&s->stop) || ahalf_load_acquire(&s->sweeps) == w->sweeps)
+        return true;
+    w->idle = 0;
+    return !ahalf_cas_full(&s->running, 0, 1); /* else the coordinator starts another */
+}
+
 static void *
 scavenger_main(void *arg)
 {
@@ -300,10 +326,11 @@ scavenger_main(void *arg)
     critical_set(); /* for good: a fork in the log function is none of ours */
     gcrt_os_thread_begin("gcrt-scavenge");
     gcrt_trace_thread_begin();
-    while (!is_over(&w))
-        watch(&w);
+    do
+        while (!is_over(&w))
+            watch(&w);
+    while (!end(&w));
     gcrt_trace_thread_end();
-    ahalf_store_release(&heap->scavenger.running, 0); /* pairs: scavenger.end */
     return NULL;
 }
 
@@ -326,14 +353,13 @@ join(struct scavenger *s)
     s->started = false;
 }
 
-/* Without a thread nothing is returned until the next cycle tries again. */
+/* `running` is ours.  Without a thread nothing is returned until the next cycle tries again. */
 static void
 start(struct gc_heap *heap)
 {
     struct scavenger *s = &heap->scavenger;
 
     join(s);
-    ahalf_store_relaxed(&s->running, 1);
     s->started = gcrt_os_thread_start(&heap->os, &s->thread, scavenger_main, heap);
     if (!s->started)
         ahalf_store_relaxed(&s->running, 0);
@@ -373,7 +399,8 @@ gcrt_scavenger_swept(struct gc_heap *heap)
     tell_host(heap);
     if (heap->options.release_ms == 0 || !has_dirty_pages(heap))
         return;
-    if (!ahalf_load_acquire(&s->running)) /* pairs: scavenger.end */
+    ahalf_add_full(&s->sweeps, 1); /* pairs: scavenger.end */
+    if (ahalf_cas_full(&s->running, 0, 1))
         start(heap);
     else if (above_goals(heap) != 0)
         ring(s);

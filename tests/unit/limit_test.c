@@ -457,6 +457,21 @@ Test(limit, the_hard_limit_is_out_of_memory)
     gc_shutdown();
 }
 
+Test(limit, descriptors_of_a_large_object_count_towards_the_hard_limit)
+{
+    gc_options opt = quiet();
+    struct gc_heap *heap;
+    size_t bytes = 256 * MIB;
+
+    opt.memory_limit_hard = 256 * (int64_t)MIB;
+    heap = start(&opt);
+    while (gc_try_alloc_bytes_uninit(bytes) == NULL)
+        bytes -= MIB / 4;
+    cr_expect_gt(bytes, 240 * MIB);
+    cr_expect_leq(gcrt_limit_mapped(heap), 256 * MIB);
+    gc_shutdown();
+}
+
 Test(limit, external_bytes_count_towards_the_hard_limit)
 {
     gc_options opt = quiet();

@@ -137,6 +137,60 @@ Test(listen, who_is_taken_out_is_not_being_called)
     end_by_hand();
 }
 
+/* ---- the collector's own thread waits for no cycle ---- */
+
+static int
+refuse(void *arg, const char *bytes, size_t n)
+{
+    (void)arg;
+    (void)bytes;
+    (void)n;
+    return 1;
+}
+
+static gc_status looked[2];
+static int looks; /* atomic */
+
+static void
+look_from_listener(gc_heap *heap, const gc_event *event, void *arg)
+{
+    const gc_sink nowhere = { refuse, NULL };
+
+    (void)event;
+    (void)arg;
+    looked[0] = gc_verify(heap);
+    looked[1] = gc_heap_snapshot_write(heap, &nowhere);
+    __atomic_add_fetch(&looks, 1, __ATOMIC_SEQ_CST);
+}
+
+Test(listen, who_looks_at_the_whole_heap_there_is_refused)
+{
+    begin_by_hand();
+    cr_assert_eq(gc_listen(the_heap, look_from_listener, NULL), GC_OK);
+    gc_collect(the_heap);
+    gc_unlisten(the_heap, look_from_listener, NULL);
+    cr_expect_gt(__atomic_load_n(&looks, __ATOMIC_SEQ_CST), 0);
+    cr_expect_eq(looked[0], GC_ERR_BUSY);
+    cr_expect_eq(looked[1], GC_ERR_BUSY);
+    cr_expect_eq(gc_verify(the_heap), GC_OK, "%s", gc_last_error());
+    end_by_hand();
+}
+
+static void
+collect_from_listener(gc_heap *heap, const gc_event *event, void *arg)
+{
+    (void)event;
+    (void)arg;
+    gc_collect(heap);
+}
+
+Test(listen, who_collects_there_ends_the_process, .signal = SIGABRT)
+{
+    begin_by_hand();
+    cr_assert_eq(gc_listen(the_heap, collect_from_listener, NULL), GC_OK);
+    gc_collect(the_heap);
+}
+
 Test(listen, nobody_to_take_out_is_fatal, .signal = SIGABRT)
 {
     begin_by_hand();

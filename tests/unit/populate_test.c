@@ -137,7 +137,7 @@ Test(populate, nothing_is_backed_beyond_the_bounds)
     start();
     take(1);
     cr_assert_eq(gcrt_populate(&b.heap, 3 * MIB - 1), POPULATE_NO_ROOM);
-    aword_store_relaxed(&b.heap.backed_soft, 4 * MIB);
+    aword_store_relaxed(&b.heap.backed_soft, 4 * MIB + aword_load_relaxed(&b.heap.described));
     aword_store_relaxed(&b.heap.external, MIB + 1);
     cr_assert_eq(populate(), POPULATE_NO_ROOM);
     cr_assert_eq(mheap_backed(&b.heap), MIB);

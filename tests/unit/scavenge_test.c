@@ -365,5 +365,8 @@ Test(scavenge, unneeded_is_the_fewest_that_were_free_and_dirty)
     page = gcrt_pagealloc_scavenge_find(&pa, &hunt, &npages);
     gcrt_pagealloc_scavenged(&pa, page, npages);
     cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 350, "and what goes to the OS is none");
+    page = alloc(&pa, 10);
+    gcrt_pagealloc_give_clean(&pa, page, 10);
+    cr_assert_eq(gcrt_pagealloc_unneeded(&pa), 340, "what was in use went there: no need of these");
     teardown(&pa);
 }

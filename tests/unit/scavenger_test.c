@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much the scavenger keeps and how fast it lets go: the arithmetic.
+ * How much the scavenger keeps and how fast it lets go: the arithmetic.  And its thread's end.
  */
-#include "gc/scavenger.h"
+#include "byhand.h"
+#include "heapkit.h"
 
 #include "gc/pacer.h"
-
-#include <criterion/criterion.h>
+#include "gc/scavenger.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -64,4 +64,57 @@ Test(scavenger, decay_comes_to_an_end)
     cr_expect_lt(ticks, 10 * SCAVENGER_TICKS);
     cr_expect_eq(gcrt_scavenger_share(0), 0);
     cr_expect_eq(gcrt_scavenger_share(1), 1);
+}
+
+/* ---- the thread ---- */
+
+#define TICK_US 5000
+
+struct block {
+    struct block *next;
+    char rest[248];
+};
+
+GC_TYPE(block_type, struct block, next);
+
+static NOINLINE void
+make_garbage(size_t bytes)
+{
+    for (size_t i = 0; i < bytes / sizeof(struct block); i++)
+        use(gc_alloc(&block_type));
+}
+
+static uint64_t
+free_bytes(void)
+{
+    gc_metric_sample s = { .name = "/memory/classes/heap/free:bytes" };
+
+    cr_assert_eq(gc_metrics_read(the_heap, &s, 1), GC_OK);
+    return s.value.u64;
+}
+
+/* So late in its last ticks that it would end before it knew what the sweep has freed. */
+Test(scavenger, what_a_sweep_frees_before_the_thread_ends_goes_too)
+{
+    gc_options opt;
+
+    options_by_hand(&opt);
+    opt.release_ms = SCAVENGER_TICKS * TICK_US / 1000;
+    opt.hugepages = GC_HUGEPAGES_NEVER;
+    cr_assert_eq(gc_heap_create(&opt, &the_heap), GC_OK);
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    for (unsigned late = 7 * SCAVENGER_TICKS; late < 8 * SCAVENGER_TICKS + 3; late += 2) {
+        make_garbage(8 * MIB);
+        gc_collect(the_heap);
+        while (free_bytes() > MIB)
+            t_sleep_us(TICK_US);
+        t_sleep_us(late * TICK_US);
+        make_garbage(16 * MIB);
+        gc_collect(the_heap);
+        gc_block_enter();
+        while (free_bytes() > MIB)
+            t_sleep_us(TICK_US);
+        gc_block_leave();
+    }
+    end_by_hand();
 }
