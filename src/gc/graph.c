@@ -7,7 +7,8 @@
  * written when they run again.
  * Place: metrics/heapsnapshot.c writes it; it calls search for what is reachable.
  * Invariants: nodes are in the order of addresses.  The search's table of parents becomes, when
- * the search is over, the table of numbers; how an object was come to waits in node.first.
+ * the search is over, the table of numbers; how an object was come to waits in node.first.  An
+ * ephemeron has an edge to its value exactly if its key is a node.
  * Concurrency: one look at the heap (look.h), every mutator held.
  * Cost: the mutators are held some 100 ns for each reachable object and 10 for each pointer; memory
  * beside the heap: 3 x its grown size at most, touched where objects are.
@@ -43,13 +44,16 @@ number_objects(struct taking *t, struct mspan *s)
 
     for (size_t i = 0; i < s->nelems; i++) {
         uintptr_t object = span_object(h, s, i);
-        uint64_t *parent;
+        uint64_t *parent = &t->search.parent[(object - h->base) / WORD];
+        enum search_from from = gcrt_search_from(&t->search, object);
 
-        if (!gcrt_search_has(&t->search, object))
+        if (from == FROM_NOTHING) {
+            if (*parent != 0)
+                *parent = 0; /* ephemerons wait for it, in vain */
             continue;
-        parent = &t->search.parent[(object - h->base) / WORD];
+        }
         g->nodes[g->n] = (struct graph_node){ .address = object, .type = type,
-            .bytes = span_elem_bytes(s), .first = *parent & FROM_MASK };
+            .bytes = span_elem_bytes(s), .first = from };
         *parent = ++g->n;
     }
 }
@@ -66,19 +70,24 @@ number_all(struct taking *t)
 
 /* ---- edges ---- */
 
+/* Of the object that word points into; 0: none, or none that is reachable. */
+static uint64_t
+number_of(const struct taking *t, uintptr_t word)
+{
+    const struct mheap *h = heap_of(t);
+    size_t index;
+    struct mspan *s = gcrt_walk_find(h, word, &index);
+
+    return s == NULL ? 0 : t->search.parent[(span_object(h, s, index) - h->base) / WORD];
+}
+
 /* An edge of the last node begun. */
 static void
 add_edge(struct taking *t, uintptr_t word, uint32_t offset)
 {
     struct graph *g = t->graph;
-    const struct mheap *h = heap_of(t);
-    size_t index;
-    struct mspan *s = gcrt_walk_find(h, word, &index);
-    uint64_t number;
+    uint64_t number = number_of(t, word);
 
-    if (s == NULL)
-        return;
-    number = t->search.parent[(span_object(h, s, index) - h->base) / WORD];
     if (number == 0)
         return;
     if ((g->nedges + 1) * sizeof(*g->edges) > g->edges_bytes) {
@@ -94,6 +103,12 @@ take_edge(struct walk *w, uintptr_t word, uintptr_t slot)
     struct taking *t = container_of_(w, struct taking, search.walk);
 
     add_edge(t, word, slot == 0 ? GRAPH_TRACED : (uint32_t)((slot - w->object) / WORD));
+}
+
+static bool
+has_number(struct walk *w, uintptr_t key)
+{
+    return number_of(container_of_(w, struct taking, search.walk), key) != 0;
 }
 
 /* How the search came to the object says which root, if any, leads to it. */
@@ -121,6 +136,7 @@ take_edges(struct taking *t)
     struct graph *g = t->graph;
 
     t->search.walk.edge = take_edge;
+    t->search.walk.key_lives = has_number;
     for (size_t i = 0; i < g->n && t->status == GC_OK; i++) {
         size_t index;
         struct mspan *s = gcrt_walk_find(heap_of(t), g->nodes[i].address, &index);
@@ -155,6 +171,7 @@ copy_graph(struct taking *t, struct gc_heap *heap)
     t->status = GC_ERR_NOMEM;
     if (!gcrt_search_init(&t->search, heap))
         return;
+    gcrt_search_pairs(&t->search);
     gcrt_search_roots(&t->search);
     gcrt_search_drain(&t->search);
     gcrt_search_stacks(&t->search);

@@ -4,8 +4,14 @@
  *
  * Purpose: say what is reachable, and by which path, without believing the collector.
  * Place: checkmark compares its result with the mark bits; verify asks it for paths.
- * Invariants: an object is on the todo stack at most once, when it is reached first, so the
- * stack needs a word per object and a list of any length is no recursion.
+ * Invariants: an object is put on the todo stack when it is reached first, so the stack needs a
+ * word per object and a list of any length is no recursion.  An ephemeron whose key has not been
+ * reached is filed under it, once, and put there again when the key is reached: not before it has
+ * been taken off.
+ *
+ * Ephemerons are filed in the table of parents, which has the room and cannot run out: a key that
+ * is not reached has no parent, so its word is the first ephemeron that waits for it, and that
+ * one's next is in the word of its own second word, where no object begins.
  * Concurrency: the coordinator's own, while all mutators are held.  Host memory (roots,
  * stacks) is read racily.
  * Cost: as much address space as twice the grown heap, touched where objects are reached;
@@ -13,6 +19,7 @@
  */
 #include "gc/search.h"
 
+#include "gc/ephemeron.h"
 #include "gc/kind.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
@@ -33,22 +40,59 @@ heap_of(const struct search *s)
 
 /* ---- reaching ---- */
 
-static void
-reach(struct search *s, uintptr_t word, uint64_t parent)
+/* The table's word of the object that word points into; NULL if there is none. */
+static uint64_t *
+parent_at(const struct search *s, uintptr_t word, uintptr_t *object)
 {
     const struct mheap *h = heap_of(s);
     size_t index;
     struct mspan *span = gcrt_walk_find(h, word, &index);
-    uintptr_t object;
 
     if (span == NULL)
+        return NULL;
+    *object = span_object(h, span, index);
+    return *object - h->base < s->bytes ? &s->parent[(*object - h->base) / WORD] : NULL;
+}
+
+static uint64_t *
+next_waiting(const struct search *s, uint64_t ephemeron)
+{
+    return &s->parent[(ephemeron - heap_of(s)->base) / WORD + 1];
+}
+
+_Static_assert(sizeof(struct gc_ephemeron) >= 2 * WORD, "a second word is no object's first");
+
+static void
+reach(struct search *s, uintptr_t word, uint64_t parent)
+{
+    uintptr_t object;
+    uint64_t *entry = parent_at(s, word, &object), waiting;
+
+    if (entry == NULL || (*entry & FROM_MASK) != FROM_NOTHING)
         return;
-    object = span_object(h, span, index);
-    if (object - h->base >= s->bytes || s->parent[(object - h->base) / WORD] != 0)
-        return;
-    s->parent[(object - h->base) / WORD] = parent;
+    waiting = *entry;
+    *entry = parent;
     s->todo[s->ntodo++] = object;
     s->objects++;
+    for (; waiting != 0; waiting = *next_waiting(s, waiting))
+        s->todo[s->ntodo++] = waiting; /* no recursion: it may be a chain of them */
+}
+
+/* The walk is at an ephemeron.  If its key has not been reached, it is filed. */
+static bool
+key_is_reached(struct walk *w, uintptr_t key)
+{
+    struct search *s = container_of_(w, struct search, walk);
+    uintptr_t object;
+    uint64_t *entry = parent_at(s, key, &object);
+
+    if (entry == NULL)
+        return false;
+    if ((*entry & FROM_MASK) != FROM_NOTHING)
+        return true;
+    *next_waiting(s, w->object) = *entry;
+    *entry = w->object;
+    return false;
 }
 
 static void
@@ -72,6 +116,12 @@ gcrt_search_init(struct search *s, struct gc_heap *heap)
         return true;
     gcrt_search_finish(s);
     return false;
+}
+
+void
+gcrt_search_pairs(struct search *s)
+{
+    s->walk.key_lives = key_is_reached;
 }
 
 void
@@ -105,12 +155,18 @@ gcrt_search_drain(struct search *s)
     }
 }
 
-bool
-gcrt_search_has(const struct search *s, uintptr_t object)
+enum search_from
+gcrt_search_from(const struct search *s, uintptr_t object)
 {
     uintptr_t offset = object - heap_of(s)->base;
 
-    return offset < s->bytes && s->parent[offset / WORD] != 0;
+    return offset < s->bytes ? s->parent[offset / WORD] & FROM_MASK : FROM_NOTHING;
+}
+
+bool
+gcrt_search_has(const struct search *s, uintptr_t object)
+{
+    return gcrt_search_from(s, object) != FROM_NOTHING;
 }
 
 /* ---- roots ---- */
@@ -206,12 +262,18 @@ gcrt_search_holder(const struct search *s, uintptr_t object)
     return span == NULL ? 0 : span_object(heap_of(s), span, index);
 }
 
-static const char *
-type_name(const struct search *s, uintptr_t object)
+static const gc_type *
+type_of(const struct search *s, uintptr_t object)
 {
     struct gc_heap *heap = s->walk.marker.heap;
 
-    return kind_of(heap, mheap_span_of(&heap->mheap, object))->type->name;
+    return kind_of(heap, mheap_span_of(&heap->mheap, object))->type;
+}
+
+static bool
+is_ephemeron(const struct search *s, uintptr_t object)
+{
+    return type_of(s, object) == &gcrt_ephemeron_type;
 }
 
 static bool
@@ -277,10 +339,11 @@ append_step(const struct search *s, char *text, size_t n, uintptr_t object, uint
 {
     uint64_t parent = next == 0 ? 0 : parent_of(s, next);
 
-    append(text, n, "%s at %#lx", type_name(s, object), (unsigned long)object);
+    append(text, n, "%s at %#lx", type_of(s, object)->name, (unsigned long)object);
     if ((parent & FROM_MASK) == FROM_SLOT)
-        append(text, n, ", its word at +%zu",
-                (size_t)((parent & ~(uint64_t)FROM_MASK) - object));
+        append(text, n, ", its word at +%zu%s",
+                (size_t)((parent & ~(uint64_t)FROM_MASK) - object),
+                is_ephemeron(s, object) ? " (value, whose key lives)" : "");
     else if (parent != 0)
         append(text, n, ", by its trace function");
     append(text, n, "\n");

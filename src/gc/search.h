@@ -22,7 +22,8 @@ struct search {
     struct walk walk;
     struct os os;      /* its memory: not in the heap's books, no faults injected */
     size_t bytes;      /* heap bytes that the tables cover */
-    uint64_t *parent;  /* per word of the heap, at an object's start: how it was reached, or 0 */
+    uint64_t *parent;  /* per word of the heap, at an object's start: how it was reached; or,
+                          with no enum search_from: the ephemerons that wait for it, or 0 */
     uintptr_t *todo;   /* objects reached and not looked into yet */
     size_t ntodo;
     uint64_t objects;  /* reached */
@@ -30,7 +31,8 @@ struct search {
 
 /* How an object was reached: an address or pointer, and one of these in its low bits. */
 enum search_from {
-    FROM_SLOT = 1, /* address of a heap word */
+    FROM_NOTHING,  /* it was not */
+    FROM_SLOT,     /* address of a heap word */
     FROM_TRACE,    /* an object whose trace function named it */
     FROM_RANGE,    /* address of a word of a root range */
     FROM_HANDLE,   /* address of a handle */
@@ -41,6 +43,12 @@ enum search_from {
 
 /* Nothing reached yet.  False without memory. */
 bool gcrt_search_init(struct search *s, struct gc_heap *heap);
+/*
+ * Before anything is reached: the value of an ephemeron that is reached is reached with the key.
+ * Without this marks say which keys live, and what they say is stale between two cycles.  It is no
+ * more than was so at this moment: a value that is overwritten later need not be marked.
+ */
+void gcrt_search_pairs(struct search *s);
 void gcrt_search_finish(struct search *s);
 
 /* The object that a word points into is reached, if there is one. */
@@ -51,6 +59,7 @@ void gcrt_search_stacks(struct search *s);
 /* Follows what has been reached to its end. */
 void gcrt_search_drain(struct search *s);
 
+enum search_from gcrt_search_from(const struct search *s, uintptr_t object);
 bool gcrt_search_has(const struct search *s, uintptr_t object);
 
 /* The object through which this one, which was reached, was; 0: a root. */

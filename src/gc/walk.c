@@ -12,6 +12,7 @@
  */
 #include "gc/walk.h"
 
+#include "gc/ephemeron.h"
 #include "gc/kind.h"
 
 struct mspan *
@@ -89,6 +90,15 @@ walk_elements(struct walk *w, uintptr_t at, uintptr_t end, const gc_type *type)
             walk_fields(w, at, type);
 }
 
+static void
+walk_ephemeron(struct walk *w, const struct gc_ephemeron *e)
+{
+    uintptr_t key = slot_load_acquire(&e->key); /* pairs: weak.emptied */
+
+    if (key != 0 && w->key_lives(w, key)) /* pairs: ephemeron.value */
+        w->edge(w, slot_load_acquire(&e->value), (uintptr_t)&e->value);
+}
+
 void
 gcrt_walk_object(struct walk *w, struct mspan *s, size_t index)
 {
@@ -107,7 +117,10 @@ gcrt_walk_contents(struct walk *w, const gc_type *type, uintptr_t at, size_t byt
 {
     switch (type->form) {
     case GC_FORM_TRACED:
-        type->trace((const void *)at, bytes, (gc_tracer *)(void *)&w->marker);
+        if (type == &gcrt_ephemeron_type && w->key_lives != NULL)
+            walk_ephemeron(w, (const struct gc_ephemeron *)at);
+        else
+            type->trace((const void *)at, bytes, (gc_tracer *)(void *)&w->marker);
         break;
     case GC_FORM_FLEX:
         walk_fields(w, at, type);

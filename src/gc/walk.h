@@ -14,6 +14,11 @@ struct walk {
     struct marker marker; /* what trace functions report to; which report to edge */
     /* Called for each pointer word.  slot: where it lies; 0: a trace function said so. */
     void (*edge)(struct walk *w, uintptr_t word, uintptr_t slot);
+    /*
+     * Does an ephemeron's key live, so that its value is an edge?  `object` is the ephemeron.
+     * NULL: as the key's mark says, which between two cycles means nothing.
+     */
+    bool (*key_lives)(struct walk *w, uintptr_t key);
     uintptr_t object;     /* whose words these are */
 };
 

@@ -27,6 +27,7 @@ struct why {
 static void
 explain(struct why *why, struct search *s, uintptr_t object)
 {
+    gcrt_search_pairs(s);
     gcrt_search_roots(s);
     gcrt_search_drain(s);
     if (!gcrt_search_has(s, object)) {

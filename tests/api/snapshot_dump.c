@@ -50,6 +50,9 @@ main(int argc, char **argv)
     array = gc_alloc_array(&gc_pointer_type, 10);
     handle = gc_handle_new(array);
     gc_write(&array[7], list);
+    gc_write((void **)&array[1], (void *)gc_ephemeron_new(list, gc_alloc(&odd_type)));
+    gc_write((void **)&array[2], /* key and value are dead */
+            (void *)gc_ephemeron_new(gc_alloc(&entry_type), gc_alloc(&odd_type)));
     GC_FRAME(odd);
     odd = gc_alloc(&odd_type);
     gc_write(&odd->hidden, (void *)gc_alloc_bytes(100000));

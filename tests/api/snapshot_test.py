@@ -59,7 +59,8 @@ def main():
     groups = {to["text"]: to for _, _, to in nodes[0]["edges"]}
     assert set(groups) == {"(globals)", "(handles)", "(thread stacks)"}
     count = Counter(n["text"] for n in nodes[4:])
-    assert count == {"struct entry": 1000, "char": 1001, "void *": 1, "struct odd": 1}, count
+    assert count == {"struct entry": 1000, "char": 1001, "void *": 1, "struct odd": 2,
+                     "gc_ephemeron": 2}, count
     (first,) = [to for _, _, to in groups["(globals)"]["edges"]]
     length, entry = 1, first
     while len(entry["edges"]) == 2:
@@ -67,7 +68,10 @@ def main():
         entry, length = target(entry, 0), length + 1
     assert length == 1000
     (array,) = [to for _, _, to in groups["(handles)"]["edges"]]
-    assert [(name, to["id"]) for _, name, to in array["edges"]] == [(56, first["id"])]
+    assert [name for _, name, _ in array["edges"]] == [8, 16, 56]
+    assert target(array, 56) is first
+    assert [(name, to["text"]) for _, name, to in target(array, 8)["edges"]] == [(8, "struct odd")]
+    assert not target(array, 16)["edges"], "the value of a dead key"
     (odd,) = [to for _, _, to in groups["(thread stacks)"]["edges"]]
     ((kind, name, large),) = odd["edges"]
     assert (kind, snap["strings"][name], large["self_size"]) == ("property", "(traced)", 100000)

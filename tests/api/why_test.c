@@ -129,6 +129,99 @@ Test(why, bad_arguments_are_named)
     gc_shutdown();
 }
 
+/* ---- ephemerons ---- */
+
+/* Nothing but the ephemeron holds the value. */
+static gc_ephemeron *
+pair_up(void *key, void *value, uintptr_t *at)
+{
+    *at = ~(uintptr_t)value;
+    return gc_ephemeron_new(key, value);
+}
+
+Test(why, a_value_is_kept_by_its_key)
+{
+    struct pair *key = NULL;
+    char want[200];
+    uintptr_t value;
+
+    start_precise();
+    GC_FRAME(key);
+    key = gc_alloc(&pair_type);
+    gc_write(&key->left, (void *)pair_up(key, gc_alloc(&pair_type), &value));
+    gc_write(&global, key);
+    snprintf(want, sizeof(want), "its word at +8 (value, whose key lives)\nstruct pair at %#lx\n",
+            (unsigned long)~value);
+    expect_path((void *)~value, "a root range, word at ", want);
+    gc_collect(NULL);
+    expect_path((void *)~value, "a root range, word at ", want);
+    gc_write(&global, NULL);
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
+/* Reached last to first, or first to last: either way each key but one is another's value. */
+Test(why, ephemerons_are_followed_in_any_order)
+{
+    enum { LINKS = 100 };
+    void **all = NULL, **keys = NULL;
+    uintptr_t value[LINKS];
+
+    for (int up = 0; up < 2; up++) {
+        start_precise();
+        GC_FRAME(all, keys);
+        all = gc_alloc_array(&gc_pointer_type, LINKS);
+        keys = gc_alloc_array(&gc_pointer_type, LINKS + 1);
+        for (int i = 0; i <= LINKS; i++)
+            gc_write(&keys[i], gc_alloc(&pair_type));
+        for (int i = 0; i < LINKS; i++)
+            gc_write(&all[up ? i : LINKS - 1 - i],
+                    (void *)pair_up(keys[i], keys[i + 1], &value[i]));
+        gc_write(&global, keys[0]);
+        keys = NULL;
+        gc_collect(NULL);
+        for (int i = 0; i < LINKS; i += 33)
+            expect_path((void *)~value[i], "the stack of thread ", "(value, whose key lives)\n");
+        gc_write(&global, NULL);
+        GC_FRAME_END;
+        gc_shutdown();
+    }
+}
+
+Test(why, a_value_without_its_key_is_not_found)
+{
+    struct text t = { .n = 0 };
+    gc_sink sink = { take, &t };
+    gc_ephemeron *e = NULL;
+    uintptr_t value;
+
+    start_precise();
+    GC_FRAME(e);
+    e = pair_up(gc_alloc(&pair_type), gc_alloc(&pair_type), &value);
+    expect_path(e, "the stack of thread ", "gc_ephemeron at ");
+    cr_expect_eq(gc_why_alive(NULL, (void *)~value, &sink), GC_ERR_NOTFOUND, "%s", t.bytes);
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
+Test(why, a_value_of_a_weak_map_is_kept)
+{
+    struct pair *key = NULL;
+    gc_weak_map *map = NULL;
+    uintptr_t value;
+
+    start_precise();
+    GC_FRAME(key, map);
+    key = gc_alloc(&pair_type);
+    map = gc_weak_map_new(0);
+    value = ~(uintptr_t)gc_alloc(&pair_type);
+    gc_weak_map_set(map, key, (void *)~value);
+    gc_collect(NULL);
+    expect_path((void *)~value, "the stack of thread ", "(value, whose key lives)\n");
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
 /* ---- many at once ---- */
 
 static void *
