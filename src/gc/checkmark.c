@@ -362,13 +362,13 @@ check_snapshot(struct verdict *v, struct mspan *s, size_t page)
 }
 
 static void
-search_end_root(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+search_end_root(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind)
 {
     struct verdict *v = arg;
     const struct mheap *h = &v->c->heap->mheap;
 
     if (is_marked(h, word) || !is_marked(h, word - 1)) /* else perhaps one past that one's end */
-        gcrt_search_word(&v->end, word, at, is_handle ? FROM_HANDLE : FROM_RANGE);
+        gcrt_search_word(&v->end, word, at, search_from_root(kind));
 }
 
 static void

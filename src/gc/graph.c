@@ -115,8 +115,11 @@ has_number(struct walk *w, uintptr_t key)
 static void
 take_roots(struct taking *t)
 {
-    static const enum graph_root root_of[] = { [FROM_RANGE] = GRAPH_GLOBALS,
-        [FROM_HANDLE] = GRAPH_HANDLES, [FROM_STACK] = GRAPH_STACKS };
+    static const enum graph_root root_of[] = { [FROM_ROOT + ROOT_RANGE] = GRAPH_GLOBALS,
+        [FROM_ROOT + ROOT_HANDLE] = GRAPH_HANDLES, [FROM_ROOT + ROOT_CLEANUP] = GRAPH_CLEANUPS,
+        [FROM_ROOT + ROOT_FINALIZER] = GRAPH_CLEANUPS,
+        [FROM_ROOT + ROOT_CALLBACK] = GRAPH_CALLBACKS, [FROM_ROOT + ROOT_POOL] = GRAPH_POOLS,
+        [FROM_HOT] = GRAPH_POOLS, [FROM_STACK] = GRAPH_STACKS };
     struct graph *g = t->graph;
 
     for (unsigned r = 0; r < GRAPH_ROOTS; r++)

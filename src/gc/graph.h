@@ -7,7 +7,15 @@
 #include "gc/heap.h"
 
 /* A root is named by the first of these that leads to the object. */
-enum graph_root { GRAPH_GLOBALS, GRAPH_HANDLES, GRAPH_STACKS, GRAPH_ROOTS };
+enum graph_root {
+    GRAPH_GLOBALS,
+    GRAPH_HANDLES,
+    GRAPH_CLEANUPS,  /* arguments of cleanups and finalizers */
+    GRAPH_CALLBACKS, /* that wait to be called */
+    GRAPH_POOLS,
+    GRAPH_STACKS,
+    GRAPH_ROOTS
+};
 
 struct graph_node {
     uintptr_t address;

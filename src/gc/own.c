@@ -95,6 +95,13 @@ hot_words(const struct gcrt_mutator *m)
 }
 
 size_t
+gcrt_own_visit_hot(struct gcrt_mutator *m,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg)
+{
+    return visit_words((uintptr_t)&m->self->hot_items[1], hot_words(m), fn, arg);
+}
+
+size_t
 gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
         void *arg)
 {
@@ -103,7 +110,7 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
     n += visit_words((uintptr_t)&own->held, 1, fn, arg);
-    n += visit_words((uintptr_t)&m->self->hot_items[1], hot_words(m), fn, arg);
+    n += gcrt_own_visit_hot(m, fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);
     return n;

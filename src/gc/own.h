@@ -51,6 +51,10 @@ struct own {
 size_t gcrt_own_visit(struct gcrt_mutator *m,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
 
+/* Of these, only the items of a pool that the thread keeps itself. */
+size_t gcrt_own_visit_hot(struct gcrt_mutator *m,
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
+
 /* The same for the frames and scopes of one stack. */
 size_t gcrt_own_visit_stack(const struct gc_impl_frame *frames, const struct scopes *scopes,
         void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);

@@ -78,6 +78,9 @@ void gcrt_pools_shed(struct gc_heap *heap);
 void gcrt_pools_visit(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
         void *arg);
 
+/* The one in whose parts a root word lies at that address, until it has ended; or NULL. */
+const struct pool *gcrt_pools_find(struct gc_heap *heap, uintptr_t at);
+
 /* Sums over all pools, those that were destroyed included; items and bytes: held now. */
 void gcrt_pools_stats(struct gc_heap *heap, gc_pool_stats *ret);
 

@@ -346,6 +346,21 @@ gcrt_pools_visit(struct gc_heap *heap, void (*fn)(void *arg, uintptr_t word, uin
         }
 }
 
+const struct pool *
+gcrt_pools_find(struct gc_heap *heap, uintptr_t at)
+{
+    for EACH_POOL (pool, heap) {
+        uint64_t state = aword_load_relaxed(&pool->state);
+
+        if (state != POOL_LIVE && state != POOL_ENDING)
+            continue; /* what its name points to is the host's */
+        for EACH_PART (part, pool)
+            if (at - (uintptr_t)part < sizeof(*part))
+                return pool;
+    }
+    return NULL;
+}
+
 /* ---- what is taken to be dropped ---- */
 
 static uintptr_t

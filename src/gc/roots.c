@@ -68,8 +68,9 @@ each_word(uintptr_t from, uintptr_t to, void (*fn)(void *arg, uintptr_t word), v
 }
 
 struct visit {
-    void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle);
+    void (*fn)(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind);
     void *arg;
+    enum root_kind kind;
 };
 
 static void
@@ -77,21 +78,19 @@ visit_exact(void *arg, uintptr_t word, uintptr_t at)
 {
     const struct visit *v = arg;
 
-    v->fn(v->arg, word, at, true);
+    v->fn(v->arg, word, at, v->kind);
 }
 
 static void
 visit_special(void *arg, const struct special *record)
 {
-    const struct visit *v = arg;
-
-    v->fn(v->arg, (uintptr_t)record->arg, (uintptr_t)&record->arg, true);
+    visit_exact(arg, (uintptr_t)record->arg, (uintptr_t)&record->arg);
 }
 
 /* On purpose not what collects them: what that leaves out must show. */
 RACY_READER void
 gcrt_roots_visit(struct gc_heap *heap,
-        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg)
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind), void *arg)
 {
     const struct root_range *r;
     const struct handle_chunk *c;
@@ -101,15 +100,19 @@ gcrt_roots_visit(struct gc_heap *heap,
     gcrt_lock_acquire(&heap->roots.lock);
     for (r = heap->roots.ranges; r != NULL; r = r->next)
         for (uintptr_t at = r->start; at < r->end; at += WORD)
-            fn(arg, RACY_READ(at), at, false);
+            fn(arg, RACY_READ(at), at, ROOT_RANGE);
     for (c = heap->roots.chunks; c != NULL; c = c->next)
         for (h = c->handles; h < c->handles + CHUNK_HANDLES; h++)
             if (h->heap != NULL)
-                fn(arg, slot_load(&h->object), (uintptr_t)&h->object, true);
+                fn(arg, slot_load(&h->object), (uintptr_t)&h->object, ROOT_HANDLE);
     gcrt_lock_release(&heap->roots.lock);
+    v.kind = ROOT_CLEANUP;
     gcrt_special_visit(heap, SPECIAL_CLEANUP, visit_special, &v);
+    v.kind = ROOT_FINALIZER;
     gcrt_special_visit(heap, SPECIAL_FINALIZER, visit_special, &v);
-    gcrt_runner_visit(heap, fn, arg);
+    v.kind = ROOT_CALLBACK;
+    gcrt_runner_visit(heap, visit_exact, &v);
+    v.kind = ROOT_POOL;
     gcrt_pools_visit(heap, visit_exact, &v);
 }
 

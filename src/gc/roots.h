@@ -4,6 +4,17 @@
 
 #include "gc/heap.h"
 
+/* Words that are roots of the heap's own, in the order in which they are visited. */
+enum root_kind {
+    ROOT_RANGE,     /* of a registered range: the only kind that may point past an object's end */
+    ROOT_HANDLE,
+    ROOT_CLEANUP,   /* the argument of one, in a struct special */
+    ROOT_FINALIZER, /* the same */
+    ROOT_CALLBACK,  /* of one that waits to be called */
+    ROOT_POOL,
+    ROOT_KINDS
+};
+
 void gcrt_roots_init(struct gc_heap *heap);
 void gcrt_roots_finish(struct gc_heap *heap);
 /* Who collects roots: raw work, a buffer at a time. */
@@ -29,10 +40,10 @@ size_t gcrt_roots_collect(struct gc_heap *heap);
  */
 void gcrt_roots_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi);
 /*
- * Calls fn for each root word and its address, handles' last.  For the verifier, which walks
+ * Calls fn for each root word and its address, kind after kind.  For the verifier, which walks
  * the lists itself.
  */
 void gcrt_roots_visit(struct gc_heap *heap,
-        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg);
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind), void *arg);
 
 #endif

@@ -303,7 +303,7 @@ gcrt_runner_collect(struct gc_heap *heap)
 
 void
 gcrt_runner_visit(struct gc_heap *heap,
-        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg)
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg)
 {
     struct runner *r = &heap->runner;
     struct runner_job *job;
@@ -311,6 +311,6 @@ gcrt_runner_visit(struct gc_heap *heap,
     gcrt_lock_acquire(&r->lock);
     RCU_LIST_EACH(struct runner_job, job, &r->queue, node)
         for (size_t i = 0; i < RUNNER_WORDS; i++)
-            fn(arg, (uintptr_t)job->words[i], (uintptr_t)&job->words[i], true);
+            fn(arg, (uintptr_t)job->words[i], (uintptr_t)&job->words[i]);
     gcrt_lock_release(&r->lock);
 }

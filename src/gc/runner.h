@@ -94,7 +94,7 @@ size_t gcrt_runner_run(struct gc_heap *heap, size_t max);
 size_t gcrt_runner_collect(struct gc_heap *heap);
 /* For the verifier: calls fn for each word and its address. */
 void gcrt_runner_visit(struct gc_heap *heap,
-        void (*fn)(void *arg, uintptr_t word, uintptr_t at, bool is_handle), void *arg);
+        void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg);
 
 /* ---- whoever takes jobs ---- */
 

@@ -22,6 +22,7 @@
 #include "gc/ephemeron.h"
 #include "gc/kind.h"
 #include "gc/mutator.h"
+#include "gc/pool.h"
 #include "gc/roots.h"
 #include "gc/stack.h"
 
@@ -39,6 +40,24 @@ heap_of(const struct search *s)
 }
 
 /* ---- reaching ---- */
+
+static uint64_t
+parent_make(uintptr_t at, enum search_from from)
+{
+    return at | (uint64_t)from << FROM_SHIFT;
+}
+
+static enum search_from
+parent_from(uint64_t parent)
+{
+    return (enum search_from)(parent >> FROM_SHIFT);
+}
+
+static uintptr_t
+parent_address(uint64_t parent)
+{
+    return parent & (((uint64_t)1 << FROM_SHIFT) - 1);
+}
 
 /* The table's word of the object that word points into; NULL if there is none. */
 static uint64_t *
@@ -68,7 +87,7 @@ reach(struct search *s, uintptr_t word, uint64_t parent)
     uintptr_t object;
     uint64_t *entry = parent_at(s, word, &object), waiting;
 
-    if (entry == NULL || (*entry & FROM_MASK) != FROM_NOTHING)
+    if (entry == NULL || parent_from(*entry) != FROM_NOTHING)
         return;
     waiting = *entry;
     *entry = parent;
@@ -88,7 +107,7 @@ key_is_reached(struct walk *w, uintptr_t key)
 
     if (entry == NULL)
         return false;
-    if ((*entry & FROM_MASK) != FROM_NOTHING)
+    if (parent_from(*entry) != FROM_NOTHING)
         return true;
     *next_waiting(s, w->object) = *entry;
     *entry = w->object;
@@ -100,7 +119,7 @@ reach_edge(struct walk *w, uintptr_t word, uintptr_t slot)
 {
     struct search *s = container_of_(w, struct search, walk);
 
-    reach(s, word, slot != 0 ? slot | FROM_SLOT : w->object | FROM_TRACE);
+    reach(s, word, slot != 0 ? parent_make(slot, FROM_SLOT) : parent_make(w->object, FROM_TRACE));
 }
 
 bool
@@ -138,7 +157,7 @@ gcrt_search_finish(struct search *s)
 void
 gcrt_search_word(struct search *s, uintptr_t word, uintptr_t at, enum search_from from)
 {
-    reach(s, word, at | from);
+    reach(s, word, parent_make(at, from));
 }
 
 void
@@ -160,7 +179,7 @@ gcrt_search_from(const struct search *s, uintptr_t object)
 {
     uintptr_t offset = object - heap_of(s)->base;
 
-    return offset < s->bytes ? s->parent[offset / WORD] & FROM_MASK : FROM_NOTHING;
+    return offset < s->bytes ? parent_from(s->parent[offset / WORD]) : FROM_NOTHING;
 }
 
 bool
@@ -172,9 +191,9 @@ gcrt_search_has(const struct search *s, uintptr_t object)
 /* ---- roots ---- */
 
 static void
-reach_root(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+reach_root(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind)
 {
-    gcrt_search_word(arg, word, at, is_handle ? FROM_HANDLE : FROM_RANGE);
+    gcrt_search_word(arg, word, at, search_from_root(kind));
 }
 
 void
@@ -197,6 +216,12 @@ reach_own(void *arg, uintptr_t word, uintptr_t at)
 }
 
 static void
+reach_hot(void *arg, uintptr_t word, uintptr_t at)
+{
+    gcrt_search_word(arg, word, at, FROM_HOT);
+}
+
+static void
 reach_parked(void *arg, struct gc_stack *stack)
 {
     struct search *s = arg;
@@ -214,6 +239,8 @@ gcrt_search_stacks(struct search *s)
 {
     struct gcrt_mutator *m;
 
+    RCU_LIST_EACH(struct gcrt_mutator, m, &s->walk.marker.heap->registry.mutators, node)
+        gcrt_own_visit_hot(m, reach_hot, s); /* first: a stack may have what lasts, too */
     RCU_LIST_EACH(struct gcrt_mutator, m, &s->walk.marker.heap->registry.mutators, node) {
         gcrt_own_visit(m, reach_own, s);
         if (gcrt_fiber_native(m) != NULL)
@@ -252,11 +279,11 @@ uintptr_t
 gcrt_search_holder(const struct search *s, uintptr_t object)
 {
     uint64_t parent = parent_of(s, object);
-    uintptr_t at = parent & ~(uint64_t)FROM_MASK;
+    uintptr_t at = parent_address(parent);
     size_t index;
     struct mspan *span;
 
-    if ((parent & FROM_MASK) > FROM_TRACE)
+    if (parent_from(parent) > FROM_TRACE)
         return 0;
     span = gcrt_walk_find(heap_of(s), at, &index);
     return span == NULL ? 0 : span_object(heap_of(s), span, index);
@@ -296,6 +323,10 @@ append_stack_word(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
         else if (at - m->stack_lo < m->stack_hi - m->stack_lo
                 || at - m->native.extent.lo < m->native.extent.hi - m->native.extent.lo)
             append(text, n, "the stack of thread %d, word at %#lx\n", m->tid, (unsigned long)at);
+        else if (at - (uintptr_t)m->self->hot_items < sizeof(m->self->hot_items))
+            append(text, n, "an item of a pool that thread %d keeps\n", m->tid);
+        else if (at == (uintptr_t)&m->own.result || at == (uintptr_t)&m->own.held)
+            append(text, n, "a call of thread %d\n", m->tid);
         else if (at == (uintptr_t)m)
             append(text, n, "a root callback of thread %d\n", m->tid);
         else
@@ -311,26 +342,62 @@ append_stack_word(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
 }
 
 static void
-append_root(const struct search *s, char *text, size_t n, uint64_t parent)
+append_pool(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
 {
-    uintptr_t at = parent & ~(uint64_t)FROM_MASK;
-    const struct stack_word *w = (const struct stack_word *)at;
+    const struct pool *pool = gcrt_pools_find(heap, at);
 
-    switch ((enum search_from)(parent & FROM_MASK)) {
-    case FROM_RANGE:
+    if (pool == NULL)
+        append(text, n, "a pool, %#lx\n", (unsigned long)at);
+    else
+        append(text, n, "the pool %s, %#lx\n", pool->options.name, (unsigned long)pool);
+}
+
+/* Records stay memory, but by the time that checkmark asks one may be another object's. */
+static unsigned long
+special_object(uintptr_t at)
+{
+    return (unsigned long)((const struct special *)(at - offsetof(struct special, arg)))->object;
+}
+
+static void
+append_heap_root(char *text, size_t n, uintptr_t at, enum root_kind kind, struct gc_heap *heap)
+{
+    switch (kind) {
+    case ROOT_RANGE:
         append(text, n, "a root range, word at %#lx\n", (unsigned long)at);
         break;
-    case FROM_HANDLE:
-        append(text, n, "a handle, %#lx\n", (unsigned long)at);
+    case ROOT_CLEANUP:
+        append(text, n, "the argument of a cleanup of %#lx\n", special_object(at));
         break;
-    case FROM_SCAN:
-        append(text, n, "the stack of thread %d as it was scanned, word at %#lx\n", w->tid,
-                (unsigned long)w->at);
+    case ROOT_FINALIZER:
+        append(text, n, "the argument of a finalizer of %#lx\n", special_object(at));
+        break;
+    case ROOT_CALLBACK:
+        append(text, n, "a callback that is due\n");
+        break;
+    case ROOT_POOL:
+        append_pool(text, n, at, heap);
         break;
     default:
-        append_stack_word(text, n, at, s->walk.marker.heap);
+        append(text, n, "a handle, %#lx\n", (unsigned long)at);
         break;
     }
+}
+
+static void
+append_root(const struct search *s, char *text, size_t n, uint64_t parent)
+{
+    enum search_from from = parent_from(parent);
+    uintptr_t at = parent_address(parent);
+    const struct stack_word *w = (const struct stack_word *)at;
+
+    if (from < FROM_HOT)
+        append_heap_root(text, n, at, (enum root_kind)(from - FROM_ROOT), s->walk.marker.heap);
+    else if (from == FROM_SCAN)
+        append(text, n, "the stack of thread %d as it was scanned, word at %#lx\n", w->tid,
+                (unsigned long)w->at);
+    else
+        append_stack_word(text, n, at, s->walk.marker.heap);
 }
 
 /* next: the object that this one leads to, or 0. */
@@ -340,9 +407,9 @@ append_step(const struct search *s, char *text, size_t n, uintptr_t object, uint
     uint64_t parent = next == 0 ? 0 : parent_of(s, next);
 
     append(text, n, "%s at %#lx", type_of(s, object)->name, (unsigned long)object);
-    if ((parent & FROM_MASK) == FROM_SLOT)
+    if (parent_from(parent) == FROM_SLOT)
         append(text, n, ", its word at +%zu%s",
-                (size_t)((parent & ~(uint64_t)FROM_MASK) - object),
+                (size_t)(parent_address(parent) - object),
                 is_ephemeron(s, object) ? " (value, whose key lives)" : "");
     else if (parent != 0)
         append(text, n, ", by its trace function");

@@ -8,6 +8,7 @@
  * Everything here wants all mutators held.
  */
 
+#include "gc/roots.h"
 #include "gc/walk.h"
 
 /* A word that a mutator's scan saw (checkmark.h). */
@@ -29,17 +30,24 @@ struct search {
     uint64_t objects;  /* reached */
 };
 
-/* How an object was reached: an address or pointer, and one of these in its low bits. */
+/* How an object was reached: an address or pointer, and one of these in its high bits. */
 enum search_from {
     FROM_NOTHING,  /* it was not */
     FROM_SLOT,     /* address of a heap word */
     FROM_TRACE,    /* an object whose trace function named it */
-    FROM_RANGE,    /* address of a word of a root range */
-    FROM_HANDLE,   /* address of a handle */
+    FROM_ROOT,     /* address of a word of a root range; the other kinds of roots follow */
+    FROM_HOT = FROM_ROOT + ROOT_KINDS, /* of an item of a pool that a held mutator keeps */
     FROM_STACK,    /* address of a word of a held mutator's stack, registers or window */
-    FROM_SCAN,     /* a struct stack_word */
-    FROM_MASK
+    FROM_SCAN      /* a struct stack_word */
 };
+
+#define FROM_SHIFT 56 /* no address is so large */
+
+static inline enum search_from
+search_from_root(enum root_kind kind)
+{
+    return (enum search_from)((unsigned)FROM_ROOT + (unsigned)kind);
+}
 
 /* Nothing reached yet.  False without memory. */
 bool gcrt_search_init(struct search *s, struct gc_heap *heap);

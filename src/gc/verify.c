@@ -238,14 +238,18 @@ is_marked(const struct verifier *v, uintptr_t word)
 
 /* A word one past the end of a marked object need not lead to another. */
 static void
-check_root(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+check_root(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind)
 {
+    static const char *const names[] = { [ROOT_RANGE] = "a root", [ROOT_HANDLE] = "a handle",
+        [ROOT_CLEANUP] = "the argument of a cleanup",
+        [ROOT_FINALIZER] = "the argument of a finalizer",
+        [ROOT_CALLBACK] = "a callback that is due", [ROOT_POOL] = "a pool" };
     struct verifier *v = arg;
     struct mspan *s;
 
     if (is_white(v, word, &s) && !is_marked(v, word - 1))
-        gcrt_verify_complain(v, "I-weak-tricolour", "a %s, %#lx, points to unmarked %#lx (%s)",
-                is_handle ? "handle" : "root", (unsigned long)at, (unsigned long)word,
+        gcrt_verify_complain(v, "I-weak-tricolour", "%s, %#lx, points to unmarked %#lx (%s)",
+                names[kind], (unsigned long)at, (unsigned long)word,
                 kind_of(v->heap, s)->type->name);
 }
 

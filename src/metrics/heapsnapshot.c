@@ -30,8 +30,9 @@ enum { EDGE_ELEMENT = 1, EDGE_PROPERTY = 2 };
 
 /* Strings before the types' names. */
 static const char *const fixed[] = { "", "(gcrt roots)", "(globals)", "(handles)",
-    "(thread stacks)", "(traced)" };
-enum { STRING_ROOT = 1, STRING_GLOBALS = 2, STRING_TRACED = 5, STRING_TYPES = 6 };
+    "(cleanups)", "(due callbacks)", "(pools)", "(thread stacks)", "(traced)" };
+enum { STRING_ROOT = 1, STRING_GLOBALS = 2, STRING_TRACED = STRING_GLOBALS + GRAPH_ROOTS,
+    STRING_TYPES };
 
 _Static_assert(ARRAY_LEN(fixed) == STRING_TYPES, "types' names come next");
 
@@ -151,8 +152,10 @@ static void
 put_edges(struct writer *w)
 {
     const struct graph *g = w->graph;
-    size_t from_roots = g->roots[GRAPH_GLOBALS] + g->roots[GRAPH_HANDLES] + g->roots[GRAPH_STACKS];
+    size_t from_roots = 0;
 
+    for (unsigned r = 0; r < GRAPH_ROOTS; r++)
+        from_roots += g->roots[r];
     out_text(&w->out, "\"edges\":[");
     for (unsigned r = 0; r < GRAPH_ROOTS; r++)
         put_edge(w, r == 0, EDGE_ELEMENT, r, 1 + r);

@@ -7,9 +7,64 @@
  */
 #include "dumpkit.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 
 static struct entry *list;
+
+/* What only a cleanup, a finalizer, a callback that is due or a pool holds. */
+struct mark {
+    uint64_t unused;
+};
+GC_TYPE_NOSCAN(mark_type, struct mark);
+
+static void
+ignore(void *arg)
+{
+    (void)arg;
+}
+
+static void
+ignore_object(void *obj, void *arg)
+{
+    (void)obj;
+    (void)arg;
+}
+
+/* With more than a thread keeps itself, and no more than a rack holds besides. */
+static gc_pool *
+fill_pool(void)
+{
+    enum { ITEMS = 70 };
+    static const gc_pool_options opt = { .type = &mark_type, .name = "marks" };
+    gc_pool *pool = gc_pool_create(NULL, &opt);
+    struct mark *item[ITEMS] = { NULL };
+
+    if (pool == NULL)
+        return NULL;
+    GC_FRAME(item);
+    for (int i = 0; i < ITEMS; i++)
+        item[i] = gc_pool_get(pool);
+    for (int i = 0; i < ITEMS; i++)
+        gc_pool_put(pool, item[i]);
+    return pool;
+}
+
+static bool
+hang_on(void *obj)
+{
+    struct mark *dies = NULL;
+    bool ok;
+
+    GC_FRAME(dies);
+    dies = gc_alloc(&mark_type);
+    ok = gc_finalizer_set(dies, ignore_object, NULL) == GC_OK;
+    dies = NULL;
+    gc_collect(NULL);
+    return ok && gc_cleanup_add(obj, ignore, gc_alloc(&mark_type), NULL) == GC_OK
+            && gc_finalizer_set(obj, ignore_object, gc_alloc(&mark_type)) == GC_OK
+            && fill_pool() != NULL;
+}
 
 static int
 to_file(void *arg, const char *bytes, size_t n)
@@ -43,12 +98,15 @@ main(int argc, char **argv)
 
     gc_options_default(&opt);
     opt.precise_stacks = 1;
+    opt.cleanup_threads = 0;
     if (argc != 2 || gc_init(&opt) != GC_OK || gc_root_add(&list, sizeof(list)) != GC_OK)
         return 2;
     for (int i = 0; i < 1000; i++)
         (void)add("a key of more than sixteen bytes");
     array = gc_alloc_array(&gc_pointer_type, 10);
     handle = gc_handle_new(array);
+    if (!hang_on(list))
+        return 2;
     gc_write(&array[7], list);
     gc_write((void **)&array[1], (void *)gc_ephemeron_new(list, gc_alloc(&odd_type)));
     gc_write((void **)&array[2], /* key and value are dead */

@@ -55,12 +55,17 @@ def main():
         subprocess.run([sys.argv[1], path], check=True)
         snap, nodes = load(path)
     assert len(reach(nodes[0])) == len(nodes), "something is reached from no root"
-    assert [n["kind"] for n in nodes[:4]] == ["synthetic"] * 4
+    assert [n["kind"] for n in nodes[:7]] == ["synthetic"] * 7
     groups = {to["text"]: to for _, _, to in nodes[0]["edges"]}
-    assert set(groups) == {"(globals)", "(handles)", "(thread stacks)"}
-    count = Counter(n["text"] for n in nodes[4:])
+    assert set(groups) == {"(globals)", "(handles)", "(cleanups)", "(due callbacks)", "(pools)",
+                           "(thread stacks)"}
+    count = Counter(n["text"] for n in nodes[7:])
     assert count == {"struct entry": 1000, "char": 1001, "void *": 1, "struct odd": 2,
-                     "gc_ephemeron": 2}, count
+                     "gc_ephemeron": 2, "struct mark": 73}, count
+    sizes = {name: [to["text"] for _, _, to in groups[name]["edges"]] for name in groups}
+    assert sizes["(cleanups)"] == ["struct mark"] * 2, sizes
+    assert sizes["(due callbacks)"] == ["struct mark"], sizes
+    assert sizes["(pools)"] == ["struct mark"] * 70, sizes
     (first,) = [to for _, _, to in groups["(globals)"]["edges"]]
     length, entry = 1, first
     while len(entry["edges"]) == 2:

@@ -129,6 +129,104 @@ Test(why, bad_arguments_are_named)
     gc_shutdown();
 }
 
+/* ---- roots that are neither ranges nor handles ---- */
+
+static void
+ignore(void *arg)
+{
+    (void)arg;
+}
+
+static void
+ignore_object(void *obj, void *arg)
+{
+    (void)obj;
+    (void)arg;
+}
+
+static void
+start_without_threads(void)
+{
+    gc_options opt;
+
+    gc_options_default(&opt);
+    opt.precise_stacks = 1;
+    opt.cleanup_threads = 0;
+    cr_assert_eq(gc_init(&opt), GC_OK, "%s", gc_last_error());
+}
+
+Test(why, arguments_are_named)
+{
+    struct pair *a = NULL, *of_cleanup = NULL, *of_finalizer = NULL;
+    uintptr_t at[2];
+    char want[100];
+
+    start_without_threads();
+    GC_FRAME(a, of_cleanup, of_finalizer);
+    a = gc_alloc(&pair_type);
+    of_cleanup = gc_alloc(&pair_type);
+    of_finalizer = gc_alloc(&pair_type);
+    at[0] = ~(uintptr_t)of_cleanup;
+    at[1] = ~(uintptr_t)of_finalizer;
+    cr_assert_eq(gc_cleanup_add(a, ignore, of_cleanup, NULL), GC_OK);
+    cr_assert_eq(gc_finalizer_set(a, ignore_object, of_finalizer), GC_OK);
+    of_cleanup = of_finalizer = NULL;
+    snprintf(want, sizeof(want), "the argument of a cleanup of %#lx\n", (unsigned long)a);
+    expect_path((void *)~at[0], want, "struct pair at ");
+    snprintf(want, sizeof(want), "the argument of a finalizer of %#lx\n", (unsigned long)a);
+    expect_path((void *)~at[1], want, "struct pair at ");
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
+Test(why, callbacks_that_are_due_are_named)
+{
+    struct pair *a = NULL;
+    uintptr_t at;
+
+    start_without_threads();
+    GC_FRAME(a);
+    a = gc_alloc(&pair_type);
+    gc_write(&a->left, (struct pair *)gc_alloc(&pair_type));
+    at = ~(uintptr_t)a->left;
+    cr_assert_eq(gc_finalizer_set(a, ignore_object, NULL), GC_OK);
+    a = NULL;
+    gc_collect(NULL);
+    expect_path((void *)~at, "a callback that is due\nstruct pair at ", "its word at +0\n");
+    cr_expect_eq(gc_run_cleanups(NULL, 10), 1);
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
+Test(why, items_of_pools_are_named)
+{
+    gc_pool_options opt = { .type = &pair_type, .name = "pairs" };
+    struct pair *item[200];
+    uintptr_t at[200];
+    gc_pool *pool;
+    char want[100];
+
+    start_without_threads();
+    pool = gc_pool_create(NULL, &opt);
+    cr_assert_not_null(pool, "%s", gc_last_error());
+    memset(item, 0, sizeof(item));
+    GC_FRAME(item);
+    for (int i = 0; i < 200; i++)
+        item[i] = gc_pool_get(pool);
+    for (int i = 0; i < 200; i++) {
+        at[i] = ~(uintptr_t)item[i];
+        gc_pool_put(pool, item[i]);
+        item[i] = NULL;
+    }
+    snprintf(want, sizeof(want), "an item of a pool that thread %d keeps\n", (int)gettid());
+    expect_path((void *)~at[0], want, "struct pair at ");
+    snprintf(want, sizeof(want), "the pool pairs, %#lx\n", (unsigned long)pool);
+    expect_path((void *)~at[199], want, "struct pair at ");
+    gc_pool_destroy(pool);
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
 /* ---- ephemerons ---- */
 
 /* Nothing but the ephemeron holds the value. */

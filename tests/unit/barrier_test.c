@@ -249,12 +249,12 @@ struct looking {
 };
 
 static void
-look_for(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+look_for(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind)
 {
     struct looking *looking = arg;
 
     (void)at;
-    looking->seen += is_handle && word == (uintptr_t)looking->object;
+    looking->seen += kind == ROOT_HANDLE && word == (uintptr_t)looking->object;
 }
 
 static void

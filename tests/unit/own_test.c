@@ -173,12 +173,12 @@ struct looking {
 };
 
 static void
-look_for(void *arg, uintptr_t word, uintptr_t at, bool is_handle)
+look_for(void *arg, uintptr_t word, uintptr_t at, enum root_kind kind)
 {
     struct looking *looking = arg;
 
     (void)at;
-    (void)is_handle;
+    (void)kind;
     for (int i = 0; i < 2; i++)
         looking->seen[i] += word == (uintptr_t)looking->object[i];
 }
