@@ -77,10 +77,14 @@ parse_number(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t 
     return true;
 }
 
+/* A value in a message, cut so that what is wrong with it has room. */
+#define SHOWN       "%.60s%s"
+#define SHOW(value) (value), strlen(value) > 60 ? "..." : ""
+
 static gc_status
 malformed(const char *name, const char *value, const char *expected)
 {
-    return gcrt_error(GC_ERR_ENV, "%s=%s: expected %s", name, value, expected);
+    return gcrt_error(GC_ERR_ENV, "%s=" SHOWN ": expected %s", name, SHOW(value), expected);
 }
 
 /* Decimal digits, then nothing (bytes) or one of the units; at most max bytes. */
@@ -297,14 +301,14 @@ parse_debug(gc_options *opt, const char *text)
         uint64_t value;
 
         if (knob == NULL)
-            return malformed("GCRT_DEBUG", text,
-                    "knobs among gctrace, gcpacertrace, scavtrace, verify, checkmark, "
-                    "clobberfree, stress, chaos, tiny, failat, failfrom, wbcheck, stw, "
-                    "profilerate, pool, arena");
+            return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=" SHOWN ": no knob \"%.*s\"; there are "
+                    "gctrace, gcpacertrace, scavtrace, verify, checkmark, clobberfree, stress, "
+                    "chaos, tiny, failat, failfrom, wbcheck, stw, profilerate, pool, arena",
+                    SHOW(text), (int)min_size(name, 40), at);
         if (name == len
                 || !parse_number(at + name + 1, len - name - 1, 0, knob->max, &value))
-            return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=%s: %s wants a number from 0 to %llu",
-                    text, knob->name, (unsigned long long)knob->max);
+            return gcrt_error(GC_ERR_ENV, "GCRT_DEBUG=" SHOWN ": %s wants a number from 0 to %llu",
+                    SHOW(text), knob->name, (unsigned long long)knob->max);
         knob->set(opt, value);
         if (at[len] == '\0')
             return GC_OK;

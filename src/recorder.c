@@ -28,9 +28,10 @@ gc_recorder_start(gc_heap *heap, const gc_recorder_options *opt)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_recorder_start: there is no such heap");
     if (opt == NULL)
         opt = &zero;
-    aword_store_relaxed(&h->tracing.pause_bound, opt->pause_ns);
     if (gcrt_trace_start(h, opt->ring_bytes) != GC_OK)
         return gcrt_error(GC_ERR_NOMEM, "gc_recorder_start: no address space for the rings");
+    gcrt_listen_forget_pause(h);
+    aword_store_relaxed(&h->tracing.pause_bound, opt->pause_ns);
     return GC_OK;
 }
 
@@ -42,6 +43,7 @@ gc_recorder_stop(gc_heap *heap)
     if (h == NULL)
         gcrt_fatal("gc_recorder_stop: there is no such heap");
     aword_store_relaxed(&h->tracing.pause_bound, 0);
+    gcrt_listen_forget_pause(h);
     gcrt_trace_stop(h);
 }
 
@@ -49,7 +51,7 @@ gc_status
 gc_recorder_write(gc_heap *heap, uint64_t last_ns, const gc_sink *sink)
 {
     struct gc_heap *h = gcrt_heap_resolve(heap);
-    uint64_t now = gcrt_os_now_ns();
+    uint64_t now = gcrt_os_now_ns(), from = last_ns == 0 || last_ns > now ? 0 : now - last_ns;
     struct trace_event *events;
     gc_status status;
     size_t n;
@@ -58,9 +60,9 @@ gc_recorder_write(gc_heap *heap, uint64_t last_ns, const gc_sink *sink)
         return gcrt_error(GC_ERR_INVAL, "gc_recorder_write: no sink");
     if (h == NULL)
         return gcrt_error(GC_ERR_NOTFOUND, "gc_recorder_write: there is no such heap");
-    if (gcrt_trace_read(h, last_ns == 0 || last_ns > now ? 0 : now - last_ns, &events, &n) != GC_OK)
+    if (gcrt_trace_read(h, from, &events, &n) != GC_OK)
         return gcrt_error(GC_ERR_NOMEM, "gc_recorder_write: no memory for a copy of the events");
-    status = gcrt_chrometrace_write(h, events, n, sink);
+    status = gcrt_chrometrace_write(h, events, n, from, sink);
     free(events);
     return status == GC_OK ? GC_OK
         : gcrt_error(status, "gc_recorder_write: the sink refused bytes");

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static __thread char gcrt_last_error[256];
+static __thread char gcrt_last_error[384];
 
 gc_status
 gcrt_error(gc_status code, const char *format, ...)

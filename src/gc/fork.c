@@ -83,6 +83,7 @@
 #include "gc/pace.h"
 #include "gc/pool.h"
 #include "gc/populator.h"
+#include "gc/profile.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
 #include "gc/wbcheck.h"
@@ -482,6 +483,7 @@ become_child(struct gc_heap *heap)
     forget_collector(heap);
     leave_behind(heap);
     abandon_cycle(heap);
+    gcrt_profile_abandoned_locked(heap);
     free_locks(heap, true);
     open_gate(heap);
 }

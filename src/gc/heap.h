@@ -228,7 +228,8 @@ struct cycles {
     ahalf phase;            /* atomic: enum phase, for those who look */
     aword started;          /* atomic: cycles begun */
     ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
-    aword trigger;          /* atomic: mheap_live that starts a cycle */
+    aword trigger;          /* atomic: mheap_live that starts a cycle; none while one runs */
+    aword trigger_said;     /* atomic: the last one that was any */
     aword goal;             /* atomic: what the operator sees */
     aword gogc;             /* atomic: int64_t percent */
     aword heap_min;         /* atomic: bytes */
@@ -288,6 +289,7 @@ struct profile {
     struct record_chunk *spare;   /* lock: empty ones */
     struct site *newest;          /* lock: of all */
     size_t nsites;                /* lock */
+    bool looked;                  /* lock: some cycle has */
     aword bytes;                  /* atomic: metadata memory of all this */
 } CACHE_ALIGNED;
 

@@ -12,12 +12,20 @@
  */
 #include "gc/listen.h"
 
+#include "gc/cycle.h"
 #include "gc/fork.h"
 #include "gc/mutator.h"
 
 #include <string.h>
 
 #define NAP_NS ((uint64_t)50 * 1000)
+
+void
+gcrt_listen_forget_pause(struct gc_heap *heap)
+{
+    ahalf_store_relaxed(&heap->tracing.pause_tid, 0);
+    aword_store_relaxed(&heap->tracing.pause_ns, 0);
+}
 
 bool
 gcrt_listen_add(struct gc_heap *heap, gc_listener_fn *fn, void *arg)
@@ -28,6 +36,8 @@ gcrt_listen_add(struct gc_heap *heap, gc_listener_fn *fn, void *arg)
     critical_enter();
     gcrt_lock_acquire(&t->lock);
     n = ahalf_load_relaxed(&t->nlisteners);
+    if (n == 0)
+        gcrt_listen_forget_pause(heap);
     if (n < LISTENERS) {
         t->listeners[n] = (struct listener){ fn, arg };
         ahalf_store_relaxed(&t->nlisteners, n + 1);
@@ -65,7 +75,7 @@ gcrt_listen_remove(struct gc_heap *heap, gc_listener_fn *fn, void *arg)
     gcrt_lock_release(&t->lock);
     critical_leave();
     telling = ahalf_load_acquire(&t->telling); /* pairs: listen.telling */
-    if (telling % 2 == 0 || pthread_equal(heap->cycles.thread, pthread_self()))
+    if (telling % 2 == 0 || gcrt_cycle_is_coordinator(heap))
         return found;
     while (ahalf_load_acquire(&t->telling) == telling)
         gcrt_os_sleep_ns(NAP_NS);

@@ -11,6 +11,9 @@ bool gcrt_listen_add(struct gc_heap *heap, gc_listener_fn *fn, void *arg);
 /* False if there is none such.  Waits for a call under way; the caller is outside. */
 bool gcrt_listen_remove(struct gc_heap *heap, gc_listener_fn *fn, void *arg);
 
+/* Pauses up to now are not to be told: nobody listened, or they were another process's. */
+void gcrt_listen_forget_pause(struct gc_heap *heap);
+
 /* The coordinator, while no mutator is held: first of long pauses, then of this. */
 void gcrt_listen_tell(struct gc_heap *heap, gc_event_kind kind, uint64_t duration_ns);
 

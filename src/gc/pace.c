@@ -65,8 +65,10 @@ gcrt_pace_publish_locked(struct gc_heap *heap)
     struct cycles *c = &heap->cycles;
 
     aword_store_relaxed(&c->goal, gcrt_pacer_goal(&c->pacer));
-    if (!c->pacer.in_cycle) /* one cycle at a time */
+    if (!c->pacer.in_cycle) { /* one cycle at a time */
         aword_store_relaxed(&c->trigger, gcrt_pacer_trigger(&c->pacer));
+        aword_store_relaxed(&c->trigger_said, gcrt_pacer_trigger(&c->pacer));
+    }
     ahalf_store_relaxed(&heap->limit.binding, gcrt_pacer_is_limited(&c->pacer));
     gcrt_limit_set_bounds_locked(heap); /* they depend on that */
 }

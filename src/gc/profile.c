@@ -407,7 +407,26 @@ gcrt_profile_marked(struct gc_heap *heap)
     gcrt_lock_acquire(&pr->lock);
     look_at_records_locked(heap, cycle);
     publish_locked(pr, cycle);
+    pr->looked = true;
     gcrt_lock_release(&pr->lock);
+}
+
+/*
+ * The cycle that would have made older allocations visible ends in the parent.  The next one does
+ * it here, as it will look at their deaths; what comes from now on is of its parity, too.
+ */
+void
+gcrt_profile_abandoned_locked(struct gc_heap *heap)
+{
+    struct profile *pr = &heap->profile;
+    unsigned next = aword_load_relaxed(&heap->cycles.started) & 1, old = !next;
+
+    for (struct site *at = pr->pending[old]; at != NULL; at = at->next_pending[old]) {
+        add_pending_locked(pr, at, next, at->allocs[old]);
+        at->frees[next] += at->frees[old];
+        at->allocs[old] = at->frees[old] = 0;
+    }
+    pr->pending[old] = NULL;
 }
 
 /* ---- for those who look ---- */
@@ -439,7 +458,7 @@ gcrt_profile_copy(struct gc_heap *heap, bool all)
         gcrt_lock_acquire(&pr->lock);
         n = pr->nsites;
         if (copy != NULL && n <= room)
-            copy_sites_locked(pr, copy, all || aword_load_relaxed(&heap->cycles.started) == 0);
+            copy_sites_locked(pr, copy, all || !pr->looked);
         gcrt_lock_release(&pr->lock);
         critical_leave();
         if (copy != NULL && n <= room)

@@ -38,6 +38,9 @@ void gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *t
 /* The coordinator: marking is complete, and no mark bit has been cleared yet. */
 void gcrt_profile_marked(struct gc_heap *heap);
 
+/* A child of fork's, where no cycle runs any more.  RANK_PROFILE held. */
+void gcrt_profile_abandoned_locked(struct gc_heap *heap);
+
 /* Bytes between samples on average, 1: all objects, 0: off.  Returns the previous value. */
 uint64_t gcrt_profile_set_rate(struct gc_heap *heap, uint64_t rate);
 
@@ -47,7 +50,7 @@ double gcrt_profile_chance(double x);
 /*
  * A copy of all sites and what is known of them, malloc'ed in one block; NULL without memory.
  * all: allocations that no cycle has looked at are counted, too (for what was allocated; for
- * what is in use they would count as alive).
+ * what is in use they would count as alive, and do until a first cycle has looked).
  */
 struct profile_copy {
     size_t n;

@@ -25,6 +25,7 @@
  */
 #include "gc/trace.h"
 
+#include "gc/listen.h"
 #include "gc/mutator.h"
 
 #include <stdlib.h>
@@ -234,6 +235,7 @@ gcrt_trace_forget(struct gc_heap *heap)
         ahalf_store_relaxed(&ring->owner, own ? (unsigned)gcrt_os_thread_id() : 0);
     }
     ahalf_store_relaxed(&heap->tracing.telling, 0);
+    gcrt_listen_forget_pause(heap);
 }
 
 /* ---- reading ---- */
@@ -258,6 +260,13 @@ read_event(const struct tracing *t, const struct trace_ring *ring, uint64_t i,
     return aword_load_relaxed(&event[WORD_HEAD]) == head;
 }
 
+/* How long a phase took is known from the next one's beginning only. */
+static bool
+is_within(const struct trace_event *e, uint64_t from_ns)
+{
+    return e->kind == TRACE_phase || e->start_ns + e->duration_ns >= from_ns;
+}
+
 static size_t
 read_ring(const struct tracing *t, const struct trace_ring *ring, uint64_t from_ns,
         struct trace_event *ret)
@@ -268,7 +277,7 @@ read_ring(const struct tracing *t, const struct trace_ring *ring, uint64_t from_
     if (__atomic_load_n(&ring->events, __ATOMIC_ACQUIRE) == NULL) /* pairs: trace.events */
         return 0;
     for (i = end > t->ring_events ? end - t->ring_events : 0; i < end; i++)
-        if (read_event(t, ring, i, &ret[n]) && ret[n].start_ns + ret[n].duration_ns >= from_ns)
+        if (read_event(t, ring, i, &ret[n]) && is_within(&ret[n], from_ns))
             n++;
     return n;
 }

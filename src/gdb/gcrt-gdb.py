@@ -621,7 +621,7 @@ class GcrtHeap(gdb.Command):
         for text, bytes_ in (("in spans", mheap["in_use"]), ("grown", mheap["grown"]),
                              ("not backed", mheap["released"]), ("external", mheap["external"]),
                              ("live after the last cycle", value["counters"]["marked_last"]),
-                             ("marked, and allocated since", mheap["live"]),
+                             ("marked and allocated since", mheap["live"]),
                              ("the next trigger", cycles["trigger"]), ("goal", cycles["goal"])):
             print(f"{raw(bytes_):20} bytes {text}")
         print(f"{int(value['registry']['count']):20} threads, {int(value['ps']['count'])} caches")

@@ -41,7 +41,7 @@ static const char *const phases[] = {
 
 struct writer {
     struct out out;
-    uint64_t origin_ns, now_ns;
+    uint64_t origin_ns, from_ns, now_ns;
     unsigned pid;
     bool more; /* something has been written */
 };
@@ -190,9 +190,12 @@ put_heap(struct writer *w, const struct trace_event *e)
 static void
 put_any(struct writer *w, const struct trace_event *e)
 {
+    bool over = e->kind == TRACE_phase
+        && (e->b == PHASE_IDLE || e->start_ns + e->duration_ns < w->from_ns);
+
     if (e->kind == TRACE_heap)
         put_heap(w, e);
-    else if (e->kind != TRACE_phase || e->b != PHASE_IDLE)
+    else if (!over)
         put_event(w, e, e->kind == TRACE_proxy ? (int)e->a : e->tid);
 }
 
@@ -238,11 +241,11 @@ put_threads(struct writer *w, const struct trace_event *events, size_t n)
 }
 
 gc_status
-gcrt_chrometrace_write(
-        struct gc_heap *heap, struct trace_event *events, size_t n, const gc_sink *sink)
+gcrt_chrometrace_write(struct gc_heap *heap, struct trace_event *events, size_t n,
+        uint64_t from_ns, const gc_sink *sink)
 {
     struct writer w = { .out.sink = sink, .origin_ns = heap->counters.start_ns,
-        .now_ns = gcrt_os_now_ns(), .pid = gcrt_os_process_id() };
+        .from_ns = from_ns, .now_ns = gcrt_os_now_ns(), .pid = gcrt_os_process_id() };
 
     out_text(&w.out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
     if (n != 0)

@@ -175,7 +175,7 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     s->cycles_started = aword_load_relaxed(&heap->cycles.started);
     s->gogc = gogc < 0 ? UINT64_MAX : (uint64_t)gogc;
     s->heap_goal = aword_load_relaxed(&heap->cycles.goal);
-    s->heap_trigger = aword_load_relaxed(&heap->cycles.trigger);
+    s->heap_trigger = aword_load_relaxed(&heap->cycles.trigger_said);
     s->heap_min = aword_load_relaxed(&heap->cycles.heap_min);
     s->heap_live = aword_load_relaxed(&c->marked_last);
     s->scan_heap = aword_load_relaxed(&c->heap_work_last);

@@ -137,6 +137,77 @@ Test(listen, who_is_taken_out_is_not_being_called)
     end_by_hand();
 }
 
+Test(listen, pauses_that_nobody_listened_to_are_not_told)
+{
+    gc_recorder_options opt = { .pause_ns = 1000 };
+    struct ear ear = { .n = 0 };
+
+    begin_by_hand();
+    cr_assert_eq(gc_recorder_start(the_heap, &opt), GC_OK);
+    listen_note_pause(the_heap, 1, 5000);
+    cr_assert_eq(gc_listen(the_heap, hear, &ear), GC_OK);
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 1);
+    cr_expect_eq(ear.n, 1, "before there was a listener");
+    listen_note_pause(the_heap, 1, 5000);
+    gc_recorder_stop(the_heap);
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 1);
+    cr_expect_eq(ear.n, 2, "of none from the stop on");
+    listen_note_pause(the_heap, 1, 5000);
+    the_heap->os.fail_from = 1;
+    cr_expect_eq(gc_recorder_start(the_heap, &(gc_recorder_options){ .pause_ns = 7 }),
+            GC_OK, "its rings are there already");
+    the_heap->os.fail_from = 0;
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 1);
+    cr_expect_eq(ear.n, 3, "nor of those before the start");
+    gc_recorder_stop(the_heap);
+    gc_unlisten(the_heap, hear, &ear);
+    end_by_hand();
+}
+
+Test(listen, a_recorder_that_does_not_start_tells_of_no_pause)
+{
+    gc_recorder_options opt = { .pause_ns = 1000 };
+    struct ear ear = { .n = 0 };
+
+    begin_by_hand();
+    cr_assert_eq(gc_listen(the_heap, hear, &ear), GC_OK);
+    the_heap->os.fail_from = 1;
+    cr_expect_eq(gc_recorder_start(the_heap, &opt), GC_ERR_NOMEM);
+    the_heap->os.fail_from = 0;
+    listen_note_pause(the_heap, 1, 5000);
+    gcrt_listen_tell(the_heap, GC_EVENT_MARKED, 1);
+    cr_expect_eq(ear.n, 1);
+    gc_unlisten(the_heap, hear, &ear);
+    end_by_hand();
+}
+
+/* ---- what may be asked there ---- */
+
+static uint64_t trigger_seen;
+
+static void
+read_trigger(gc_heap *heap, const gc_event *event, void *arg)
+{
+    gc_metric_sample s = { .name = "/gc/heap/trigger:bytes" };
+
+    (void)arg;
+    if (event->kind == GC_EVENT_MARKED && gc_metrics_read(heap, &s, 1) == GC_OK)
+        trigger_seen = s.value.u64;
+}
+
+Test(listen, the_trigger_is_the_last_one_while_a_cycle_runs)
+{
+    struct gc_heap *heap;
+
+    cr_assert_eq(gc_heap_create(NULL, &heap), GC_OK);
+    cr_assert_eq(gc_listen(heap, read_trigger, NULL), GC_OK);
+    gc_collect(heap);
+    cr_expect(trigger_seen > 0 && trigger_seen < (uint64_t)1 << 40, "%llu",
+            (unsigned long long)trigger_seen);
+    gc_unlisten(heap, read_trigger, NULL);
+    cr_assert_eq(gc_heap_destroy(heap), GC_OK);
+}
+
 /* ---- the collector's own thread waits for no cycle ---- */
 
 static int

@@ -626,3 +626,18 @@ Test(options, a_heap_without_options_takes_the_environment)
     cr_expect_eq(gc_heap_create(NULL, &heap), GC_ERR_ENV);
     cr_expect_null(heap);
 }
+
+Test(options, what_is_wrong_is_named_however_long_the_value)
+{
+    char text[400] = "tiny=1,verfy=2,";
+
+    memset(text + 15, 'x', sizeof(text) - 16);
+    (void)setenv("GCRT_DEBUG", text, 1);
+    cr_assert_eq(gc_options_from_env(&(gc_options){ 0 }), GC_ERR_ENV);
+    cr_expect_not_null(strstr(gc_last_error(), "\"verfy\""), "%s", gc_last_error());
+    cr_expect_not_null(strstr(gc_last_error(), "arena"), "%s", gc_last_error());
+    memset(text, '9', sizeof(text) - 1);
+    (void)setenv("GCRT_THREADS", text, 1);
+    cr_assert_eq(gc_options_from_env(&(gc_options){ 0 }), GC_ERR_ENV);
+    cr_expect_not_null(strstr(gc_last_error(), "expected"), "%s", gc_last_error());
+}

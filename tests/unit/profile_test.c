@@ -92,6 +92,9 @@ Test(profile, before_the_first_cycle_all_is_seen)
     keep(100);
     waste(50);
     expect_sums(false, 150, 0);
+    aword_store_relaxed(&gc_thread_heap()->cycles.started, 1);
+    expect_sums(false, 150, 0); /* nor has one that runs looked yet */
+    aword_store_relaxed(&gc_thread_heap()->cycles.started, 0);
     gc_shutdown();
 }
 
@@ -133,6 +136,20 @@ Test(profile, a_death_is_never_seen_before_its_birth)
     gcrt_profile_marked(heap);
     expect_sums(false, 0, 0);
     expect_sums(true, 7, 7);
+    aword_add_relaxed(&heap->cycles.started, 1);
+    gcrt_profile_marked(heap);
+    expect_sums(false, 7, 7);
+    gc_shutdown();
+}
+
+Test(profile, what_an_abandoned_cycle_would_have_shown_comes_with_the_next)
+{
+    start(1);
+    gc_collect(NULL);
+    waste(5);
+    aword_add_relaxed(&heap->cycles.started, 1); /* and a thread forks: in the child ... */
+    waste(2);
+    gcrt_profile_abandoned_locked(heap);
     aword_add_relaxed(&heap->cycles.started, 1);
     gcrt_profile_marked(heap);
     expect_sums(false, 7, 7);

@@ -6,6 +6,8 @@
 #include "byhand.h"
 
 #include "gc/trace.h"
+#include "metrics/chrometrace.h"
+#include "metrics/out.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -235,4 +237,50 @@ Test(trace, in_a_forked_child_only_its_own_ring_has_an_owner)
             (unsigned)gcrt_os_thread_id());
     cr_expect_eq(ahalf_load_relaxed(&the_heap->tracing.rings[TRACE_RINGS - 1].owner), 0);
     end_recording();
+}
+
+/* ---- what a window has ---- */
+
+static char written[4096];
+
+static int
+append(void *arg, const char *bytes, size_t count)
+{
+    (void)arg;
+    strncat(written, bytes, count < sizeof(written) - strlen(written) - 1
+            ? count : sizeof(written) - strlen(written) - 1);
+    return 0;
+}
+
+Test(trace, a_phase_under_way_when_the_window_begins_is_in_it)
+{
+    const gc_sink sink = { append, NULL };
+    struct trace_event phases[] = {
+        { .kind = TRACE_phase, .start_ns = 100, .a = 1, .b = PHASE_STARTING },
+        { .kind = TRACE_phase, .start_ns = 200, .a = 1, .b = PHASE_MARKING },
+        { .kind = TRACE_phase, .start_ns = 300, .a = 1, .b = PHASE_SWEEPING },
+    };
+
+    begin_recording();
+    TRACE(the_heap, phase, 0, 1, PHASE_MARKING);
+    read_all(UINT64_MAX / 2);
+    cr_assert_eq(n, 1, "how long it takes is not known yet");
+    cr_assert_eq(gcrt_chrometrace_write(the_heap, phases, 3, 250, &sink), GC_OK);
+    cr_expect_null(strstr(written, "starting"), "%s", written);
+    cr_expect_not_null(strstr(written, "marking"), "%s", written);
+    cr_expect_not_null(strstr(written, "sweeping"), "%s", written);
+    end_recording();
+}
+
+Test(trace, a_name_that_was_cut_is_written_as_utf_8)
+{
+    static const char name[] = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xed\xa0\x80\xc0\xaf\xe2\x82";
+    const gc_sink sink = { append, NULL };
+    struct out o = { .sink = &sink };
+
+    out_string(&o, name);
+    out_flush(&o);
+    cr_expect_str_eq(written, "\"a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"
+            "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+            "\xef\xbf\xbd\xef\xbf\xbd\"");
 }
