@@ -501,8 +501,11 @@ thread_main(void *arg)
     GC_KEEP_ALIVE(value);
     settle_birth(b, GC_OK); /* b is gone from here on */
     result = run(value);
-    if (gc_impl_self.mutator != NULL)
-        gc_thread_detach();
+    if (gc_impl_self.mutator == NULL)
+        return result;
+    while (gc_impl_self.mutator->block_depth != 0)
+        gc_block_leave();
+    gc_thread_detach();
     return result;
 }
 

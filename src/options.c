@@ -405,6 +405,10 @@ gcrt_options_check(const gc_options *opt)
         return gcrt_error(GC_ERR_INVAL, "gc_options: nice is not -20 to 19");
     if (opt->signal < 0 || opt->signal > 64)
         return gcrt_error(GC_ERR_INVAL, "gc_options: signal %d is no signal", opt->signal);
+    if (gcrt_os_signal_is_fault(opt->signal))
+        return gcrt_error(GC_ERR_INVAL,
+                "gc_options: signal %d says that something is wrong, and would be hidden",
+                opt->signal);
     if (opt->mode != GC_MODE_CONCURRENT && opt->mode != GC_MODE_STW)
         return gcrt_error(GC_ERR_INVAL, "gc_options: mode %d is none", (int)opt->mode);
     if (opt->periodic_ms < 0)

@@ -56,8 +56,8 @@ GC_IMPL_BEGIN
  * Bulk forms over n elements of the type: copy (ranges must not overlap), move (they may),
  * clear (to zero).  Whole words are copied, never pieces, so that the collector and other
  * threads never see half a pointer.  dst must be inside one heap object or a registered
- * root, src may be anywhere.  n * size must not overflow.  For a flexible type, n is 1 and its
- * header is meant; the tail is stored as elements of its own type.
+ * root, src may be anywhere; NULL: zeros.  n * size must not overflow.  For a flexible type, n
+ * is 1 and its header is meant; the tail is stored as elements of its own type.
  */
 GC_API void gc_copy(const gc_type *type, void *dst, const void *src, size_t n);
 GC_API void gc_move(const gc_type *type, void *dst, const void *src, size_t n);

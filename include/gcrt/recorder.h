@@ -20,8 +20,8 @@ GC_IMPL_BEGIN
  */
 
 typedef struct gc_recorder_options {
-    size_t ring_bytes; /* each thread's, 40 bytes an event; 0: 64 KiB; 4 KiB to 4 MiB.  The first
-                          start of a heap decides */
+    size_t ring_bytes; /* each thread's, 40 bytes an event; 0: 64 KiB; brought to 4 KiB .. 4 MiB.
+                          The first start of a heap decides */
     uint64_t pause_ns; /* listeners are told of pauses as long as this; 0: of none */
 } gc_recorder_options;
 

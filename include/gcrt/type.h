@@ -149,7 +149,7 @@ GC_API extern const gc_type gc_byte_type;
         GC_FORM_FLEX, 0, 0, 0, 0, 0, &(elem_), (uint32_t)offsetof(T, tail_),                \
         GC_IMPL_TYPE_MAGIC, 0 }
 
-/* What gc_type_create needs; everything is copied. */
+/* What gc_type_create needs; everything is copied but elem, which must live as long as the heap. */
 typedef struct gc_type_spec {
     const char *name;       /* for reports; NULL: "anonymous" */
     size_t size;            /* bytes, > 0, a multiple of 8 unless noscan */
@@ -164,7 +164,7 @@ typedef struct gc_type_spec {
 
 /*
  * Makes a type at run time.  It belongs to the heap (NULL: the caller's) and lives as
- * long as it does; use it for that heap only.  Any attached thread.  GC_ERR_INVAL for
+ * long as it does; use it for that heap only.  Any thread.  GC_ERR_INVAL for
  * a spec with a misaligned, overlapping or out-of-range field, GC_ERR_NOMEM.
  */
 GC_API GC_MUST_CHECK gc_status gc_type_create(gc_heap *heap, const gc_type_spec *spec,

@@ -62,8 +62,9 @@ static void
 number_all(struct taking *t)
 {
     struct mheap *h = heap_of(t);
+    size_t limit = aword_load_acquire(&h->limit) >> PAGE_SHIFT; /* pairs: heap.grow */
 
-    for (size_t page = 0; page < t->search.bytes >> PAGE_SHIFT; page++)
+    for (size_t page = 0; page < limit; page++)
         if (span_state(&h->spans[page]) >= SPAN_SMALL)
             number_objects(t, &h->spans[page]);
 }

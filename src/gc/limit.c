@@ -465,11 +465,12 @@ gcrt_limit_sheds(const struct gc_heap *heap, size_t bytes)
         && gcrt_os_now_ns() - aword_load_relaxed(&heap->limit.refused_ns) < SHED_NS;
 }
 
+/* A small object that is refused needs a span, and that a window of pages. */
 const char *
 gcrt_limit_why(const struct gc_heap *heap, size_t bytes, char text[LIMIT_TEXT_MAX])
 {
     text[0] = '\0';
-    if (gcrt_limit_is_reached(heap, bytes))
+    if (gcrt_limit_is_reached(heap, max_size(bytes, PAGECACHE_PAGES << PAGE_SHIFT)))
         snprintf(text, LIMIT_TEXT_MAX,
                 "; the hard memory limit of %llu bytes is reached: %llu mapped, %llu external",
                 (unsigned long long)aword_load_relaxed(&heap->limit.hard),

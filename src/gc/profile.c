@@ -294,10 +294,11 @@ trim(struct profile_site *site, const void *from)
 /*
  * A whole stack, by a thread that is critical, and is not while it takes it.  It answers handshakes
  * meanwhile: by its signal handler, or, if it is precise, by being outside.  The object is held
- * by m->own.result.  A fork that has closed its gate finds us before or behind it, or unwinding.
+ * by m->own.result.  Frames that this walk does not meet, but the next one will, are learned: our
+ * own on the way here.  A fork that has closed its gate finds us before or behind it, or unwinding.
  */
 static COLD NOINLINE unsigned
-unwind_freely(struct gcrt_mutator *m, uintptr_t *pcs)
+unwind_freely(struct gcrt_mutator *m, uintptr_t *pcs, uintptr_t unknown)
 {
     unsigned n;
 
@@ -307,6 +308,8 @@ unwind_freely(struct gcrt_mutator *m, uintptr_t *pcs)
     critical_enter();
     ahalf_store_relaxed(&m->unwinding, 1);
     critical_clear();
+    if (unknown != 0)
+        gcrt_os_backtrace_learn(unknown);
     n = gcrt_os_backtrace(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
     ahalf_store_release(&m->unwinding, 0); /* pairs: fork.gate */
     if (m->precise)
@@ -321,7 +324,7 @@ gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, 
     struct gc_heap *heap = m->heap;
     struct profile *pr = &heap->profile;
     uint64_t rate = m->p->cache.sampler.due;
-    uintptr_t pcs[PROFILE_DEPTH];
+    uintptr_t pcs[PROFILE_DEPTH], unknown;
     struct profile_site like = { .type = type, .pcs = pcs,
         .bytes = span_elem_bytes(mheap_span_of(&heap->mheap, (uintptr_t)p)) };
     bool ok;
@@ -330,9 +333,10 @@ gcrt_profile_sample(struct gcrt_mutator *m, const void *p, const gc_type *type, 
     critical_enter();
     __builtin_prefetch(&pr->lock); /* the walk's loads wait for each other, but not for these */
     __builtin_prefetch(&pr->nrecords);
-    like.npcs = gcrt_os_backtrace_known(pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi);
+    like.npcs = gcrt_os_backtrace_known(
+            pcs, PROFILE_DEPTH, m->stack_lo, m->stack_hi, &unknown);
     if (UNLIKELY(like.npcs == 0))
-        like.npcs = unwind_freely(m, pcs);
+        like.npcs = unwind_freely(m, pcs, unknown);
     trim(&like, from);
     gcrt_lock_acquire(&pr->lock);
     ok = record_locked(heap, p, &like, rate);

@@ -547,3 +547,22 @@ Test(basic, what_no_garbage_makes_room_for_collects_nothing)
     cr_expect_not_null(gc_alloc(&pair_type));
     stop();
 }
+
+static int
+swallow(void *arg, const char *bytes, size_t n)
+{
+    (void)arg;
+    (void)bytes;
+    (void)n;
+    return 0;
+}
+
+Test(basic, a_heap_without_an_object_has_a_snapshot)
+{
+    const gc_sink sink = { swallow, NULL };
+    gc_heap *heap;
+
+    T_OK(gc_heap_create(NULL, &heap));
+    T_OK(gc_heap_snapshot_write(heap, &sink));
+    T_OK(gc_heap_destroy(heap));
+}

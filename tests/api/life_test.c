@@ -323,3 +323,27 @@ Test(life, types_made_at_run_time_trace_their_fields)
     cr_assert(opaque(gc_alloc(type)) != NULL && opaque(gc_alloc_array(type, 9)) != NULL);
     stop();
 }
+
+/* ---- the end of a thread ---- */
+
+static void *
+end_in_a_region(void *unused)
+{
+    (void)unused;
+    gc_block_enter();
+    gc_block_enter();
+    return NULL;
+}
+
+Test(life, a_thread_may_return_inside_of_regions)
+{
+    pthread_t thread;
+
+    start();
+    T_OK(gc_pthread_create(&thread, NULL, end_in_a_region, NULL));
+    gc_block_enter();
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    gc_block_leave();
+    gc_collect(NULL);
+    stop();
+}

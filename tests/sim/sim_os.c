@@ -117,9 +117,16 @@ gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
 
 /* Every other stack has something new. */
 unsigned
-gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
+gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, uintptr_t *unknown)
 {
+    *unknown = sched_dice(2);
     return sched_dice(2) == 0 ? 0 : gcrt_os_backtrace(pcs, n, lo, hi);
+}
+
+void
+gcrt_os_backtrace_learn(uintptr_t unknown)
+{
+    (void)unknown;
 }
 
 void

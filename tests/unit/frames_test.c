@@ -51,7 +51,7 @@ find_bounds(struct stacks *s)
 static NOINLINE void
 look(struct stacks *s)
 {
-    s->nours = gcrt_frames_walk(s->ours, s->most != 0 ? s->most : MOST, s->lo, s->hi, true);
+    s->nours = gcrt_frames_walk(s->ours, s->most != 0 ? s->most : MOST, s->lo, s->hi, NULL);
     s->ntheirs = (unsigned)backtrace((void **)s->theirs, MOST);
 }
 
@@ -441,26 +441,43 @@ Test(frames, who_asks_learns_that_objects_came_and_went)
 }
 
 static NOINLINE void
-look_again(struct stacks *s, bool may_ask)
+look_again(struct stacks *s, uintptr_t *unknown)
 {
-    s->nours = gcrt_frames_walk(s->ours, MOST, s->lo, s->hi, may_ask);
+    s->nours = gcrt_frames_walk(s->ours, MOST, s->lo, s->hi, unknown);
     sink++;
 }
 
 Test(frames, who_must_not_ask_has_what_was_met_before)
 {
     struct stacks s = { .most = 0 };
+    uintptr_t unknown = 1;
     unsigned seen[4];
 
     find_bounds(&s);
     for (volatile unsigned i = 0; i < 4; i++) { /* from one place */
-        look_again(&s, i == 1);
+        look_again(&s, i == 1 ? NULL : &unknown);
         seen[i] = s.nours;
+        cr_expect(i == 0 ? unknown > 1 : i == 1 || unknown == 0);
     }
     cr_expect_eq(seen[0], 0);
     cr_expect_gt(seen[1], 3);
     cr_expect_eq(seen[2], seen[1]);
     cr_expect_eq(seen[3], seen[1]);
+}
+
+Test(frames, what_is_unknown_can_be_learned_one_by_one)
+{
+    struct stacks s = { .most = 0 };
+    uintptr_t unknown;
+    int asked = 0;
+
+    find_bounds(&s);
+    for (look_again(&s, &unknown); s.nours == 0 && unknown != 0; look_again(&s, &unknown)) {
+        gcrt_frames_learn(unknown);
+        cr_assert_lt(asked++, MOST);
+    }
+    cr_expect_gt(s.nours, 3);
+    cr_expect_gt(asked, 3);
 }
 
 static void
@@ -521,7 +538,7 @@ Test(frames, elsewhere_it_gives_nothing)
 {
     uintptr_t pcs[MOST];
 
-    cr_expect_eq(gcrt_frames_walk(pcs, MOST, 0, UINTPTR_MAX, true), 0);
+    cr_expect_eq(gcrt_frames_walk(pcs, MOST, 0, UINTPTR_MAX, NULL), 0);
 }
 
 #endif

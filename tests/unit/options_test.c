@@ -641,3 +641,14 @@ Test(options, what_is_wrong_is_named_however_long_the_value)
     cr_assert_eq(gc_options_from_env(&(gc_options){ 0 }), GC_ERR_ENV);
     cr_expect_not_null(strstr(gc_last_error(), "expected"), "%s", gc_last_error());
 }
+
+Test(options, signals_of_faults_are_refused)
+{
+    gc_options opt = defaults();
+
+    opt.signal = SIGSEGV;
+    cr_expect_eq(gcrt_options_check(&opt), GC_ERR_INVAL);
+    cr_expect_not_null(strstr(gc_last_error(), "signal 11"), "%s", gc_last_error());
+    opt.signal = SIGUSR1;
+    cr_expect_eq(gcrt_options_check(&opt), GC_OK);
+}

@@ -86,8 +86,14 @@ learn(uintptr_t at)
     return outdated ? CFI_ODD : rule;
 }
 
+void
+gcrt_frames_learn(uintptr_t at)
+{
+    (void)learn(at);
+}
+
 static inline unsigned
-rule_at(uintptr_t at, bool may_ask)
+rule_at(uintptr_t at, uintptr_t *unknown)
 {
     unsigned i = index_of(at);
     uint64_t word = aword_load_relaxed(&frame_rules.rules[i]);
@@ -95,7 +101,7 @@ rule_at(uintptr_t at, bool may_ask)
     if (UNLIKELY(word >> CFI_RULE_BITS != at))
         word = aword_load_relaxed(&frame_rules.rules[i ^ 1]);
     if (UNLIKELY(word >> CFI_RULE_BITS != at))
-        return may_ask ? learn(at) : CFI_ODD;
+        return unknown == NULL ? learn(at) : (*unknown = at, CFI_ODD);
     return (unsigned)word & ((1u << CFI_RULE_BITS) - 1);
 }
 
@@ -103,7 +109,7 @@ rule_at(uintptr_t at, bool may_ask)
 typedef uintptr_t __attribute__((aligned(1), may_alias)) stack_word;
 
 NOINLINE RACY_READER unsigned
-gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, bool may_ask)
+gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, uintptr_t *unknown)
 {
     uintptr_t at, sp, bp;
     unsigned i;
@@ -111,10 +117,12 @@ gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, bool ma
     /* Registers as of one place, so that its row of the tables holds for them; rbp may be sp's. */
     __asm__ volatile("movq %%rbp, %2\n\tleaq 0(%%rip), %0\n\tmovq %%rsp, %1"
                      : "=&r"(at), "=&r"(sp), "=&r"(bp));
+    if (unknown != NULL)
+        *unknown = 0;
     if (sp < lo)
         return 0;
     for (i = 0; i < n; i++) {
-        unsigned rule = rule_at(at, may_ask);
+        unsigned rule = rule_at(at, unknown);
         uintptr_t base = rule & CFI_FROM_BP ? bp : sp, end = base + (rule & CFI_BYTES);
         const stack_word *below = (const stack_word *)end - 1;
 
@@ -134,14 +142,21 @@ gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, bool ma
 #else
 
 unsigned
-gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, bool may_ask)
+gcrt_frames_walk(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, uintptr_t *unknown)
 {
     (void)pcs;
     (void)n;
     (void)lo;
     (void)hi;
-    (void)may_ask;
+    if (unknown != NULL)
+        *unknown = 0;
     return 0;
+}
+
+void
+gcrt_frames_learn(uintptr_t at)
+{
+    (void)at;
 }
 
 #endif

@@ -208,6 +208,24 @@ void gcrt_os_fault_goes_on(const struct sigaction *old);
 /* Is this still the handler? */
 bool gcrt_os_signal_is_handled(int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);
+/* Does it say that something is wrong, or can it not be handled at all? */
+static inline bool
+gcrt_os_signal_is_fault(int signal)
+{
+    switch (signal) {
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGILL:
+    case SIGFPE:
+    case SIGABRT:
+    case SIGTRAP:
+    case SIGKILL:
+    case SIGSTOP:
+        return true;
+    default:
+        return false;
+    }
+}
 /* True if a signal was sent to the thread of this process. */
 bool gcrt_os_signal_send(int tid, int signal);
 /* All signals of the calling thread, and back. */

@@ -90,15 +90,21 @@ whole_unwinder(uintptr_t *pcs, unsigned n)
 unsigned
 gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
 {
-    unsigned walked = gcrt_frames_walk(pcs, n, lo, hi, true);
+    unsigned walked = gcrt_frames_walk(pcs, n, lo, hi, NULL);
 
     return walked != 0 ? walked : whole_unwinder(pcs, n);
 }
 
 unsigned
-gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi)
+gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi, uintptr_t *unknown)
 {
-    return gcrt_frames_walk(pcs, n, lo, hi, false);
+    return gcrt_frames_walk(pcs, n, lo, hi, unknown);
+}
+
+void
+gcrt_os_backtrace_learn(uintptr_t unknown)
+{
+    gcrt_frames_learn(unknown);
 }
 
 bool

@@ -13,8 +13,14 @@
  * the linker's lock, or the unwinder's own, which a thread that is held may have.
  */
 unsigned gcrt_os_backtrace(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi);
-/* The same without any lock; 0: the stack has frames that were not met before, or unusual ones. */
-unsigned gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi);
+/*
+ * The same without any lock; 0: the stack has unusual frames, or one that was not met before, and
+ * then *unknown is what gcrt_os_backtrace_learn shall be told.  That waits as gcrt_os_backtrace
+ * does, which does not meet the frames of this call's own callers.
+ */
+unsigned gcrt_os_backtrace_known(uintptr_t *pcs, unsigned n, uintptr_t lo, uintptr_t hi,
+        uintptr_t *unknown);
+void gcrt_os_backtrace_learn(uintptr_t unknown);
 void gcrt_os_backtrace_warm_up(void);
 /* Are unusual stacks taken by libunwind, which is fast?  Known after gcrt_os_backtrace_warm_up. */
 bool gcrt_os_backtrace_is_fast(void);
