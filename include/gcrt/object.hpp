@@ -355,11 +355,11 @@ public:
     weak &
     operator=(T *object)
     {
-        gc_weak *cell = gc_weak_new(impl::erase(object));
+        void *base = gc_base(impl::erase(object));
 
-        if (cell != nullptr && gc_weak_get(cell) != impl::erase(object))
+        if (base != nullptr && base != impl::erase(object))
             impl::fatal("gc::weak: the pointer is not to the beginning of its object");
-        cell_ = cell;
+        cell_ = gc_weak_new(impl::erase(object)); /* and nothing polls before the store */
         return *this;
     }
     T *

@@ -77,6 +77,17 @@ find(struct gcrt_mutator *m, uintptr_t object)
     return weak;
 }
 
+/*
+ * The record's gc_weak is dead in this cycle, and would be emptied by its record; but a finalizer
+ * may bring it back.  Its memory stays until this thread has answered H5.
+ */
+static void
+replace_dead(struct special *record, gc_weak *fresh)
+{
+    gcrt_weak_empty(&((gc_weak *)record->arg)->impl_target);
+    record->arg = fresh;
+}
+
 /* Enters a fresh one, unless there is one by now.  NULL without memory for a record. */
 static gc_weak *
 enter(struct gcrt_mutator *m, uintptr_t object, gc_weak *fresh)
@@ -92,7 +103,7 @@ enter(struct gcrt_mutator *m, uintptr_t object, gc_weak *fresh)
         *fresh = (gc_weak){ .impl_target = (void *)object, .impl_heap = m->heap };
         weak = fresh;
         if (record != NULL)
-            record->arg = fresh;
+            replace_dead(record, fresh);
         else if (gcrt_special_insert_locked(m->heap, shard, SPECIAL_WEAK, object, fresh) == NULL)
             weak = NULL;
     }

@@ -287,6 +287,7 @@ Test(weak, a_dead_reference_is_replaced)
     set_marked(w, false);
     fresh = gc_weak_new(n);
     cr_expect_neq(fresh, w, "nobody can compare it with the dead one");
+    cr_expect_null(w->impl_target, "a finalizer may bring the dead one back");
     cr_expect_eq(records(), 1);
     cr_expect(is_marked(fresh), "born black");
     gcrt_special_empty_weak(the_heap);

@@ -208,7 +208,7 @@ void gcrt_os_fault_goes_on(const struct sigaction *old);
 /* Is this still the handler? */
 bool gcrt_os_signal_is_handled(int signal, void (*handler)(int));
 int gcrt_os_signal_default(void);
-/* Does it say that something is wrong, or can it not be handled at all? */
+/* Does it say that something is wrong?  (Those that cannot be handled the system refuses.) */
 static inline bool
 gcrt_os_signal_is_fault(int signal)
 {
@@ -219,8 +219,6 @@ gcrt_os_signal_is_fault(int signal)
     case SIGFPE:
     case SIGABRT:
     case SIGTRAP:
-    case SIGKILL:
-    case SIGSTOP:
         return true;
     default:
         return false;
