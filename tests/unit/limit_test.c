@@ -373,9 +373,9 @@ Test(limit, allocation_sweeps_before_it_takes_fresh_pages)
     ahalf_store_relaxed(&held, 1);
     while (ahalf_load_relaxed(&held) != 2)
         churn(1000, 100);
-    churn(14 * MIB, 300);
+    churn(8 * MIB, 300); /* half of the dead will do: who waited for a CPU has made black ones */
     cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
-    for (int i = 0; i < 20; i++)
+    for (int i = 0; i < 12; i++)
         *(volatile char *)gc_alloc_bytes(500000) = 1;
     cr_expect_lt(gcrt_limit_mapped(heap), 33 * MIB);
     ahalf_store_relaxed(&held, 0);
