@@ -71,7 +71,8 @@ typedef struct gc_options {
     uint32_t worker_percent_max; /* of the CPUs: most that marking threads may claim; 50 */
     int nice;               /* added to the nice level of the collector's threads; 0 */
     uint32_t grace_us;      /* microseconds before a silent thread is signalled; 100 */
-    int signal;             /* for silent threads; 0: SIGURG, whose default is to ignore */
+    int signal;             /* for silent threads, 1..64 and no fault's (SIGSEGV, SIGABRT, ...);
+                               0: SIGURG, whose default is to ignore */
     gc_mode mode;           /* GC_MODE_CONCURRENT */
     int precise_stacks;     /* 1: no thread's stack is scanned; see precise.h */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */

@@ -12,6 +12,8 @@
 
 #include <gcrt/gcrt.h>
 
+#include <signal.h>
+
 #include "options.h"
 
 enum {
@@ -360,6 +362,17 @@ check_environment(struct input *in)
 
 /* ---- the struct ---- */
 
+static bool
+is_taken(int number)
+{
+    static const int faults[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS};
+
+    for (size_t i = 0; i < COUNT_OF(faults); i++)
+        if (number == faults[i])
+            return false;
+    return number >= 0 && number <= 64;
+}
+
 static void
 check_struct(struct input *in)
 {
@@ -388,7 +401,7 @@ check_struct(struct input *in)
     opt.cleanup_threads = (uint32_t)take_number(in) % 32;
     opt.cleanup_slow_ms = (uint32_t)take_number(in);
     good = opt.struct_size == sizeof(opt) && opt.gogc <= 2147483647 && opt.threads <= 64
-            && opt.signal >= 0 && opt.signal <= 64 && opt.periodic_ms >= 0
+            && is_taken(opt.signal) && opt.periodic_ms >= 0
             && opt.debug_verify >= 0 && opt.debug_verify <= 2
             && opt.memory_limit >= 1048576 && opt.memory_limit_hard >= 1048576
             && opt.limiter_percent >= 1 && opt.limiter_percent <= 100

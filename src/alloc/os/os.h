@@ -219,6 +219,7 @@ gcrt_os_signal_is_fault(int signal)
     case SIGFPE:
     case SIGABRT:
     case SIGTRAP:
+    case SIGSYS:
         return true;
     default:
         return false;
