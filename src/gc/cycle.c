@@ -104,6 +104,7 @@ start_cycle(struct cycle *cy)
     gcrt_workers_make(heap); /* while nobody is held who may have a lock of libc's */
     gcrt_checkmark_begin(heap);
     gcrt_weak_begin(heap);
+    gcrt_ephemeron_begin(heap);
     gcrt_pools_turn_begin(heap);
     if (heap_stops(heap)) {
         gcrt_stop_all(heap); /* nothing changes until marking is complete */
@@ -139,15 +140,14 @@ static void
 mark_alone(struct gc_heap *heap)
 {
     struct marker *mk = &heap->marking.workers[0].marker;
-    bool more;
 
     do {
         gcrt_marking_begin(heap);
-        more = gcrt_mark_drain(mk, REVISE_NS) != 0;
+        (void)gcrt_mark_drain(mk, REVISE_NS);
         (void)gcrt_marker_flush(mk);
         gcrt_marking_end(heap);
         gcrt_fork_rest(heap);
-    } while (more);
+    } while (gcrt_work_is_in_reach(&heap->work));
 }
 
 /* Until no work is visible and nobody marks. */
@@ -164,8 +164,10 @@ wait_until_quiet(struct cycle *cy)
             mark_alone(heap);
         if (gcrt_marking_is_quiet(heap))
             return;
-        if ((uint32_t)aword_load_acquire(&mk->activity) == 0)
+        if ((uint32_t)aword_load_acquire(&mk->activity) == 0) {
+            gcrt_work_open_late(&heap->work);
             gcrt_workers_ring(heap); /* work has come from a mutator */
+        }
         gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
         gcrt_limit_tick(heap);
         gcrt_workers_revise(heap);
@@ -228,9 +230,12 @@ drop_leftovers(struct gc_heap *heap)
         gcrt_work_put_empty(w, b);
     while (gcrt_work_pop_parked(w) != 0)
         continue;
-    while (gcrt_workqueue_refill(w, &q) || gcrt_workqueue_refill_aside(w, &q))
+    gcrt_work_open_late(w);
+    while (gcrt_workqueue_refill(w, &q) || gcrt_workqueue_refill_aside(w, &q)
+            || gcrt_workqueue_refill_late(w, &q))
         q.cur->n = 0;
     (void)gcrt_workqueue_publish(w, &q);
+    gcrt_work_close_late(w);
 }
 
 static void
@@ -262,7 +267,7 @@ end_marking(struct cycle *cy)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
     gcrt_weak_end(heap);
-    gcrt_ephemeron_resize(heap);
+    gcrt_ephemeron_count(heap);
     gcrt_intern_free_gone(heap); /* H5: nobody looks at them any more */
     gcrt_verify_at(heap, VERIFY_CLOSED);
     gcrt_special_unwatch(heap);

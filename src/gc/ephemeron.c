@@ -6,18 +6,22 @@
  * Place: the trace function of their type is called by mark, as a host's would be; whoever
  * sets a mark bit calls fire; the cycle breaks what is left.  Weak maps are made of them.
  *
- * A scanned ephemeron whose key is not marked is filed: linked into the bucket of its key, by
- * a word of its own, so filing needs no memory.  Whoever marks an object while something is
- * filed looks into the object's bucket and queues the ephemerons of marked keys, to be scanned
- * like any grey object.  So the fixed point is reached by marking itself, each ephemeron is
- * scanned at most twice, and a chain of them in the worst order costs one look each.
+ * A scanned ephemeron whose key is not marked is late work: it is scanned again when nothing else
+ * is left to be marked.  Most keys are marked by then, and who marks had nobody to look for.  One
+ * whose key still is not marked is filed: linked into the bucket of its key, by a word of its
+ * own.  Whoever marks an object while something is filed looks into the object's bucket, whose
+ * word has in its top bits a tag of each key that is filed there; if the object's is among
+ * them, its finder takes the whole chain and queues its first ephemeron as the chain's head.  Who
+ * scans a head goes on with the chain, CHAIN_STEP of it at a time: values of marked keys are
+ * marked, the other ephemerons filed again, and the one after them is the next head.  So the fixed
+ * point is reached by marking itself; an ephemeron is scanned two or three times, a chain of them
+ * in the worst order costs one look each, and no step takes long, however many wait for one key.
  *
  * Lost wake-ups.  Who files sets `filed`, enters the bucket, then looks at the key's mark; who
  * marks sets the mark, then looks at `filed` and at the bucket; all of it by full operations.
- * One of them sees the other.  A bucket's chain is taken out, divided, and put back by one
- * marker at a time; others who come meanwhile leave BUCKET_AGAIN for it, and need not wait: a
- * marker that has a chain is active, or a mutator that has not answered H4 yet, so the queue
- * that it fills is asked for (I-ragged-done).
+ * One of them sees the other.  A chain that is out of its bucket is found by nobody who marks
+ * one of its keys, but each of its ephemerons is filed again, and then its key is looked at.  It is
+ * grey work meanwhile: its head is in a queue, or being scanned (I-ragged-done).
  *
  * So when a round of H4 finds nothing, what is filed has unmarked keys, and DECIDED makes
  * that final: each is broken before H5.  A marked ephemeron that is not filed has a marked
@@ -32,12 +36,19 @@
  *
  * Keys with finalizers: broken when the key is found unreachable, before it is revived.
  *
+ * A forked child drops its parent's queues, and with them heads whose chains nobody knows.  So
+ * a link has an epoch, which the child advances: what an older epoch says is nothing.
+ *
  * Invariants: I-weak-agree; ephemeron.closed.
- * Concurrency: bucket words and links as above, pairs: ephemeron.filed, ephemeron.link.
- * Cost: one load per marked object; a miss or two per filing, as much again when it fires; 8
- * bytes per bucket, two ephemerons per bucket at most, as of the last cycle.
+ * Concurrency: bucket words and links as above, pairs: ephemeron.filed, ephemeron.link.  An
+ * ephemeron is scanned twice at once if it is a finalizer's object, which is scanned unmarked,
+ * and then marked; so what a scan does to the link is a claim.
+ * Cost: one load per marked object; another, of a bucket, while something is filed, where one in
+ * eight or so of other objects finds a tag by chance.  A miss or two per filing, as much again when
+ * it fires; 8 bytes for every two ephemerons that may be alive when a cycle begins, touched as
+ * they are filed.
  * Source: Hayes, OOPSLA 1997, for the semantics; the chains by key are Whippet's idea
- * (gc-ephemeron), here with a bucket's state in its word.
+ * (gc-ephemeron), here with tags, and taken as a whole.
  */
 #include "gc/ephemeron.h"
 
@@ -50,13 +61,21 @@
 
 #include <gcrt/gcrt.h>
 
-#define LINK_FILED   ((uintptr_t)1)
-#define BUCKET_HELD  ((uintptr_t)1) /* a marker has the chain */
-#define BUCKET_AGAIN ((uintptr_t)2) /* and shall look at it once more */
-#define BUCKET_FLAGS (BUCKET_HELD | BUCKET_AGAIN)
+/* A link: the next one's address, these, and the epoch in the bits above the address. */
+#define LINK_LATE     ((uintptr_t)1) /* scanned, and will be again as late work */
+#define LINK_FILED    ((uintptr_t)2) /* in a chain */
+#define LINK_HEAD     ((uintptr_t)4) /* queued as the head of a chain that is in no bucket */
+#define LINK_STATE    (LINK_LATE | LINK_FILED | LINK_HEAD)
+#define ADDRESS_BITS  48             /* as in an item (item.h) */
+#define ADDRESS       ((((uintptr_t)1 << ADDRESS_BITS) - 1) & ~LINK_STATE)
+
+#define CHAIN_STEP 16
+#define MADE_STEP  64 /* a mutator says how many it has made so many at a time */
 
 #define BUCKETS_MIN ((size_t)1 << 14)
 #define BUCKETS_MAX ((size_t)EPHEMERON_BLOCK * EPHEMERON_BLOCKS)
+#define PER_BUCKET  2 /* ephemerons, at most */
+#define SHRINK      8 /* a table that could do with such a part of it is too large */
 
 static void trace_ephemeron(const void *obj, size_t bytes, gc_tracer *tracer);
 
@@ -72,12 +91,23 @@ table_of(const struct gc_heap *heap)
     return (aword *)aword_load_acquire(&heap->ephemerons.table); /* pairs: ephemeron.table */
 }
 
+static uint64_t
+hash_of(uintptr_t object)
+{
+    return (uint64_t)(object >> 3) * 0x9e3779b97f4a7c15u;
+}
+
 static size_t
 bucket_of(const struct gc_heap *heap, uintptr_t object)
 {
-    uint64_t hash = (uint64_t)(object >> 3) * 0x9e3779b97f4a7c15u;
+    return (size_t)(hash_of(object) >> 40) & (heap->ephemerons.buckets - 1);
+}
 
-    return (size_t)(hash >> 40) & (heap->ephemerons.buckets - 1);
+/* In a bucket's word: one of the bits above the address. */
+static uint64_t
+tag_of(uintptr_t object)
+{
+    return (uint64_t)1 << (ADDRESS_BITS + (hash_of(object) >> 36) % (64 - ADDRESS_BITS));
 }
 
 static aword *
@@ -131,23 +161,42 @@ gcrt_ephemeron_finish(struct gc_heap *heap)
 }
 
 /* Without memory for a larger one chains are longer, which is all. */
-void
-gcrt_ephemeron_resize(struct gc_heap *heap)
+static void
+resize(struct gc_heap *heap, uint64_t alive)
 {
     struct ephemerons *ep = &heap->ephemerons;
-    uint64_t entered = aword_load_relaxed(&ep->entered);
     size_t buckets = ep->buckets;
     aword *table;
 
-    aword_store_relaxed(&ep->entered, 0);
-    aword_add_relaxed(&ep->filings, entered);
-    while (buckets < BUCKETS_MAX && entered > 2 * buckets)
-        buckets *= 2;
+    if (alive > PER_BUCKET * buckets || alive < PER_BUCKET * buckets / SHRINK)
+        for (buckets = BUCKETS_MIN; buckets < BUCKETS_MAX && alive > PER_BUCKET * buckets;)
+            buckets *= 2;
     if (buckets == ep->buckets || (table = map_table(heap, buckets)) == NULL)
         return;
     unmap_table(heap, table_of(heap), ep->buckets);
     ep->buckets = buckets;
     aword_store_release(&ep->table, (uintptr_t)table); /* pairs: ephemeron.table */
+}
+
+void
+gcrt_ephemeron_begin(struct gc_heap *heap)
+{
+    struct ephemerons *ep = &heap->ephemerons;
+    uint64_t made = aword_load_relaxed(&ep->made);
+
+    aword_add_relaxed(&ep->made, (uint64_t)0 - made);
+    ep->alive += made;
+    if (table_of(heap) != NULL)
+        resize(heap, ep->alive);
+}
+
+void
+gcrt_ephemeron_count(struct gc_heap *heap)
+{
+    struct ephemerons *ep = &heap->ephemerons;
+
+    ep->alive = aword_load_relaxed(&ep->scanned);
+    aword_store_relaxed(&ep->scanned, 0);
 }
 
 /* ---- marks ---- */
@@ -172,7 +221,7 @@ object_of(const struct gc_heap *heap, uintptr_t p)
     return span_object(h, s, span_object_index(h, s, p));
 }
 
-/* ---- chains ---- */
+/* ---- links ---- */
 
 static struct gc_ephemeron *
 at(uintptr_t address)
@@ -180,97 +229,76 @@ at(uintptr_t address)
     return (struct gc_ephemeron *)address;
 }
 
+/* As this epoch sees it. */
 static uintptr_t
-next_of(uintptr_t e)
+link_of(const struct gc_heap *heap, const struct gc_ephemeron *e)
 {
-    return aword_load_acquire(&at(e)->link) & ~LINK_FILED; /* pairs: ephemeron.link */
+    uintptr_t link = aword_load_acquire(&e->link); /* pairs: ephemeron.link */
+
+    return link >> ADDRESS_BITS == heap->ephemerons.epoch ? link : 0;
+}
+
+static uintptr_t
+link_to(const struct gc_heap *heap, uintptr_t next, uintptr_t state)
+{
+    return (uintptr_t)heap->ephemerons.epoch << ADDRESS_BITS | next | state;
 }
 
 static void
-set_next(uintptr_t e, uintptr_t next)
+set_link(struct gc_ephemeron *e, uintptr_t link)
 {
-    aword_store_release(&at(e)->link, next | LINK_FILED); /* pairs: ephemeron.link */
+    aword_store_release(&e->link, link); /* pairs: ephemeron.link */
 }
 
-/* The bucket's chain.  False if it is empty, or with a marker that will look again. */
+/* From what a link of this epoch was to another; one thread can. */
 static bool
-take_chain(aword *bucket, uintptr_t *chain)
+claim(struct gc_heap *heap, struct gc_ephemeron *e, uintptr_t was, uintptr_t link)
 {
-    for (;;) {
-        uint64_t word = aword_load_full(bucket);
+    uintptr_t word = aword_load_relaxed(&e->link);
 
-        if (word == 0)
-            return false;
-        if (!aword_cas_full(bucket, word, word & BUCKET_HELD ? word | BUCKET_AGAIN : BUCKET_HELD))
-            continue;
-        *chain = word & ~BUCKET_FLAGS;
-        return (word & BUCKET_HELD) == 0;
-    }
+    if (was == 0 && word >> ADDRESS_BITS != heap->ephemerons.epoch)
+        was = word; /* of an older one */
+    return aword_cas_full(&e->link, was, link); /* pairs: ephemeron.link */
 }
 
-/*
- * A private chain from first to last goes back, before what has been filed meanwhile.  False if
- * it must be looked at again; then *chain has all of it.
- */
-static bool
-put_chain_back(aword *bucket, uintptr_t first, uintptr_t last, uintptr_t *chain)
+bool
+gcrt_ephemeron_waits(const struct gc_heap *heap, const struct gc_ephemeron *e)
 {
-    for (;;) {
-        uint64_t word = aword_load_full(bucket);
-        uintptr_t joined = word & ~BUCKET_FLAGS;
-
-        if (first != 0) {
-            set_next(last, joined);
-            joined = first;
-        }
-        if (!aword_cas_full(bucket, word, word & BUCKET_AGAIN ? BUCKET_HELD : joined))
-            continue;
-        *chain = joined;
-        return (word & BUCKET_AGAIN) == 0;
-    }
+    return (link_of(heap, e) & LINK_STATE) != 0;
 }
 
-/* Queues those of a private chain whose keys are marked; the others in *first and *last. */
+/* ---- chains ---- */
+
+/* The chain, which is the caller's, becomes grey work. */
 static void
-divide(struct marker *mk, uintptr_t chain, uintptr_t *first, uintptr_t *last)
+queue_chain(struct marker *mk, uintptr_t first)
 {
-    uintptr_t next;
+    struct gc_ephemeron *e = at(first);
 
-    *first = *last = 0;
-    for (uintptr_t e = chain; e != 0; e = next) {
-        next = next_of(e);
-        if (!is_marked(mk->heap, slot_load(&at(e)->key))) {
-            set_next(e, *first);
-            *first = e;
-            *last = *last == 0 ? e : *last;
-            continue;
-        }
-        aword_store_release(&at(e)->link, 0);
-        gcrt_mark_queue_unmarked(mk->heap, &mk->queue, e);
-        aword_add_relaxed(&mk->heap->ephemerons.fired, 1);
-    }
+    set_link(e, link_of(mk->heap, e) | LINK_HEAD);
+    gcrt_mark_queue_unmarked(mk->heap, &mk->queue, first);
 }
 
+/* If one of its ephemerons may wait for an object with that tag, a bucket's chain is queued. */
 static void
-look_into(struct marker *mk, aword *bucket)
+look_into(struct marker *mk, aword *bucket, uint64_t tag)
 {
-    uintptr_t chain, first, last;
+    uint64_t word;
 
-    if (!take_chain(bucket, &chain))
-        return;
     do {
-        divide(mk, chain, &first, &last);
-        chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
-    } while (!put_chain_back(bucket, first, last, &chain));
+        word = aword_load_full(bucket);
+        if ((word & tag) == 0)
+            return;
+    } while (!aword_cas_full(bucket, word, 0));
+    chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
+    queue_chain(mk, word & ADDRESS);
 }
 
 void
 gcrt_ephemeron_fire(struct marker *mk, uintptr_t object)
 {
-    look_into(mk, &table_of(mk->heap)[bucket_of(mk->heap, object)]);
+    look_into(mk, &table_of(mk->heap)[bucket_of(mk->heap, object)], tag_of(object));
 }
-
-/* ---- filing ---- */
 
 static void
 touch_block(struct ephemerons *ep, size_t bucket)
@@ -282,31 +310,96 @@ touch_block(struct ephemerons *ep, size_t bucket)
         aword_or_relaxed(&ep->touched[block / 64], bit);
 }
 
-/*
- * e is scanned twice at once only if it is a finalizer's object, which is scanned unmarked,
- * and then marked; hence the claim.
- */
+/* e is the caller's; its key is not marked, or has just been. */
 static void
 file_under_key(struct marker *mk, struct gc_ephemeron *e, uintptr_t key)
 {
     struct ephemerons *ep = &mk->heap->ephemerons;
-    size_t i = bucket_of(mk->heap, object_of(mk->heap, key));
+    uintptr_t object = object_of(mk->heap, key);
+    size_t i = bucket_of(mk->heap, object);
     aword *bucket = &table_of(mk->heap)[i];
-    uint64_t word;
+    uint64_t word, tag = tag_of(object);
 
-    if (!aword_cas_full(&e->link, 0, LINK_FILED))
-        return;
     if (ahalf_load_relaxed(&ep->filed) == 0)
         ahalf_store_full(&ep->filed, 1); /* pairs: ephemeron.filed */
     touch_block(ep, i);
-    aword_add_relaxed(&ep->entered, 1);
     do {
         word = aword_load_full(bucket);
-        set_next((uintptr_t)e, word & ~BUCKET_FLAGS);
-    } while (!aword_cas_full(bucket, word, (uintptr_t)e | (word & BUCKET_FLAGS)));
+        set_link(e, link_to(mk->heap, word & ADDRESS, LINK_FILED));
+    } while (!aword_cas_full(bucket, word, (uintptr_t)e | (word & ~ADDRESS) | tag));
     chaos_point(&mk->heap->os, CHAOS_MARK_PUSH);
     if (is_marked(mk->heap, key))
-        look_into(mk, bucket);
+        look_into(mk, bucket, tag);
+}
+
+static void
+trace_value(struct marker *mk, const struct gc_ephemeron *e)
+{
+    gc_trace((gc_tracer *)mk, (const void *)slot_load_acquire(&e->value)); /* ephemeron.value */
+}
+
+/* One of a chain that is the caller's: it fires, or is filed again. */
+static void
+sort_out(struct marker *mk, struct gc_ephemeron *e)
+{
+    uintptr_t key = slot_load_acquire(&e->key);
+
+    if (!is_marked(mk->heap, key)) {
+        file_under_key(mk, e, key);
+        return;
+    }
+    set_link(e, 0);
+    aword_add_relaxed(&mk->heap->ephemerons.fired, 1);
+    trace_value(mk, e);
+}
+
+static void
+go_through(struct marker *mk, uintptr_t chain)
+{
+    for (int n = 0; chain != 0; n++) {
+        struct gc_ephemeron *e = at(chain);
+
+        if (n == CHAIN_STEP) {
+            queue_chain(mk, chain);
+            return;
+        }
+        chain = link_of(mk->heap, e) & ADDRESS;
+        sort_out(mk, e);
+    }
+}
+
+/* ---- scanning ---- */
+
+/* The key is not marked: later, or in the bucket. */
+static void
+wait_for_key(struct marker *mk, struct gc_ephemeron *e, uintptr_t key, uintptr_t link)
+{
+    struct gc_heap *heap = mk->heap;
+
+    if (link == 0 && claim(heap, e, 0, link_to(heap, 0, LINK_LATE))) {
+        gcrt_mark_again_late(mk, (uintptr_t)e);
+    } else if (link & LINK_LATE && claim(heap, e, link, link_to(heap, 0, LINK_FILED))) {
+        aword_add_relaxed(&heap->ephemerons.filings, 1);
+        file_under_key(mk, e, key);
+    }
+}
+
+static void
+scan(struct marker *mk, struct gc_ephemeron *e, uintptr_t key)
+{
+    uintptr_t link = link_of(mk->heap, e);
+
+    mk->ephemerons += link == 0;
+    if (link & LINK_HEAD) {
+        if (claim(mk->heap, e, link, link & ~LINK_HEAD))
+            go_through(mk, (uintptr_t)e);
+    } else if (!is_marked(mk->heap, key)) {
+        wait_for_key(mk, e, key, link);
+    } else {
+        if (link & LINK_LATE)
+            (void)claim(mk->heap, e, link, 0);
+        trace_value(mk, e);
+    }
 }
 
 /*
@@ -323,10 +416,10 @@ trace_ephemeron(const void *obj, size_t bytes, gc_tracer *tracer)
     (void)bytes;
     if (key == 0)
         return;
-    if (is_marked(mk->heap, key))
-        gc_trace(tracer, (const void *)slot_load_acquire(&e->value)); /* ephemeron.value */
-    else if (mk->report == NULL)
-        file_under_key(mk, e, key);
+    if (mk->report == NULL)
+        scan(mk, e, key);
+    else if (is_marked(mk->heap, key))
+        trace_value(mk, e);
 }
 
 /* ---- the end of marking ---- */
@@ -337,33 +430,33 @@ break_chain(struct gc_heap *heap, uintptr_t chain)
     uintptr_t next;
     size_t n = 0;
 
-    for (uintptr_t e = chain; e != 0; e = next) {
-        next = next_of(e);
+    for (uintptr_t e = chain; e != 0; e = next, n++) {
+        next = link_of(heap, at(e)) & ADDRESS;
         gcrt_wbcheck_forget(heap, e);
         slot_store_release(&at(e)->value, 0);
         gcrt_weak_empty(&at(e)->key);
-        aword_store_release(&at(e)->link, 0);
-        n++;
+        set_link(at(e), 0);
     }
     return n;
 }
 
 static size_t
-unlink_chain(struct gc_heap *heap, uintptr_t chain)
+break_bucket(struct gc_heap *heap, aword *bucket)
 {
-    uintptr_t next;
+    return break_chain(heap, aword_load_full(bucket) & ADDRESS);
+}
 
+static size_t
+forget_bucket(struct gc_heap *heap, aword *bucket)
+{
     (void)heap;
-    for (uintptr_t e = chain; e != 0; e = next) {
-        next = next_of(e);
-        aword_store_release(&at(e)->link, 0);
-    }
+    (void)bucket;
     return 0;
 }
 
-/* Calls fn with each chain and empties the bucket; the sum of what it returns. */
+/* Calls fn with each bucket and empties it; the sum of what fn returns.  Nobody marks. */
 static size_t
-empty_table(struct gc_heap *heap, size_t (*fn)(struct gc_heap *heap, uintptr_t chain))
+empty_table(struct gc_heap *heap, size_t (*fn)(struct gc_heap *heap, aword *bucket))
 {
     struct ephemerons *ep = &heap->ephemerons;
     aword *table = table_of(heap);
@@ -373,10 +466,7 @@ empty_table(struct gc_heap *heap, size_t (*fn)(struct gc_heap *heap, uintptr_t c
         if (((aword_load_relaxed(&ep->touched[block / 64]) >> (block % 64)) & 1) == 0)
             continue;
         for (size_t i = block * EPHEMERON_BLOCK; i < (block + 1) * EPHEMERON_BLOCK; i++) {
-            uintptr_t chain = aword_load_full(&table[i]);
-
-            CHECK((chain & BUCKET_FLAGS) == 0); /* nobody marks */
-            sum += fn(heap, chain);
+            sum += fn(heap, &table[i]);
             aword_store_release(&table[i], 0);
         }
     }
@@ -398,17 +488,21 @@ gcrt_ephemeron_break(struct gc_heap *heap)
 
     if (!ephemeron_is_filed(heap))
         return;
-    n = empty_table(heap, break_chain);
+    n = empty_table(heap, break_bucket);
     aword_add_relaxed(&heap->ephemerons.broken, n);
     aword_add_relaxed(&heap->marking.marked_bytes, (uint64_t)0 - n * sizeof(struct gc_ephemeron));
 }
 
+/* Its epochs come round after 65,536 forks in a line of descent. */
 void
 gcrt_ephemeron_forget(struct gc_heap *heap)
 {
+    struct ephemerons *ep = &heap->ephemerons;
+
     if (ephemeron_is_filed(heap))
-        (void)empty_table(heap, unlink_chain);
-    aword_store_relaxed(&heap->ephemerons.entered, 0);
+        (void)empty_table(heap, forget_bucket);
+    ep->epoch = (ep->epoch + 1) & (UINT64_MAX >> ADDRESS_BITS);
+    aword_store_relaxed(&ep->scanned, 0);
 }
 
 /* ---- mutators ---- */
@@ -483,6 +577,8 @@ gcrt_ephemeron_make(
         return NULL;
     slot_store_relaxed(&e->value, (uintptr_t)value);
     slot_store_release(&e->key, (uintptr_t)key);
+    if (++m->nephemerons % MADE_STEP == 0)
+        aword_add_relaxed(&m->heap->ephemerons.made, MADE_STEP);
     return e;
 }
 

@@ -5,9 +5,10 @@
 /*
  * Ephemerons, and the table of those that wait for their key to be marked.
  *
- * A marker that scans an ephemeron whose key is marked marks its value.  Else it files the
- * ephemeron, by its own link, under its key.  While anything is filed, who marks an object
- * looks into its bucket, and queues the ephemerons of marked keys to be scanned again.
+ * A marker that scans an ephemeron whose key is marked marks its value.  Else the ephemeron is
+ * scanned again when all else is marked, and filed under its key, by its own link, if that is
+ * unmarked still.  While anything is filed, who marks an object looks into its bucket, and
+ * queues the ephemerons of marked keys to be scanned once more.
  */
 
 #include "gc/mark.h"
@@ -19,7 +20,7 @@
 struct gc_ephemeron {
     uintptr_t key;   /* atomic: const until it is emptied; 0: broken; pairs: weak.emptied */
     uintptr_t value; /* atomic: the host stores; pairs: ephemeron.value */
-    aword link;      /* atomic: 0: not filed; else the next one's address, and LINK_FILED */
+    aword link;      /* atomic: 0, or how it waits, and for what (ephemeron.c) */
 };
 
 extern const gc_type gcrt_ephemeron_type;
@@ -56,8 +57,12 @@ ephemeron_is_filed(const struct gc_heap *heap)
 
 /* Between DECIDED and H5, before any object is revived: breaks what is filed. */
 void gcrt_ephemeron_break(struct gc_heap *heap);
-/* When a cycle's marking is over: the next one's table. */
-void gcrt_ephemeron_resize(struct gc_heap *heap);
+/* Before a cycle marks: a table for all that may be alive. */
+void gcrt_ephemeron_begin(struct gc_heap *heap);
+/* When its marking is over: so many were. */
+void gcrt_ephemeron_count(struct gc_heap *heap);
+/* Does it wait for its key, or to be scanned again?  None does when marking is over. */
+bool gcrt_ephemeron_waits(const struct gc_heap *heap, const struct gc_ephemeron *e);
 /* In a forked child: nothing is filed any more, and nothing broken. */
 void gcrt_ephemeron_forget(struct gc_heap *heap);
 

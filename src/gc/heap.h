@@ -114,6 +114,8 @@ struct roots {
     struct root_range *ranges; /* lock */
     struct handle_chunk *chunks; /* lock: added; never removed */
     struct gc_handle *free_handles; /* lock */
+    aword reading;             /* atomic: set with the lock: the range whose words the coordinator
+                                  reads, or 0; pairs: roots.reading */
     aword bytes;               /* atomic: size of all ranges */
 };
 
@@ -152,8 +154,12 @@ struct ephemerons {
     size_t buckets;  /* coordinator, while marking is closed; const meanwhile */
     ahalf filed;     /* atomic: something has been filed in this cycle; pairs: ephemeron.filed */
     aword touched[EPHEMERON_BLOCKS / 64]; /* atomic: blocks of buckets that are not all empty */
-    aword entered;   /* atomic: filed in this cycle */
-    aword filings;   /* atomic: sum of all cycles */
+    aword made;      /* atomic: since the last cycle began, nearly */
+    aword scanned;   /* atomic: by markers that have flushed, in this cycle */
+    uint64_t alive;  /* coordinator: at most; as of the cycle's beginning or end */
+    uint64_t epoch;  /* coordinator of a child; const meanwhile: what links say, and the sum of
+                        forks that abandoned a cycle, modulo 65536 */
+    aword filings;   /* atomic: times that one was filed under an unmarked key */
     aword fired;     /* atomic: of them, whose key was found marked after all */
     aword broken;    /* atomic: ephemerons broken */
 };

@@ -92,6 +92,14 @@ gcrt_mark_shaded(struct marker *mk, uintptr_t word)
 }
 
 void
+gcrt_mark_again_late(struct marker *mk, uintptr_t object)
+{
+    const struct mspan *s = mheap_span_of(&mk->heap->mheap, object);
+
+    gcrt_workqueue_put_late(&mk->heap->work, &mk->queue, item_of(object, s->kind));
+}
+
+void
 gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object)
 {
     const struct mspan *s = mheap_span_of(&heap->mheap, object);
@@ -445,7 +453,8 @@ mark_round(struct marker *mk, uint64_t until)
 }
 
 /*
- * One round, or the next buffer if the private ones are empty, or raw words, or parked stacks.
+ * One round, or the next buffer if the private ones are empty, or raw words, or parked stacks, or
+ * late work.
  * Returns the number of items and words dealt with, 0 if no work is in reach.
  */
 static uint32_t
@@ -462,7 +471,8 @@ mark_step(struct marker *mk, uint64_t until)
     n = mark_raw(mk);
     if (n != 0 || mk->brief)
         return n;
-    return gcrt_fibers_mark(mk);
+    n = gcrt_fibers_mark(mk);
+    return n != 0 ? n : gcrt_workqueue_refill_late(&mk->heap->work, &mk->queue);
 }
 
 uint64_t
@@ -495,6 +505,8 @@ gcrt_marker_flush(struct marker *mk)
         aword_add_relaxed(&marking->marked_bytes, mk->marked);
     if (mk->scanned != 0)
         aword_add_relaxed(&marking->heap_work, mk->scanned);
-    mk->marked = mk->scanned = 0;
+    if (mk->ephemerons != 0)
+        aword_add_relaxed(&mk->heap->ephemerons.scanned, mk->ephemerons);
+    mk->marked = mk->scanned = mk->ephemerons = 0;
     return gcrt_workqueue_publish(&mk->heap->work, &mk->queue);
 }

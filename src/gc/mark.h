@@ -33,6 +33,7 @@ struct marker {
     bool brief;            /* const: a mutator's, which must not be kept for long */
     uint64_t marked;       /* owner: bytes marked, not yet in heap->marking */
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
+    uint64_t ephemerons;   /* owner: scanned for the first time, not yet in heap->ephemerons */
     /* const: NULL, or who gets what trace functions report instead of the batch */
     void (*report)(struct marker *mk, uintptr_t word);
     uint32_t near;        /* objects marked and scanned without the batch, not yet counted */
@@ -64,6 +65,8 @@ void gcrt_mark_shaded(struct marker *mk, uintptr_t word);
 
 /* Queues the object at that address to be scanned, and does not mark it. */
 void gcrt_mark_queue_unmarked(struct gc_heap *heap, struct workqueue *q, uintptr_t object);
+/* Has the marked object at that address, which has pointers, scanned again as late work. */
+void gcrt_mark_again_late(struct marker *mk, uintptr_t object);
 /* Inside of a trace function: the marker behind the tracer. */
 static inline struct marker *
 marker_of(gc_tracer *tracer)

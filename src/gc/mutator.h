@@ -78,6 +78,7 @@ struct gcrt_mutator {
     ahalf unwinding;              /* owner: may have the linker's lock.  pairs: fork.gate */
     uint64_t over_goal;           /* owner: bytes of the last run, if taken above the goal */
     bool never_assists;           /* owner: nor waits above the goal */
+    uint32_t nephemerons;         /* owner: made */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */
     struct thread_account account; /* owner */
 

@@ -8,8 +8,12 @@
  * barrier is on has its words shaded by whoever adds it, one that disappears by whoever
  * removes it, so it does not matter on which side of the collection that falls.
  * Concurrency: RANK_ROOTS for the lists; the words themselves are read racily, as heap
- * slots are.  Handle cells are never unmapped while the heap lives.
- * Cost: adding is linear in the number of ranges; a handle is a free-list pop.
+ * slots are, and without the lock, or who wants a handle would wait for gigabytes.  Handle cells
+ * are never unmapped while the heap lives.  A range may be, once it is removed: the coordinator
+ * says which one it reads, and who removes that one has it stop and waits for a piece of it
+ * (pairs: roots.reading).
+ * Cost: adding is linear in the number of ranges; a handle is a free-list pop.  Shading a range is
+ * linear in its size, SHADE_BYTES in one critical section.
  */
 #include "gc/roots.h"
 
@@ -23,10 +27,14 @@
 #include <stdlib.h>
 
 #define CHUNK_HANDLES 126
+#define READ_BYTES    ((uintptr_t)32 << 10) /* who removes a range waits for so many */
+#define SHADE_BYTES   ((uintptr_t)4 << 10)
 
 struct root_range {
-    struct root_range *next; /* owned */
+    struct root_range *next; /* owned; lock */
     uintptr_t start, end;
+    bool leaves;             /* lock: somebody removes it */
+    ahalf shaded;            /* atomic: and has shaded all of it, in this cycle */
 };
 
 struct gc_handle {
@@ -161,21 +169,58 @@ collect_of_pool(void *arg, uintptr_t word, uintptr_t at)
     gcrt_root_collect_word(arg, word);
 }
 
+/* The range after `last`, or the first one, is read from now on, and no other; NULL: none. */
+static const struct root_range *
+read_next(struct roots *roots, const struct root_range *last)
+{
+    const struct root_range *r;
+
+    gcrt_lock_acquire(&roots->lock);
+    r = last == NULL ? roots->ranges : last->next;
+    aword_store_release(&roots->reading, (uintptr_t)r); /* pairs: roots.reading */
+    gcrt_lock_release(&roots->lock);
+    return r;
+}
+
+static void
+collect_range(struct root_collector *c, const struct root_range *r)
+{
+    uintptr_t to;
+
+    for (uintptr_t at = r->start; at < r->end && !ahalf_load_relaxed(&r->shaded); at = to) {
+        to = min_size(at + READ_BYTES, r->end);
+        each_word(at, to, gcrt_root_collect_word, c);
+    }
+}
+
+/* Newer chunks have handles whose words were shaded. */
+static void
+collect_handles(struct root_collector *c)
+{
+    struct roots *roots = &c->heap->roots;
+    const struct handle_chunk *h;
+
+    gcrt_lock_acquire(&roots->lock);
+    h = roots->chunks;
+    gcrt_lock_release(&roots->lock);
+    for (; h != NULL; h = h->next)
+        for (size_t i = 0; i < CHUNK_HANDLES; i++)
+            gcrt_root_collect_word(c, slot_load(&h->handles[i].object));
+}
+
 size_t
 gcrt_roots_collect(struct gc_heap *heap)
 {
     struct root_collector c = { .heap = heap, .exact = heap_is_exact(heap) ? RAW_EXACT : 0 };
+    const struct root_range *r = NULL;
 
-    gcrt_lock_acquire(&heap->roots.lock);
-    for (const struct root_range *r = heap->roots.ranges; r != NULL; r = r->next) {
+    while ((r = read_next(&heap->roots, r)) != NULL) {
         check_mapped(r);
-        each_word(r->start, r->end, gcrt_root_collect_word, &c);
+        collect_range(&c, r);
+        chaos_point(&heap->os, CHAOS_ROOTS_READ);
     }
     c.exact = RAW_EXACT;
-    for (const struct handle_chunk *h = heap->roots.chunks; h != NULL; h = h->next)
-        for (size_t i = 0; i < CHUNK_HANDLES; i++)
-            gcrt_root_collect_word(&c, slot_load(&h->handles[i].object));
-    gcrt_lock_release(&heap->roots.lock);
+    collect_handles(&c);
     gcrt_pools_visit(heap, collect_of_pool, &c);
     gcrt_root_collect_end(&c);
     return c.bytes;
@@ -216,18 +261,32 @@ gcrt_roots_empty_within_locked(struct gc_heap *heap, uintptr_t lo, uintptr_t hi)
         }
 }
 
-/* Shades the words of a range that comes or goes while marking. */
-static void
-shade_range(struct gcrt_mutator *m, uintptr_t start, size_t bytes)
+/* One step of the shading of a range that comes or goes while marking; where it ends. */
+static uintptr_t
+shade_step(struct gcrt_mutator *m, uintptr_t at, uintptr_t end)
 {
-    if (barrier_state(m->self) != BARRIER_OFF)
-        gcrt_barrier_shade_range(m, (const void *)start, bytes);
+    uintptr_t to = min_size(at + SHADE_BYTES, end);
+
+    gcrt_barrier_shade_range(m, (const void *)at, to - at);
+    return to;
+}
+
+/* If the barrier goes off meanwhile, or on for another cycle, that knows the range. */
+static void
+shade_newcomer(struct gcrt_mutator *m, uintptr_t at, uintptr_t end)
+{
+    while (at < end) {
+        critical_enter();
+        at = barrier_state(m->self) == BARRIER_OFF ? end : shade_step(m, at, end);
+        critical_leave();
+    }
 }
 
 static bool
 add_range(struct gcrt_mutator *m, struct root_range *r)
 {
     struct roots *roots = &m->heap->roots;
+    uintptr_t start = r->start, end = r->end;
     bool ok;
 
     critical_enter();
@@ -239,9 +298,9 @@ add_range(struct gcrt_mutator *m, struct root_range *r)
         aword_add_relaxed(&roots->bytes, r->end - r->start);
     }
     gcrt_lock_release(&roots->lock);
-    if (ok)
-        shade_range(m, r->start, r->end - r->start);
     critical_leave();
+    if (ok)
+        shade_newcomer(m, start, end);
     return ok;
 }
 
@@ -269,21 +328,67 @@ gc_root_add(void *start, size_t bytes)
     return GC_OK;
 }
 
+/* The range that starts there, which leaves from now on; NULL if there is none, or it does so. */
 static struct root_range *
-unlink_range(struct roots *roots, uintptr_t start)
+find_leaving(struct gcrt_mutator *m, uintptr_t start)
 {
-    struct root_range **at, *found = NULL;
+    struct roots *roots = &m->heap->roots;
+    struct root_range *r;
 
+    critical_enter();
     gcrt_lock_acquire(&roots->lock);
-    for (at = &roots->ranges; *at != NULL; at = &(*at)->next)
-        if ((*at)->start == start) {
-            found = *at;
-            *at = found->next;
-            aword_add_relaxed(&roots->bytes, (uint64_t)0 - (found->end - found->start));
+    for (r = roots->ranges; r != NULL; r = r->next)
+        if (r->start == start && !r->leaves) {
+            r->leaves = true;
             break;
         }
     gcrt_lock_release(&roots->lock);
-    return found;
+    critical_clear(); /* no poll: each step of the shading has one */
+    return r;
+}
+
+/* Not before the coordinator has stopped reading it, as it need not any more. */
+static void
+unlink_range(struct roots *roots, struct root_range *r)
+{
+    struct root_range **at;
+
+    ahalf_store_relaxed(&r->shaded, 1);
+    while (aword_load_acquire(&roots->reading) == (uintptr_t)r) /* pairs: roots.reading */
+        gcrt_os_yield();
+    gcrt_lock_acquire(&roots->lock);
+    for (at = &roots->ranges; *at != r; at = &(*at)->next)
+        continue;
+    *at = r->next;
+    aword_add_relaxed(&roots->bytes, (uint64_t)0 - (r->end - r->start));
+    gcrt_lock_release(&roots->lock);
+}
+
+/*
+ * Every word has been shaded, in one cycle, and it goes before this thread answers another
+ * handshake.  While the barrier is off no cycle looks for roots.
+ */
+static void
+shade_and_unlink(struct gcrt_mutator *m, struct root_range *r)
+{
+    struct gc_heap *heap = m->heap;
+    uint64_t cycle = 0;
+    uintptr_t at = r->start;
+
+    for (;; critical_leave()) {
+        critical_enter();
+        if (barrier_state(m->self) == BARRIER_OFF)
+            break;
+        if (cycle != aword_load_relaxed(&heap->cycles.started)) {
+            cycle = aword_load_relaxed(&heap->cycles.started);
+            at = r->start;
+        }
+        if (at == r->end)
+            break;
+        at = shade_step(m, at, r->end);
+    }
+    unlink_range(&heap->roots, r);
+    critical_leave();
 }
 
 void
@@ -293,12 +398,10 @@ gc_root_remove(void *start)
     struct root_range *r;
 
     gcrt_wbcheck_root_remove(m->heap, (uintptr_t)start);
-    critical_enter();
-    r = unlink_range(&m->heap->roots, (uintptr_t)start);
+    r = find_leaving(m, (uintptr_t)start);
     if (r == NULL)
         gcrt_fatal("gc_root_remove: no registered range starts at %p", start);
-    shade_range(m, r->start, r->end - r->start);
-    critical_leave();
+    shade_and_unlink(m, r);
     free(r);
 }
 

@@ -32,7 +32,7 @@ check_ephemeron(struct verifier *v, const struct gc_ephemeron *e)
 {
     unsigned long at = (unsigned long)(uintptr_t)e;
 
-    if (aword_load_relaxed(&e->link) != 0)
+    if (gcrt_ephemeron_waits(v->heap, e))
         gcrt_verify_complain(v, "ephemeron.closed", "ephemeron %#lx is still filed", at);
     else if (e->key != 0 && is_white(v->heap, e->key))
         gcrt_verify_complain(v, "ephemeron.closed", "ephemeron %#lx is whole, its key %#lx dead",

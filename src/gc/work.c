@@ -5,7 +5,7 @@
  * Purpose: share grey objects in buffers of 255, without a lock.
  * Place: mark, barrier and stack use it; it calls os once, for the pool.
  * Invariants: a buffer is on one stack or in one private queue; buffers on `free` are
- * empty, buffers on `full`, `raw`, `aside` and `parked` are not.
+ * empty, buffers on `full`, `raw`, `aside`, `parked` and `late` are not.
  * Concurrency: Treiber stacks of buffer numbers; a 32-bit tag beside the number makes a
  * stale compare-and-swap fail.  Push releases, pop acquires (pairs: workstack.top).
  * Cost: two compare-and-swaps per 255 objects.
@@ -159,16 +159,65 @@ gcrt_work_pop_parked(struct work *w)
     return item;
 }
 
+static bool
+is_in_time(const struct work *w)
+{
+    if (!stack_is_empty(&w->raw) || !stack_is_empty(&w->aside) || !stack_is_empty(&w->parked))
+        return true;
+    for (uint32_t i = 0; i < w->nstacks; i++)
+        if (!stack_is_empty(&w->full[i]))
+            return true;
+    return false;
+}
+
 bool
 gcrt_work_is_empty(const struct work *w)
 {
-    if (!stack_is_empty(&w->raw) || !stack_is_empty(&w->aside) || !stack_is_empty(&w->parked))
-        return false;
-    for (uint32_t i = 0; i < w->nstacks; i++)
-        if (!stack_is_empty(&w->full[i]))
-            return false;
-    return true;
+    return !is_in_time(w) && stack_is_empty(&w->late);
 }
+
+/* ---- late work ---- */
+
+/* A guess, as it may change at once: who is wrong finds nothing, or is rung for. */
+static bool
+late_is_in_reach(const struct work *w)
+{
+    return ahalf_load_relaxed(&w->late_open) != 0 && !stack_is_empty(&w->late);
+}
+
+bool
+gcrt_work_is_in_reach(const struct work *w)
+{
+    return is_in_time(w) || late_is_in_reach(w);
+}
+
+void
+gcrt_work_open_late(struct work *w)
+{
+    if (!stack_is_empty(&w->late))
+        ahalf_store_relaxed(&w->late_open, 1);
+}
+
+void
+gcrt_work_close_late(struct work *w)
+{
+    ahalf_store_relaxed(&w->late_open, 0);
+}
+
+void
+gcrt_workqueue_put_late(struct work *w, struct workqueue *q, uintptr_t object)
+{
+    struct workbuf *b = q->late == NULL ? gcrt_work_take_empty(w) : q->late;
+
+    b->slot[b->n++] = object;
+    q->late = b;
+    if (b->n < w->slots)
+        return;
+    push(w, &w->late, b);
+    q->late = NULL;
+}
+
+/* ---- queues ---- */
 
 static bool
 dispose(struct work *w, struct workqueue *q, struct workbuf *b)
@@ -189,7 +238,10 @@ gcrt_workqueue_publish(struct work *w, struct workqueue *q)
     bool had = dispose(w, q, q->cur);
 
     had |= dispose(w, q, q->spare);
-    q->cur = q->spare = NULL;
+    if (q->late != NULL)
+        push(w, &w->late, q->late);
+    had |= q->late != NULL;
+    q->cur = q->spare = q->late = NULL;
     return had;
 }
 
@@ -272,4 +324,15 @@ bool
 gcrt_workqueue_refill_aside(struct work *w, struct workqueue *q)
 {
     return set_current(w, q, pop(w, &w->aside));
+}
+
+bool
+gcrt_workqueue_refill_late(struct work *w, struct workqueue *q)
+{
+    struct workbuf *own = q->late;
+
+    if (ahalf_load_relaxed(&w->late_open) == 0)
+        return false;
+    q->late = NULL;
+    return set_current(w, q, own != NULL ? own : pop(w, &w->late));
 }

@@ -9,7 +9,9 @@
  * may take a whole buffer.  Each worker has a public stack of its own (stealing takes from
  * the others'); the mutators share stack 0.  A further stack holds raw buffers: words from
  * stacks, registers and barriers that may be pointers and still have to be resolved.  And one
- * holds what mutators must not scan because it may take long, and one chunks of parked stacks.
+ * holds what mutators must not scan because it may take long, one chunks of parked stacks, and one
+ * what is scanned again when nothing else is left: late work, ephemerons whose keys may be marked
+ * by then.  A marker fills a buffer of its own with these.
  *
  * Buffers come from one mapped pool, by number, and are recycled for the heap's life, so
  * the lock-free stacks may follow stale links (a tag in the top word prevents ABA).
@@ -46,12 +48,15 @@ struct work {
     struct workstack raw;
     struct workstack aside; /* for workers only */
     struct workstack parked; /* the same: chunks of parked stacks (fiber.c) */
+    struct workstack late;   /* the same, once it is their turn */
+    ahalf late_open;         /* atomic: it is, until the cycle ends */
     struct workstack full[WORK_STACKS];
 };
 
 /* A marker's private end of it.  Zeroed is valid and empty. */
 struct workqueue {
     struct workbuf *cur, *spare; /* owner; cur is not NULL if spare is not */
+    struct workbuf *late;        /* owner; NULL: none; not empty */
     uint32_t stack;              /* const: the public stack it fills */
 };
 
@@ -74,6 +79,12 @@ uintptr_t gcrt_work_pop_parked(struct work *w);
 
 /* No public buffer anywhere.  A snapshot; see worker.h for termination. */
 bool gcrt_work_is_empty(const struct work *w);
+/* Is there any that a worker could take?  Late work only if it is its turn. */
+bool gcrt_work_is_in_reach(const struct work *w);
+/* Nobody marks: late work's turn, if there is any. */
+void gcrt_work_open_late(struct work *w);
+/* A cycle begins or ends: not late work's turn. */
+void gcrt_work_close_late(struct work *w);
 
 /* Puts the queue's buffers on its public stack (empty ones back); true if any had work. */
 bool gcrt_workqueue_publish(struct work *w, struct workqueue *q);
@@ -85,6 +96,10 @@ void gcrt_workqueue_put_slow(struct work *w, struct workqueue *q, uintptr_t obje
 bool gcrt_workqueue_refill(struct work *w, struct workqueue *q);
 /* The same with what was put aside. */
 bool gcrt_workqueue_refill_aside(struct work *w, struct workqueue *q);
+/* The same with late work, the queue's own and others', if it is its turn. */
+bool gcrt_workqueue_refill_late(struct work *w, struct workqueue *q);
+/* Late work: the object is scanned again when nothing else is in reach. */
+void gcrt_workqueue_put_late(struct work *w, struct workqueue *q, uintptr_t object);
 
 static inline void
 workqueue_put(struct work *w, struct workqueue *q, uintptr_t object)

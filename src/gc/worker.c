@@ -97,7 +97,11 @@ nobody_marks(struct gc_heap *heap)
     if (gcrt_work_is_empty(&heap->work)) {
         ahalf_add_full(&mk->idle_bell, 1);
         gcrt_os_wake(&mk->idle_bell, 1);
-    } else if (wants_help(heap)) {
+        return;
+    }
+    if (!gcrt_work_is_in_reach(&heap->work))
+        gcrt_work_open_late(&heap->work);
+    if (wants_help(heap)) {
         gcrt_workers_ring(heap);
     }
 }
@@ -309,7 +313,7 @@ mark_quantum(struct worker *w, struct session *s)
     pay(heap, n, s->in_share ? above(n, share, base) : n);
     if (wants_help(heap)) {
         gcrt_workqueue_share(&heap->work, &w->marker.queue);
-        if (!gcrt_work_is_empty(&heap->work))
+        if (gcrt_work_is_in_reach(&heap->work))
             gcrt_workers_ring(heap);
     }
     return n >= budget;
@@ -359,9 +363,9 @@ mark_until_closed(struct worker *w)
         uint64_t pause = PAUSE_NS;
 
         (void)book_time(w, &s);
-        if (!gcrt_work_is_empty(&w->heap->work) && may_run(w, &s) && !fork_is_coming(w->heap))
+        if (gcrt_work_is_in_reach(&w->heap->work) && may_run(w, &s) && !fork_is_coming(w->heap))
             pause = mark_session(w, &s);
-        if (pause != 0 || gcrt_work_is_empty(&w->heap->work))
+        if (pause != 0 || !gcrt_work_is_in_reach(&w->heap->work))
             sleep_on_bell(mk, seen, pause != 0 ? pause : PAUSE_NS);
     }
 }

@@ -7,9 +7,12 @@
  *
  *     scan   key marked: mark the value; else enter the bucket, then look at the key again
  *     mark   set the mark, look whether anything is filed, then into the bucket
- *     look   take the chain out, divide it, put it back; who finds it taken leaves `again`
+ *     look   by its tag, or another key's that is the same: take the chain out and queue it
+ *     chain  the first of it: mark the value if its key is marked, else file it again; then the
+ *            next one, or the rest is queued
  *
- * Each step on shared memory is one step here (src/gc/ephemeron.c names them).  Termination is
+ * Each step on shared memory is one step here (src/gc/ephemeron.c names them).  That an
+ * ephemeron is late work before it is filed is a matter of time alone.  Termination is
  * H4's: all queues are empty and no marker is active.
  */
 
@@ -17,55 +20,32 @@
 #define P_BROKEN 91 /* an ephemeron is broken although its key is marked */
 #define P_VALUE  92 /* marking ends, a scanned ephemeron's key is marked, its value is not */
 
-bit marked[4];           /* keys 1 and 2, and 3, the value of ephemeron 2 */
-bit scan[3], mark[4];    /* queued work */
+bit marked[4];         /* keys 1 and 2, and 3, the value of ephemeron 2 */
+bit scan[3], mark[4];  /* queued work */
+bit chain[4];          /* queued chains: of 1, of 2, of both */
 bit filed;
-bit inb[3], held, again; /* the bucket: chain and flags */
+bit inb[3], tag[3];    /* the bucket */
 byte busy;
 
-#define WORK (scan[1] || scan[2] || mark[1] || mark[2] || mark[3])
-
-/* The private chain of whoever has the bucket. */
-#define DIVIDE(e)                                                                          \
-    if                                                                                     \
-    :: atomic { ch[e] && marked[e] -> ch[e] = 0; scan[e] = 1 }                             \
-    :: atomic { !(ch[e] && marked[e]) -> skip }                                            \
-    fi
-
-#ifdef M_NOT_HELD
-#define HOLD 0
+#ifdef M_CHAIN_IS_NO_WORK
+#define CHAINS 0
 #else
-#define HOLD 1
+#define CHAINS (chain[1] || chain[2] || chain[3])
 #endif
-#ifdef M_NO_AGAIN
-#define AGAIN 0
-#else
-#define AGAIN 1
-#endif
+#define WORK (scan[1] || scan[2] || mark[1] || mark[2] || mark[3] || CHAINS)
 
-inline look()
+/* c is the caller's. */
+inline look(o)
 {
     if
-    :: d_step { held -> again = AGAIN }
-    :: atomic { !held && !inb[1] && !inb[2] -> skip }
-    :: d_step { !held && (inb[1] || inb[2]) ->
-            held = HOLD; ch[1] = inb[1]; ch[2] = inb[2]; inb[1] = 0; inb[2] = 0 };
-       do
-       :: DIVIDE(1);
-          DIVIDE(2);
-          if
-#ifndef M_AGAIN_IGNORED
-          :: d_step { again -> again = 0; ch[1] = ch[1] || inb[1]; ch[2] = ch[2] || inb[2];
-                  inb[1] = 0; inb[2] = 0 }
-          :: d_step { !again -> inb[1] = inb[1] || ch[1]; inb[2] = inb[2] || ch[2];
-                  ch[1] = 0; ch[2] = 0; held = 0 };
-#else
-          :: d_step { again = 0; inb[1] = inb[1] || ch[1]; inb[2] = inb[2] || ch[2];
-                  ch[1] = 0; ch[2] = 0; held = 0 };
-#endif
-             break
-          fi
-       od
+    :: d_step { tag[o] || inb[1] || inb[2] ->
+            c = inb[1] + 2 * inb[2]; inb[1] = 0; inb[2] = 0; tag[1] = 0; tag[2] = 0 };
+       if
+       :: c != 0 -> chain[c] = 1
+       :: else
+       fi;
+       c = 0
+    :: atomic { !tag[o] -> skip }
     fi
 }
 
@@ -74,17 +54,34 @@ inline set_mark(o)
 #ifdef M_LOOK_FIRST
     f = filed;
     if
-    :: f -> look()
+    :: f -> look(o)
     :: else
     fi;
     marked[o] = 1
 #else
     marked[o] = 1;                      /* scan_near: mark */
     if                                  /* scan_near: filed */
-    :: atomic { filed -> skip }; look()
+    :: atomic { filed -> skip }; look(o)
     :: atomic { !filed -> skip }
     fi
 #endif
+}
+
+inline enter(e)
+{
+#ifdef M_TAG_LOST
+    d_step { inb[e] = 1; tag[e] = 1; tag[3 - (e)] = 0 }
+#else
+    d_step { inb[e] = 1; tag[e] = 1 }
+#endif
+}
+
+inline look_again(e)
+{
+    if
+    :: atomic { marked[e] -> skip }; look(e)
+    :: atomic { !marked[e] -> skip }
+    fi
 }
 
 inline scan_one(e)
@@ -95,24 +92,47 @@ inline scan_one(e)
 #ifndef M_FILED_LATE
        filed = 1;
 #endif
-       inb[e] = 1;
-#ifdef M_NO_RECHECK
-       skip
-#else
-       if
-       :: atomic { marked[e] -> skip }; look()
-       :: atomic { !marked[e] -> skip }
-       fi
+       enter(e);
+#ifndef M_NO_RECHECK
+       look_again(e);
 #endif
 #ifdef M_FILED_LATE
-       ; filed = 1
+       filed = 1;
+#endif
+       skip
+    fi
+}
+
+inline sort_out(e)
+{
+    if
+    :: atomic { marked[e] -> mark[(e) + 1] = 1 }
+    :: atomic { !marked[e] -> skip };
+       enter(e);
+#ifndef M_FILED_AGAIN_BLINDLY
+       look_again(e);
+#endif
+       skip
+    fi
+}
+
+/* Of both: one goes first, and the other with it or later. */
+inline sort_out_both(e)
+{
+    sort_out(e);
+    if
+    :: sort_out(3 - e)
+#ifdef M_REST_LOST
+    :: skip
+#else
+    :: chain[3 - e] = 1
 #endif
     fi
 }
 
 active [3] proctype marker()
 {
-    bit ch[3];
+    byte c;
     bit f;
 
 end_idle:
@@ -122,6 +142,14 @@ end_idle:
     :: d_step { mark[1] -> mark[1] = 0; busy++ }; set_mark(1); busy--
     :: d_step { mark[2] -> mark[2] = 0; busy++ }; set_mark(2); busy--
     :: d_step { mark[3] -> mark[3] = 0; busy++; marked[3] = 1; busy-- }
+    :: d_step { chain[1] -> chain[1] = 0; busy++ }; sort_out(1); busy--
+    :: d_step { chain[2] -> chain[2] = 0; busy++ }; sort_out(2); busy--
+    :: d_step { chain[3] -> chain[3] = 0; busy++ };
+       if
+       :: sort_out_both(1)
+       :: sort_out_both(2)
+       fi;
+       busy--
     od
 }
 
@@ -131,7 +159,7 @@ active proctype collector()
     if :: mark[1] = 1 :: skip fi;
     if :: mark[2] = 1 :: skip fi;
     d_step {
-        busy == 0 && !WORK && !held ->
+        busy == 0 && !WORK ->
         CHECK(!(inb[1] && marked[1]) && !(inb[2] && marked[2]), P_BROKEN);
         CHECK(inb[1] || marked[2] || !marked[1], P_VALUE);
         CHECK(inb[2] || marked[3] || !marked[2], P_VALUE)

@@ -18,7 +18,9 @@
 
 #include "alloc/sweep.h"
 #include "gc/assist.h"
+#include "gc/batch.h"
 #include "gc/ephemeron.h"
+#include "gc/item.h"
 #include "gc/kind.h"
 #include "gc/worker.h"
 
@@ -324,6 +326,7 @@ drop_queue(struct marker *mk)
         mk->queue.cur->n = 0;
     (void)gcrt_workqueue_publish(&the_heap->work, &mk->queue);
     mk->marked = mk->scanned = 0;
+    mk->nbatch = 0;
 }
 
 static aword *
@@ -435,7 +438,6 @@ marks(void)
 /* ---- ephemerons ---- */
 
 static gc_ephemeron *waiting;
-static uint64_t fired;
 
 static void
 prepare_white(void)
@@ -450,45 +452,91 @@ run_scan(void)
     gcrt_ephemeron_type.trace(waiting, sizeof(*waiting), (gc_tracer *)(void *)&mine);
 }
 
+/* Twice: it is late work first. */
 static void
-check_not_waiting(void)
+prepare_late(void)
 {
-    T_CHECK(aword_load_relaxed(&waiting->link) == 0,
-            "step %lu: an ephemeron is filed under a marked key", t_event_step);
+    prepare_white();
+    run_scan();
+    T_CHECK(!ephemeron_is_filed(the_heap), "filed when it is scanned for the first time");
+    mine.queue.late->n = 0;
+}
+
+/* Who has it in a queue scans it, as a chain's head or for its value. */
+static void
+check_not_filed(void)
+{
+    const aword *table = (const aword *)aword_load_relaxed(&the_heap->ephemerons.table);
+
+    for (size_t i = 0; i < the_heap->ephemerons.buckets; i++)
+        T_CHECK(aword_load_relaxed(&table[i]) == 0,
+                "step %lu: an ephemeron is filed under a marked key", t_event_step);
 }
 
 /* Filed under its key, which is white. */
 static void
 prepare_filed(void)
 {
-    prepare_white();
+    prepare_late();
     run_scan();
     T_CHECK(ephemeron_is_filed(the_heap), "a white key's ephemeron is not filed");
-    fired = aword_load_relaxed(&the_heap->ephemerons.fired);
 }
 
-/* What marking another key of the bucket does. */
+/* What marking another object with the key's tag does. */
 static void
 run_fire(void)
 {
     gcrt_ephemeron_fire(&mine, (uintptr_t)one);
 }
 
+/* Its chain is queued, and the queue is ours to look at. */
+static void
+prepare_chain(void)
+{
+    prepare_filed();
+    run_fire();
+    drop_queue(&mine);
+}
+
+static unsigned
+times_queued(const struct marker *mk)
+{
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < queued(mk); i++)
+        n += item_address(mk->queue.cur->slot[i]) == (uintptr_t)waiting;
+    return n;
+}
+
 /* The key is marked there, so one of both markers queues the ephemeron. */
 static void
-check_fired_once(void)
+check_queued(void)
 {
-    check_not_waiting();
-    T_CHECK(aword_load_relaxed(&the_heap->ephemerons.fired) == fired + 1,
+    check_not_filed();
+    T_CHECK(times_queued(&mine) + times_queued(&theirs) == 1,
             "step %lu: an ephemeron is queued twice, or never", t_event_step);
+}
+
+/* Whoever goes through the chain marks the value, or leaves the ephemeron to the other. */
+static void
+check_scanned(void)
+{
+    bool whole;
+
+    gcrt_mark_batch(&mine);
+    whole = span_test(span_marks(span), span_object_index(pages, span, (uintptr_t)two));
+    check_not_filed();
+    T_CHECK(times_queued(&mine) + times_queued(&theirs) + whole == 1,
+            "step %lu: an ephemeron is scanned twice, or never", t_event_step);
 }
 
 static void
 ephemerons(void)
 {
     waiting = gc_ephemeron_new(one, two);
-    (void)t_event_everywhere(prepare_white, run_scan, mark_same, check_not_waiting);
-    (void)t_event_everywhere(prepare_filed, run_fire, mark_same, check_fired_once);
+    (void)t_event_everywhere(prepare_late, run_scan, mark_same, check_not_filed);
+    (void)t_event_everywhere(prepare_filed, run_fire, mark_same, check_queued);
+    (void)t_event_everywhere(prepare_chain, run_scan, mark_same, check_scanned);
     gcrt_ephemeron_forget(the_heap);
     prepare_marks();
 }

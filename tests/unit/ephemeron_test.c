@@ -25,7 +25,7 @@ marker(void)
 static uint64_t
 filed(void)
 {
-    return aword_load_relaxed(&the_heap->ephemerons.entered);
+    return aword_load_relaxed(&the_heap->ephemerons.filings);
 }
 
 static uint64_t
@@ -35,11 +35,36 @@ fired(void)
 }
 
 static void
+drain(void)
+{
+    while (gcrt_mark_drain(marker(), (uint64_t)1 << 40) != 0)
+        continue;
+}
+
+static void
 mark(const void *p)
 {
     gcrt_mark_word(marker(), (uintptr_t)p);
-    while (gcrt_mark_drain(marker(), (uint64_t)1 << 40) != 0)
-        continue;
+    drain();
+}
+
+/* What a worker does when nothing else is left. */
+static void
+drain_late(void)
+{
+    marker()->brief = false;
+    (void)gcrt_marker_flush(marker());
+    gcrt_work_open_late(&the_heap->work);
+    drain();
+    marker()->brief = true;
+}
+
+/* To where it waits for its key in a bucket. */
+static void
+file(const gc_ephemeron *e)
+{
+    mark(e);
+    drain_late();
 }
 
 static void
@@ -95,7 +120,7 @@ Test(ephemeron, one_that_waits_fires_with_its_key)
     struct node *key, *value;
     gc_ephemeron *e = begin(&key, &value);
 
-    mark(e);
+    file(e);
     cr_expect_eq(filed(), 1);
     cr_expect(ephemeron_is_filed(the_heap));
     cr_expect_not(is_marked(value));
@@ -113,7 +138,7 @@ Test(ephemeron, one_that_waits_to_the_end_is_broken)
     struct node *key, *value;
     gc_ephemeron *e = begin(&key, &value);
 
-    mark(e);
+    file(e);
     to_decided();
     gcrt_ephemeron_break(the_heap);
     cr_expect_eq(e->key, 0);
@@ -145,54 +170,158 @@ Test(ephemeron, a_store_shades_the_new_value_and_only_before_the_scan)
     end();
 }
 
-/* The chain of a bucket is with another marker: it is asked to look again. */
-Test(ephemeron, a_bucket_in_use_is_told)
+/* Late work is scanned when nothing else is left, and then most keys are marked. */
+Test(ephemeron, a_key_that_is_marked_in_time_is_never_waited_for)
 {
     struct node *key, *value;
     gc_ephemeron *e = begin(&key, &value);
-    aword *bucket = NULL;
 
     mark(e);
-    for (size_t i = 0; bucket == NULL; i++)
-        if (aword_load_relaxed(&((aword *)aword_load_relaxed(&the_heap->ephemerons.table))[i]) != 0)
-            bucket = &((aword *)aword_load_relaxed(&the_heap->ephemerons.table))[i];
-    aword_store_relaxed(bucket, 1); /* held, and empty */
+    cr_expect(gcrt_ephemeron_waits(the_heap, e));
+    cr_expect_not(ephemeron_is_filed(the_heap));
     mark(key);
-    cr_expect_eq(aword_load_relaxed(bucket), 3, "held, and again");
-    cr_expect_eq(fired(), 0);
-    aword_store_relaxed(bucket, (uintptr_t)e);
-    gcrt_ephemeron_fire(marker(), (uintptr_t)key); /* what the other one does then */
-    cr_expect_eq(fired(), 1);
-    cr_expect_eq(aword_load_relaxed(bucket), 0);
+    cr_expect_not(is_marked(value), "not yet");
+    drain_late();
+    cr_expect(is_marked(value));
+    cr_expect_not(gcrt_ephemeron_waits(the_heap, e));
+    cr_expect_eq(filed(), 0);
     end();
 }
 
+Test(ephemeron, late_work_is_work)
+{
+    struct node *key, *value;
+    gc_ephemeron *e = begin(&key, &value);
+
+    mark(e);
+    cr_expect(gcrt_marker_flush(marker()));
+    cr_expect_not(gcrt_work_is_empty(&the_heap->work));
+    cr_expect_not(gcrt_work_is_in_reach(&the_heap->work), "it is not its turn");
+    gcrt_work_open_late(&the_heap->work);
+    cr_expect(gcrt_work_is_in_reach(&the_heap->work));
+    drain();
+    cr_expect_eq(filed(), 0, "a mutator leaves it to the workers");
+    drain_late();
+    cr_expect_eq(filed(), 1);
+    cr_expect(gcrt_work_is_empty(&the_heap->work));
+    end();
+}
+
+/* The bucket's word: tags of 16 kinds above the address of the first ephemeron. */
+static aword *
+bucket_in_use(void)
+{
+    aword *table = (aword *)aword_load_relaxed(&the_heap->ephemerons.table);
+
+    for (size_t i = 0; i < the_heap->ephemerons.buckets; i++)
+        if (aword_load_relaxed(&table[i]) != 0)
+            return &table[i];
+    return NULL;
+}
+
+#define TAGS ((uint64_t)0xffff << 48)
+
+/* One that hits the bucket with another tag does not disturb what waits there. */
+Test(ephemeron, an_object_without_a_filed_tag_takes_no_chain)
+{
+    struct node *key, *value;
+    gc_ephemeron *e = begin(&key, &value);
+    aword *bucket;
+    uint64_t word;
+
+    file(e);
+    bucket = bucket_in_use();
+    cr_assert_not_null(bucket);
+    word = aword_load_relaxed(bucket);
+    cr_expect_eq(word & ~TAGS, (uintptr_t)e);
+    cr_expect_eq(__builtin_popcountll(word & TAGS), 1);
+    aword_store_relaxed(bucket, (word & ~TAGS) | (TAGS & ~word));
+    gcrt_ephemeron_fire(marker(), (uintptr_t)key);
+    cr_expect_neq(aword_load_relaxed(bucket), 0);
+    aword_store_relaxed(bucket, word | TAGS);
+    gcrt_ephemeron_fire(marker(), (uintptr_t)key); /* by chance: the key is not marked */
+    cr_expect_eq(aword_load_relaxed(bucket), 0);
+    drain();
+    cr_expect_eq(aword_load_relaxed(bucket), word, "filed again, with its own tag alone");
+    cr_expect_eq(filed(), 1);
+    cr_expect_eq(fired(), 0);
+    mark(key);
+    cr_expect(is_marked(value));
+    end();
+}
+
+/* However many wait for one key: each step deals with a few. */
+Test(ephemeron, a_long_chain_is_gone_through_in_steps)
+{
+    enum { N = 1000 };
+    struct node *key, *value;
+    gc_ephemeron *more[N];
+
+    begin_by_hand();
+    key = gc_alloc(&node_type);
+    value = gc_alloc(&node_type);
+    for (int i = 0; i < N; i++)
+        more[i] = gc_ephemeron_new(key, value);
+    gcrt_weak_begin(the_heap);
+    to_marking();
+    take_raw(&raw);
+    for (int i = 0; i < N; i++)
+        file(more[i]);
+    cr_expect_eq(filed(), N);
+    gcrt_mark_word(marker(), (uintptr_t)key);
+    cr_expect_eq(fired(), 0, "the barrier of a thread goes through no chain");
+    gcrt_mark_drain(marker(), 1);
+    cr_expect_leq(fired(), 64, "nor does one step of an assist");
+    drain();
+    cr_expect_eq(fired(), N);
+    cr_expect(is_marked(value));
+    for (int i = 0; i < N; i++)
+        cr_expect_not(gcrt_ephemeron_waits(the_heap, more[i]));
+    end();
+}
+
+/* A queued chain goes with its parent's queues; its ephemerons can be filed again. */
 Test(ephemeron, a_child_forgets_what_was_filed)
 {
     struct node *key, *value;
     gc_ephemeron *e = begin(&key, &value);
 
-    mark(e);
+    file(e);
+    gcrt_ephemeron_fire(marker(), (uintptr_t)key);
+    cr_expect_neq(aword_load_relaxed(&e->link), 0);
     gcrt_ephemeron_forget(the_heap);
     cr_expect_eq(e->key, (uintptr_t)key);
-    cr_expect_eq(aword_load_relaxed(&e->link), 0);
+    cr_expect_not(gcrt_ephemeron_waits(the_heap, e));
     cr_expect_not(ephemeron_is_filed(the_heap));
+    marker()->queue.cur->n = 0;
+    set_marked(e, false);
+    file(e);
+    cr_expect_eq(filed(), 2);
+    mark(key);
+    cr_expect(is_marked(value));
     end();
 }
 
-Test(ephemeron, the_table_grows_between_cycles)
+Test(ephemeron, the_table_is_as_large_as_a_cycle_may_need)
 {
     size_t before;
 
     begin_by_hand();
     GC_KEEP_ALIVE(gc_ephemeron_new(gc_alloc(&node_type), NULL));
     before = the_heap->ephemerons.buckets;
-    aword_store_relaxed(&the_heap->ephemerons.entered, 5 * before);
-    gcrt_ephemeron_resize(the_heap);
+    aword_store_relaxed(&the_heap->ephemerons.made, 5 * before);
+    gcrt_ephemeron_begin(the_heap);
     cr_expect_eq(the_heap->ephemerons.buckets, 4 * before);
-    cr_expect_eq(filed(), 0);
-    gcrt_ephemeron_resize(the_heap);
+    aword_store_relaxed(&the_heap->ephemerons.scanned, 4 * before);
+    gcrt_ephemeron_count(the_heap);
+    gcrt_ephemeron_begin(the_heap);
     cr_expect_eq(the_heap->ephemerons.buckets, 4 * before);
+    gcrt_ephemeron_count(the_heap);
+    gcrt_ephemeron_begin(the_heap);
+    cr_expect_eq(the_heap->ephemerons.buckets, before);
+    for (int i = 0; i < 128; i++)
+        GC_KEEP_ALIVE(gc_ephemeron_new(gc_alloc(&node_type), NULL));
+    cr_expect_eq(aword_load_relaxed(&the_heap->ephemerons.made), 128);
     end_by_hand();
 }
 
@@ -230,7 +359,7 @@ Test(ephemeron, a_revived_key_comes_too_late)
     struct node *key, *value;
     gc_ephemeron *e = begin(&key, &value);
 
-    mark(e);
+    file(e);
     to_decided();
     gcrt_ephemeron_break(the_heap);
     gcrt_weak_revive(the_heap, (uintptr_t)key);

@@ -465,6 +465,39 @@ Test(frames, who_must_not_ask_has_what_was_met_before)
     cr_expect_eq(seen[3], seen[1]);
 }
 
+#if defined(__x86_64__)
+/* Calls fn from two places, 4 bytes apart and on both sides of a multiple of 8. */
+void call_nearby(void (*fn)(void));
+__asm__("\t.text\n\t.p2align 4\n\t.globl call_nearby\n\t.type call_nearby, @function\n"
+        "call_nearby:\n\t.cfi_startproc\n"
+        "\tpushq %rbx\n\t.cfi_def_cfa_offset 16\n\t.cfi_offset %rbx, -16\n"
+        "\tmovq %rdi, %rbx\n\tcall *%rbx\n\tnop\n\tnop\n\tcall *%rbx\n"
+        "\tpopq %rbx\n\t.cfi_def_cfa_offset 8\n\tret\n\t.cfi_endproc\n"
+        "\t.size call_nearby, .-call_nearby");
+
+static struct stacks nearby;
+static bool may_ask;
+
+static void
+look_nearby(void)
+{
+    uintptr_t unknown = 0;
+
+    look_again(&nearby, may_ask ? NULL : &unknown);
+    cr_expect_eq(unknown, 0);
+    cr_expect_gt(nearby.nours, 3);
+}
+
+Test(frames, neighbours_do_not_take_each_other_s_place)
+{
+    find_bounds(&nearby);
+    for (volatile int i = 0; i < 4; i++) {
+        may_ask = i < 2;
+        call_nearby(look_nearby);
+    }
+}
+#endif
+
 Test(frames, what_is_unknown_can_be_learned_one_by_one)
 {
     struct stacks s = { .most = 0 };

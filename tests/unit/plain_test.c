@@ -359,6 +359,7 @@ Test(plain, a_key_that_is_found_near_has_its_ephemeron_fire)
     to_marking();
     take_raw(&raw);
     gcrt_mark_word(marker(true), (uintptr_t)ephemeron);
+    ahalf_store_relaxed(&the_heap->work.late_open, 1);
     drain(marker(true), 4096);
     cr_assert(ephemeron_is_filed(the_heap));
     cr_assert_not(is_marked(key));

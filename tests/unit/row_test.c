@@ -242,6 +242,7 @@ Test(row, ephemerons_wait_for_objects_of_a_row)
     set_marked(value, false);
     own = (struct marker){ .heap = the_heap };
     gcrt_mark_word(&own, (uintptr_t)e);
+    ahalf_store_relaxed(&the_heap->work.late_open, 1);
     while (gcrt_mark_drain(&own, SIZE_MAX / 2) != 0)
         continue;
     cr_assert(ephemeron_is_filed(the_heap));

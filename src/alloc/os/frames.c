@@ -11,7 +11,8 @@
  * has 47: both are one word, in a table that all threads share.  A word says itself what it
  * is about, so it is written and read without order, and who overwrites one loses nothing
  * but time.  A line of the table has the addresses of 64 bytes of code, as a stack has several of
- * one function's.
+ * one function's, and an address that finds its place taken goes to one of WAYS: a stack of
+ * 60 frames, each address at a random place, has more than that for one place in one of 10^6 runs.
  *
  * An object that is unloaded leaves words behind, and another may come to lie there.  A frame
  * left by a wrong rule leads to a word that is no return address, hence to one that is not in
@@ -31,7 +32,8 @@
 
 # define RULES       8192u /* two power; 64 KiB, of which pages in use take memory */
 # define CODE_BITS   (64 - CFI_RULE_BITS)
-# define CODE_STEP   8u /* bytes of code that share a word, and its neighbour */
+# define CODE_STEP   8u /* bytes of code that share a word, and WAYS - 1 neighbours */
+# define WAYS        4u
 /* Before return address 0: where a host's stack begins that was made by hand. */
 # define NOBODY      UINTPTR_MAX
 
@@ -67,11 +69,30 @@ is_outdated(uint64_t loads)
     return before != 0;
 }
 
-/* Asks the unwind tables.  Of two addresses in one place the older one moves to its neighbour. */
+/* It goes to a free place, or to its own, from which an older one then moves on. */
+static void
+enter(unsigned i, uint64_t word)
+{
+    unsigned k;
+
+    for (k = 0; k < WAYS; k++) {
+        uint64_t there = aword_load_relaxed(&frame_rules.rules[i ^ k]);
+
+        if (there == 0 || there == word)
+            break;
+    }
+    if (k == WAYS) {
+        aword_store_relaxed(&frame_rules.rules[i ^ 1], aword_load_relaxed(&frame_rules.rules[i]));
+        k = 0;
+    }
+    aword_store_relaxed(&frame_rules.rules[i ^ k], word);
+}
+
+/* Asks the unwind tables. */
 static COLD unsigned
 learn(uintptr_t at)
 {
-    unsigned i = index_of(at), rule;
+    unsigned rule;
     bool outdated;
     uint64_t loads;
 
@@ -81,8 +102,7 @@ learn(uintptr_t at)
         return outdated ? CFI_ODD : CFI_END;
     if (at >> CODE_BITS != 0)
         return CFI_ODD;
-    aword_store_relaxed(&frame_rules.rules[i ^ 1], aword_load_relaxed(&frame_rules.rules[i]));
-    aword_store_relaxed(&frame_rules.rules[i], (uint64_t)at << CFI_RULE_BITS | rule);
+    enter(index_of(at), (uint64_t)at << CFI_RULE_BITS | rule);
     return outdated ? CFI_ODD : rule;
 }
 
@@ -98,8 +118,8 @@ rule_at(uintptr_t at, uintptr_t *unknown)
     unsigned i = index_of(at);
     uint64_t word = aword_load_relaxed(&frame_rules.rules[i]);
 
-    if (UNLIKELY(word >> CFI_RULE_BITS != at))
-        word = aword_load_relaxed(&frame_rules.rules[i ^ 1]);
+    for (unsigned k = 1; UNLIKELY(word >> CFI_RULE_BITS != at) && k < WAYS; k++)
+        word = aword_load_relaxed(&frame_rules.rules[i ^ k]);
     if (UNLIKELY(word >> CFI_RULE_BITS != at))
         return unknown == NULL ? learn(at) : (*unknown = at, CFI_ODD);
     return (unsigned)word & ((1u << CFI_RULE_BITS) - 1);

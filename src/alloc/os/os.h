@@ -31,6 +31,7 @@
     X(REFILL)         /* a run is taken, not yet published */                             \
     X(BARRIER_STORE)  /* between the barrier's test and the store */                      \
     X(BARRIER_FLUSH)  /* the buffer is full */                                            \
+    X(ROOTS_READ)     /* a registered range has been read, and is held yet */             \
     X(MARK_PUSH)      /* between the mark bit and the push */                             \
     X(MARK_DRY)       /* a marker has found no more work */                               \
     X(ASSIST_BEGIN)   /* an assist has seen marking open, and is not counted yet */       \
