@@ -10,12 +10,13 @@
 #   quick    gcc, release, warnings are no errors: every suite
 #   gcc      gcc, release with -g: unit, api, fuzz, stress, race, oom, examples
 #   clang    clang, release: the same but the suite once, long tests of what no compiler changes
-#   verify   gcc, debug assertions compiled in: as gcc
+#   verify   gcc, debug assertions compiled in: as clang, and the suite mode, the same programs
+#            in the library's other modes
 #   asan     gcc, AddressSanitizer, which is told of dead objects, and
 #            UndefinedBehaviorSanitizer: as clang
 #   tsan     gcc, ThreadSanitizer: race and stress
 #   fuzz     clang with libFuzzer and the same sanitizers: each target of tests/fuzz for
-#            FUZZ_SECONDS (8); the other rows run the inputs that are kept
+#            FUZZ_SECONDS (6); the other rows run the inputs that are kept
 #   lint     the sources' rules, on the gcc row's build
 #   model    the Spin model and its mutants
 #   mutants  planted bugs, each of which a test must find; not part of ci, it takes long
@@ -103,10 +104,10 @@ test_row()
     folder_of "$1"
     case $1 in
     quick) set -- ;;
-    gcc) set -- --no-suite lint --no-suite model ;;
+    gcc) set -- --no-suite lint --no-suite model --no-suite mode ;;
     clang) set -- --no-suite lint --no-suite model --no-suite once --no-suite mode \
         --no-suite race ;;
-    verify) set -- --no-suite lint --no-suite model --no-suite compiler ;;
+    verify) set -- --no-suite lint --no-suite model --no-suite compiler --no-suite once ;;
     asan) set -- --no-suite lint --no-suite model --no-suite compiler --no-suite once \
         --no-suite mode -t 4 ;;
     tsan) set -- --suite race --suite stress -t 5 ;;

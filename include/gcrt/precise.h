@@ -31,8 +31,9 @@ GC_API GC_MUST_CHECK gc_status gc_thread_attach_precise(gc_heap *heap);
 /*
  * GC_FRAME(a, b, c): from here to the end of the block these locals (1 to 24; pointers, or
  * arrays or structs of pointers, initialised) keep what they point to alive.  Leaving the block in
- * any way but longjmp ends the frame; GC_FRAME_END ends it earlier.  One to a block.  Not in
- * a blocking region.
+ * any way but longjmp ends the frame (by pthread_exit in C: if compiled with -fexceptions);
+ * GC_FRAME_END ends it earlier.  One to a block.  Not in a blocking region.  Locals of a thread
+ * that is not precise are found on its stack, and the frame says nothing.
  *
  *     struct node *list = NULL, *node = NULL;
  *     GC_FRAME(list, node);

@@ -135,7 +135,7 @@ note_saved(const struct note *note, const struct gc_stack *s)
 static void
 note_parked(struct note *note, const struct gc_stack *s)
 {
-    gcrt_own_visit_stack(s->frames, &s->scopes, note_own, note);
+    gcrt_own_visit_stack(stack_frames(s), &s->scopes, note_own, note);
     if (s->manners == STACK_PRECISE)
         return;
     note_saved(note, s);

@@ -135,6 +135,7 @@ detach_at_exit(void *arg)
                    "asynchronous cancellation must disable it there");
     if (m->is_runner)
         gcrt_fatal("a cleanup or another callback has ended its thread");
+    gc_impl_self.frames = NULL; /* their part of the stack is given up */
     while (m->block_depth != 0)
         gc_block_leave();
     gcrt_mutator_detach(m);

@@ -106,7 +106,8 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
         void *arg)
 {
     const struct own *own = &m->own;
-    size_t n = gcrt_own_visit_stack(m->self->frames, &own->scopes, fn, arg);
+    /* Of another thread they are on a stack that is scanned: stack.h, stack_frames. */
+    size_t n = gcrt_own_visit_stack(m->precise ? m->self->frames : NULL, &own->scopes, fn, arg);
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
     n += visit_words((uintptr_t)&own->held, 1, fn, arg);

@@ -226,7 +226,7 @@ reach_parked(void *arg, struct gc_stack *stack)
 {
     struct search *s = arg;
 
-    gcrt_own_visit_stack(stack->frames, &stack->scopes, reach_own, s);
+    gcrt_own_visit_stack(stack_frames(stack), &stack->scopes, reach_own, s);
     if (stack->manners == STACK_PRECISE)
         return;
     reach_range(s, (uintptr_t)stack->regs, (uintptr_t)(stack->regs + CALLEE_SAVED));

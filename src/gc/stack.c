@@ -71,7 +71,7 @@ collect_saved(struct collector *c, const struct gc_stack *s)
 static size_t
 collect_parked(struct collector *c, const struct gc_stack *s)
 {
-    size_t words = gcrt_own_visit_stack(s->frames, &s->scopes, collect_own, c);
+    size_t words = gcrt_own_visit_stack(stack_frames(s), &s->scopes, collect_own, c);
 
     if (s->manners == STACK_PRECISE)
         return words * WORD;

@@ -30,6 +30,16 @@ stack_lowest(const struct gcrt_mutator *m, uintptr_t sp)
 }
 
 /*
+ * The frames of a parked stack.  Those of one that is scanned say nothing that it does not, and
+ * may be no more than its bytes: pthread_exit gives up C functions without leaving their frames.
+ */
+static inline const struct gc_impl_frame *
+stack_frames(const struct gc_stack *s)
+{
+    return s->manners == STACK_PRECISE ? s->frames : NULL;
+}
+
+/*
  * fn's sp lies so many bytes below the frame that holds the registers, which begin at most
  * STACK_SAVED bytes below it.
  */

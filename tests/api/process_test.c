@@ -154,6 +154,63 @@ foreign_code(int depth)
     cr_assert_eq(frame[300], 0x55);
 }
 
+/* ---- ends ---- */
+
+static pthread_key_t early; /* made before the heap's own: its destructor comes first */
+
+static __attribute__((noinline)) void
+overwrite_stack(int depth)
+{
+    volatile char frame[600];
+
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = 0x55;
+    if (depth > 0)
+        overwrite_stack(depth - 1);
+    cr_assert_eq(frame[300], 0x55);
+}
+
+static void
+collects_at_its_end(void *arg)
+{
+    (void)arg;
+    overwrite_stack(20);
+    gc_collect(NULL);
+}
+
+static __attribute__((noinline)) void
+ends_below_a_frame(void)
+{
+    struct pair *held = chain(3);
+    GC_FRAME(held);
+
+    pthread_exit(NULL); /* C code, which is not unwound: nobody leaves the frame */
+}
+
+static void *
+attached_main(void *arg)
+{
+    T_OK(gc_thread_attach(the_heap));
+    cr_assert_eq(pthread_setspecific(early, &early), 0);
+    ends_below_a_frame();
+    return arg;
+}
+
+TEST(a_thread_may_end_below_a_frame_and_collect_in_a_destructor)
+{
+    pthread_t thread;
+
+    cr_assert_eq(pthread_key_create(&early, collects_at_its_end), 0);
+    start();
+    the_heap = gc_thread_heap();
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(pthread_create(&thread, NULL, attached_main, NULL), 0);
+        GC_BLOCKING { pthread_join(thread, NULL); }
+    }
+    gc_collect(NULL);
+    stop();
+}
+
 static void *
 collect_main(void *heap)
 {

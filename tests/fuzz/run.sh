@@ -3,7 +3,7 @@
 #
 # run.sh NAME PROGRAM CORPUS FOLDER DICTIONARY
 #
-# Runs one libFuzzer target for FUZZ_SECONDS (8) from the kept corpus and ends with one line
+# Runs one libFuzzer target for FUZZ_SECONDS (6) from the kept corpus and ends with one line
 # that says how much was done.  New inputs go to FOLDER/new and are used again by the next
 # run; an input that shows a bug goes to FOLDER/found, and libFuzzer's output to FOLDER/log.
 
@@ -13,7 +13,7 @@ program=$2
 corpus=$3
 folder=$4
 dictionary=$5
-seconds=${FUZZ_SECONDS:-8}
+seconds=${FUZZ_SECONDS:-6}
 
 mkdir -p "$folder/new" "$folder/found"
 # Leaks are looked for at the end only: memory that a heap holds looks leaked while it lives.

@@ -354,7 +354,7 @@ Test(options, threads_are_1_to_64)
 Test(options, nice_is_minus_20_to_19)
 {
     gc_options want = defaults();
-    char text[8];
+    char text[16];
 
     for (int n = -20; n <= 19; n++) {
         snprintf(text, sizeof(text), "%d", n);
