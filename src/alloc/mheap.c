@@ -416,6 +416,32 @@ put_side(struct mheap *h, const struct mspan *s)
     gcrt_lock_release(&h->lock);
 }
 
+/*
+ * A span that ends under our eyes may be one of another class by now, with its bits where we
+ * have read the address of a side block.  So look again, behind a fence: if the span is of
+ * that class still, or once more, and the address is the same, it is a side block's.
+ */
+RACY_READER struct mspan *
+gcrt_mheap_find_in_side(const struct mheap *h, struct mspan *s, uintptr_t addr, size_t *index)
+{
+    unsigned sizeclass = s->sizeclass;
+    aword *side = __atomic_load_n(&s->mark.side, __ATOMIC_RELAXED);
+    size_t i;
+
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs: span.publish */
+    if (span_state(s) != SPAN_SMALL || sizeclass - 1u >= CLASS_SIDE_MAX
+            || s->sizeclass != sizeclass
+            || __atomic_load_n(&s->mark.side, __ATOMIC_RELAXED) != side)
+        return NULL;
+    *index = i = span_object_index(h, s, addr);
+    if (i >= gcrt_class_nelems[sizeclass])
+        return NULL;
+    /* pairs: run.publish */
+    if (i < ahalf_load_acquire(&s->freeindex))
+        return s;
+    return span_test(side + span_side_words(sizeclass), i) ? s : NULL;
+}
+
 /* Clean bitmaps for a span of the class; false without memory for a side block. */
 static bool
 init_bits(struct mheap *h, struct mspan *s, unsigned sizeclass)

@@ -255,16 +255,30 @@ span_object_index(const struct mheap *h, const struct mspan *s, uintptr_t addr)
     return spanmap_index(mheap_map(h), s, addr);
 }
 
-/* The span and *index of the allocated object that addr points into, or NULL. */
+/* mheap_find_object for a span that has, or had a moment ago, its bits in a side block. */
+struct mspan *gcrt_mheap_find_in_side(
+        const struct mheap *h, struct mspan *s, uintptr_t addr, size_t *index);
+
+/*
+ * The span and *index of the allocated object that addr points into, or NULL.  Any word: if it
+ * points into a live object the answer is sure; else that span may end meanwhile and become
+ * another, and the answer is of one of its moments.
+ */
 static inline struct mspan *
 mheap_find_object(const struct mheap *h, uintptr_t addr, size_t *index)
 {
     struct mspan *s = mheap_span_of(h, addr);
+    size_t i;
 
     if (s == NULL)
         return NULL;
-    *index = span_object_index(h, s, addr);
-    return *index < s->nelems && span_is_allocated(s, *index) ? s : NULL;
+    if (UNLIKELY(span_has_side(s)))
+        return gcrt_mheap_find_in_side(h, s, addr, index);
+    *index = i = span_object_index(h, s, addr);
+    if (i >= s->nelems)
+        return NULL;
+    /* pairs: run.publish */
+    return i < ahalf_load_acquire(&s->freeindex) || span_test(s->alloc.bits, i) ? s : NULL;
 }
 
 /* Does addr, if it is one past the end of an object, perhaps mean that object? */

@@ -33,6 +33,13 @@
 /* Steps of a path that are shown at its either end. */
 #define PATH_ENDS 6
 
+/* Names in a path, cut so that what it ends in, which is asked for, always has room. */
+#define SHOWN      "%.80s%s"
+#define SHOW(name) (name), strlen(name) > 80 ? "..." : ""
+#define LINE_TEXT  (80 + 54) /* the most that a line has */
+
+_Static_assert(PATH_TEXT > (2 * PATH_ENDS + 3) * LINE_TEXT, "a root, the steps, how many more");
+
 static const struct mheap *
 heap_of(const struct search *s)
 {
@@ -349,7 +356,8 @@ append_pool(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
     if (pool == NULL)
         append(text, n, "a pool, %#lx\n", (unsigned long)at);
     else
-        append(text, n, "the pool %s, %#lx\n", pool->options.name, (unsigned long)pool);
+        append(text, n, "the pool " SHOWN ", %#lx\n", SHOW(pool->options.name),
+                (unsigned long)pool);
 }
 
 /* Records stay memory, but by the time that checkmark asks one may be another object's. */
@@ -406,7 +414,7 @@ append_step(const struct search *s, char *text, size_t n, uintptr_t object, uint
 {
     uint64_t parent = next == 0 ? 0 : parent_of(s, next);
 
-    append(text, n, "%s at %#lx", type_of(s, object)->name, (unsigned long)object);
+    append(text, n, SHOWN " at %#lx", SHOW(type_of(s, object)->name), (unsigned long)object);
     if (parent_from(parent) == FROM_SLOT)
         append(text, n, ", its word at +%zu%s",
                 (size_t)(parent_address(parent) - object),

@@ -73,11 +73,11 @@ bool gcrt_search_has(const struct search *s, uintptr_t object);
 /* The object through which this one, which was reached, was; 0: a root. */
 uintptr_t gcrt_search_holder(const struct search *s, uintptr_t object);
 
-/* Room for a path's text. */
+/* Room for a path's text, whatever the names of types. */
 #define PATH_TEXT 2048
 /*
  * The path from a root to the object, which was reached, in lines.  Of a long one the middle
- * is left out.
+ * is left out, and of a long name the end.
  */
 void gcrt_search_path(const struct search *s, uintptr_t object, char *text, size_t n);
 /* Says that text on standard error, line by line, each after the prefix. */

@@ -53,7 +53,7 @@ struct gc_weak_map {
     size_t moved;     /* lock: slots of old that have been looked at */
     size_t wanted;    /* lock: slots of another table that shall take its place; 0: none */
     aword count;      /* atomic: entries, at least; writers under the lock */
-    aword generation; /* atomic: times that table or old have changed */
+    aword generation; /* atomic: odd while table and old change; pairs: weakmap.generation */
 };
 
 GC_TYPE(map_type, struct gc_weak_map, table, old);
@@ -168,9 +168,10 @@ static void
 set_tables_locked(
         struct gcrt_mutator *m, struct gc_weak_map *map, uintptr_t *old, uintptr_t *table)
 {
+    aword_add_full(&map->generation, 1); /* pairs: weakmap.generation */
     gcrt_barrier_store_release(m, &map->old, (uintptr_t)old);
     gcrt_barrier_store_release(m, &map->table, (uintptr_t)table);
-    aword_add_owner(&map->generation, 1);
+    aword_add_full(&map->generation, 1);
     map->moved = 0;
 }
 
@@ -502,13 +503,28 @@ gc_weak_map_size(const gc_weak_map *map)
  */
 #define CURSOR_BITS 48
 
+/* Both tables as of one moment; its generation. */
+static uint64_t
+tables_of(const struct gc_weak_map *map, const uintptr_t **table, const uintptr_t **old)
+{
+    uint64_t generation;
+
+    for (;; gcrt_os_yield()) { /* a writer has a few stores to make */
+        generation = aword_load_acquire(&map->generation); /* pairs: weakmap.generation */
+        *table = table_of(&map->table);
+        *old = table_of(&map->old);
+        if (generation % 2 == 0 && generation == aword_load_acquire(&map->generation))
+            return generation;
+    }
+}
+
 /* Passes LOOK_STEP slots at most; what *cursor is, 0 at the end; *key is not NULL if found. */
 static size_t
 pass_some(struct gcrt_mutator *m, const struct gc_weak_map *map, size_t cursor, void **key,
         void **value)
 {
-    size_t generation = aword_load_acquire(&map->generation) << CURSOR_BITS;
-    const uintptr_t *table = table_of(&map->table), *old = table_of(&map->old);
+    const uintptr_t *table, *old;
+    size_t generation = tables_of(map, &table, &old) << CURSOR_BITS;
     size_t first = table_slots(table), end = first + (old == NULL ? 0 : table_slots(old));
     size_t at = cursor >> CURSOR_BITS == generation >> CURSOR_BITS
         ? cursor & (((size_t)1 << CURSOR_BITS) - 1) : 0;

@@ -178,6 +178,52 @@ IN_BOTH_MODES(weakmap, an_iteration_leaves_none_out_while_the_table_is_rebuilt, 
         cr_assert(seen[i], "%zu", i);
 }
 
+static volatile bool growing;
+
+/* What lives all the time is seen in every pass, whatever another thread does to the tables. */
+static void *
+grow_and_shrink(void *arg)
+{
+    T_OK(gc_thread_attach_precise(NULL));
+    for (int round = 0; round < 6; round++) {
+        for (size_t i = 500; i < KEYS; i++) {
+            make(i, i);
+            put(i, i);
+        }
+        for (size_t i = 500; i < KEYS; i++)
+            cr_assert(gc_weak_map_remove(MAP, roots[i]));
+    }
+    growing = false;
+    gc_thread_detach();
+    return arg;
+}
+
+IN_BOTH_MODES(weakmap, an_iteration_leaves_none_out_while_a_thread_rebuilds_the_table, make_map)
+{
+    static bool seen[KEYS];
+    pthread_t thread;
+    int passes = 0;
+
+    for (size_t i = 0; i < 500; i++) {
+        make(i, i);
+        put(i, i);
+    }
+    growing = true;
+    cr_assert_eq(pthread_create(&thread, NULL, grow_and_shrink, NULL), 0);
+    for (bool last = false; !last; passes++) {
+        size_t cursor = 0;
+        void *key, *value;
+
+        last = !growing;
+        memset(seen, 0, sizeof(seen));
+        while (gc_weak_map_next(MAP, &cursor, &key, &value))
+            seen[((struct node *)value)->number] = true;
+        for (size_t i = 0; i < 500; i++)
+            cr_assert(seen[i], "%zu in pass %d", i, passes);
+    }
+    GC_BLOCKING { pthread_join(thread, NULL); }
+}
+
 /* ---- threads ---- */
 
 #define THREADS 3

@@ -320,6 +320,35 @@ Test(why, a_value_of_a_weak_map_is_kept)
     gc_shutdown();
 }
 
+/* ---- names ---- */
+
+Test(why, the_object_is_named_last_however_long_the_names)
+{
+    static char name[300];
+    const gc_field field = { 0, sizeof(void *) };
+    gc_type_spec spec = { .name = name, .size = 16, .form = GC_FORM_FIELDS, .fields = &field,
+        .nfields = 1 };
+    void **a = NULL, **last = NULL;
+    const gc_type *type;
+    char want[100];
+
+    memset(name, 'v', sizeof(name) - 1);
+    start_precise();
+    GC_FRAME(a, last);
+    cr_assert_eq(gc_type_create(NULL, &spec, &type), GC_OK, "%s", gc_last_error());
+    for (int i = 0; i < 20; i++) {
+        a = gc_alloc(type);
+        last = last == NULL ? a : last;
+        gc_write(a, global);
+        gc_write(&global, (void *)a);
+    }
+    snprintf(want, sizeof(want), "vvv... at %#lx\n", (unsigned long)last);
+    expect_path(last, "a root range, word at ", want);
+    gc_write(&global, NULL);
+    GC_FRAME_END;
+    gc_shutdown();
+}
+
 /* ---- many at once ---- */
 
 static void *

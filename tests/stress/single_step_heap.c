@@ -114,6 +114,51 @@ spans_come_and_go(void)
     T_CHECK(page_is_free((size_t)(span - pages->spans)), "it has ended");
 }
 
+/* ---- any word, while spans come and go ---- */
+
+static struct mcentral tiny; /* of a class whose bits lie in a side block */
+
+static void
+prepare_tiny(void)
+{
+    if (span != NULL)
+        gcrt_mheap_free(pages, span);
+    span = new_span(&tiny);
+}
+
+static void
+run_find(void)
+{
+    size_t index;
+
+    (void)mheap_find_object(pages, span_start(pages, span) + 1000 * 8, &index);
+}
+
+/* Its bits lie where the address was, and are no address. */
+static void
+become_another(void)
+{
+    const struct mspan *was = span;
+
+    gcrt_mheap_free(pages, span);
+    span = new_span(&other);
+    T_CHECK(span == was, "the same page comes again");
+    aword_store_relaxed(&span->mark.bits[0], 0x5555555555555555);
+}
+
+static void
+check_nothing(void)
+{
+}
+
+static void
+any_word_may_be_asked_about(void)
+{
+    span = NULL;
+    (void)t_event_everywhere(prepare_tiny, run_find, become_another, check_nothing);
+    gcrt_mheap_free(pages, span);
+}
+
 /* ---- sweep ---- */
 
 static void
@@ -530,6 +575,27 @@ check_scanned(void)
             "step %lu: an ephemeron is scanned twice, or never", t_event_step);
 }
 
+/* A finalizer's object is scanned unmarked, and once more when it is marked. */
+static void
+scan_too(void)
+{
+    gcrt_ephemeron_type.trace(waiting, sizeof(*waiting), (gc_tracer *)(void *)&theirs);
+}
+
+/* Alone in its chain, under a key that is white still. */
+static void
+check_filed_once(void)
+{
+    const aword *table = (const aword *)aword_load_relaxed(&the_heap->ephemerons.table);
+    const uint64_t address = ((uint64_t)1 << 48) - 8;
+    size_t n = 0;
+
+    for (size_t i = 0; i < the_heap->ephemerons.buckets; i++)
+        n += (aword_load_relaxed(&table[i]) & address) == (uintptr_t)waiting;
+    T_CHECK(n == 1 && (aword_load_relaxed(&waiting->link) & address) == 0,
+            "step %lu: an ephemeron is filed twice, or never", t_event_step);
+}
+
 static void
 ephemerons(void)
 {
@@ -537,6 +603,8 @@ ephemerons(void)
     (void)t_event_everywhere(prepare_late, run_scan, mark_same, check_not_filed);
     (void)t_event_everywhere(prepare_filed, run_fire, mark_same, check_queued);
     (void)t_event_everywhere(prepare_chain, run_scan, mark_same, check_scanned);
+    (void)t_event_everywhere(prepare_late, run_scan, scan_too, check_filed_once);
+    (void)t_event_everywhere(prepare_chain, run_scan, scan_too, check_filed_once);
     gcrt_ephemeron_forget(the_heap);
     prepare_marks();
 }
@@ -659,8 +727,10 @@ start(int argc, char **argv)
     central.sizeclass = PAGES_CLASS;
     central.noscan = 1;
     other.sizeclass = OTHER_CLASS;
+    tiny.sizeclass = 1;
     T_CHECK(gcrt_mheap_register(pages, &central), "register");
     T_CHECK(gcrt_mheap_register(pages, &other), "register");
+    T_CHECK(gcrt_mheap_register(pages, &tiny), "register");
 }
 
 int
@@ -668,6 +738,7 @@ main(int argc, char **argv)
 {
     start(argc, argv);
     spans_come_and_go();
+    any_word_may_be_asked_about();
     sweeping_one_span();
     sweepers_are_counted();
     runs();

@@ -250,6 +250,35 @@ Test(ephemeron, an_object_without_a_filed_tag_takes_no_chain)
     end();
 }
 
+/* The chance that all keys have one tag is 16 to the -7. */
+Test(ephemeron, keys_that_share_a_bucket_are_all_found)
+{
+    enum { N = 8 };
+    struct node *key[N], *value[N];
+    gc_ephemeron *e[N];
+    size_t buckets;
+
+    begin_by_hand();
+    for (int i = 0; i < N; i++) {
+        key[i] = gc_alloc(&node_type);
+        value[i] = gc_alloc(&node_type);
+        e[i] = gc_ephemeron_new(key[i], value[i]);
+    }
+    gcrt_weak_begin(the_heap);
+    to_marking();
+    take_raw(&raw);
+    buckets = the_heap->ephemerons.buckets;
+    the_heap->ephemerons.buckets = 1;
+    for (int i = 0; i < N; i++)
+        file(e[i]);
+    for (int i = 0; i < N; i++) {
+        mark(key[i]);
+        cr_expect(is_marked(value[i]), "ephemeron %d of %d", i, N);
+    }
+    the_heap->ephemerons.buckets = buckets;
+    end();
+}
+
 /* However many wait for one key: each step deals with a few. */
 Test(ephemeron, a_long_chain_is_gone_through_in_steps)
 {
