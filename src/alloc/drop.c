@@ -85,7 +85,7 @@ gcrt_drop_free(struct mheap *h, struct mspan *s)
     struct part part = whole_pages(h, s);
     bool is_clean = clean(h, part, state) && part.bytes == bytes;
 
-    gcrt_mheap_unlink(s, npages);
+    gcrt_mheap_unlink(h, s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     poison(h->base + (page << PAGE_SHIFT), bytes);
     gcrt_lock_acquire(&h->lock);

@@ -368,19 +368,56 @@ gcrt_mheap_flush_cache(struct mheap *h, struct pagecache *cache)
 
 /* ---- spans ---- */
 
+static void
+link_page(struct mspan *s, size_t i)
+{
+    ahalf_store_release(&s[i].head, (unsigned)(i << 2) | SPAN_INTERIOR);
+}
+
 /* Later pages point back to the first one; before the head is published. */
 static void
-link_interior(struct mspan *s, size_t npages)
+link_small(struct mspan *s, size_t npages)
 {
     for (size_t i = 1; i < npages; i++)
-        ahalf_store_release(&s[i].head, (unsigned)(i << 2) | SPAN_INTERIOR);
+        link_page(s, i);
+}
+
+static void
+link_large(struct mheap *h, struct mspan *s, size_t npages)
+{
+    size_t page = (size_t)(s - h->spans);
+
+    for (size_t i = span_next_linked(page, 0); i < npages; i = span_next_linked(page, i))
+        link_page(s, i);
 }
 
 void
-gcrt_mheap_unlink(struct mspan *s, size_t npages)
+gcrt_mheap_unlink(struct mheap *h, struct mspan *s, size_t npages)
 {
-    for (size_t i = 0; i < npages; i++)
+    size_t page = (size_t)(s - h->spans);
+    bool large = span_state(s) == SPAN_LARGE;
+
+    for (size_t i = 0; i < npages; i = large ? span_next_linked(page, i) : i + 1)
         ahalf_store_release(&s[i].head, SPAN_FREE);
+}
+
+/*
+ * The group's first page may be of a span that does not reach so far.  One that ends meanwhile
+ * has said so before it becomes another.
+ */
+RACY_READER struct mspan *
+gcrt_spanmap_in_group(struct spanmap map, uintptr_t offset)
+{
+    size_t page = offset >> PAGE_SHIFT, npages;
+    struct mspan *s = &map.spans[align_down(page, SPAN_GROUP)];
+    unsigned head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
+
+    if ((head & SPAN_STATE) == SPAN_INTERIOR)
+        s -= head >> 2;
+    if (span_state(s) != SPAN_LARGE)
+        return NULL;
+    npages = __atomic_load_n(&s->alloc.large.npages, __ATOMIC_ACQUIRE);
+    return page - (size_t)(s - map.spans) < npages && span_state(s) == SPAN_LARGE ? s : NULL;
 }
 
 /*
@@ -497,7 +534,7 @@ gcrt_mheap_alloc_small(
         return NULL;
     }
     describe(s, c, gcrt_class_nelems[c->sizeclass], zero, sweepgen);
-    link_interior(s, npages);
+    link_small(s, npages);
     chaos_point(h->os, CHAOS_SPAN_INIT);
     ahalf_store_release(&s->head, SPAN_SMALL); /* pairs: span.publish */
     aword_add_relaxed(&h->small_spans[c->sizeclass], 1);
@@ -524,7 +561,7 @@ gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes, unsign
     unpoison(span_start(h, s), s->alloc.large.bytes);
     describe(s, c, 1, zero, sweepgen);
     ahalf_store_relaxed(&s->freeindex, 1); /* its one object is allocated */
-    link_interior(s, npages);
+    link_large(h, s, npages);
     chaos_point(h->os, CHAOS_SPAN_INIT);
     ahalf_store_release(&s->head, SPAN_LARGE); /* pairs: span.publish */
     return s;
@@ -537,7 +574,7 @@ end_span(struct mheap *h, struct mspan *s, size_t npages)
     if (s->sizeclass != CLASS_LARGE)
         aword_add_relaxed(&h->small_spans[s->sizeclass], (uint64_t)-1);
     poison(span_start(h, s), npages << PAGE_SHIFT);
-    gcrt_mheap_unlink(s, npages);
+    gcrt_mheap_unlink(h, s, npages);
     chaos_point(h->os, CHAOS_SPAN_FREE);
     if (span_has_side(s))
         put_side(h, s);

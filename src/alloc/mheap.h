@@ -151,7 +151,7 @@ struct mspan *gcrt_mheap_alloc_small(struct mheap *h, struct mcentral *c, unsign
 struct mspan *gcrt_mheap_alloc_large(struct mheap *h, struct mcentral *c, size_t bytes,
         unsigned sweepgen);
 /* The pages belong to no span any more; for gcrt_mheap_free and gcrt_drop_free. */
-void gcrt_mheap_unlink(struct mspan *s, size_t npages);
+void gcrt_mheap_unlink(struct mheap *h, struct mspan *s, size_t npages);
 /*
  * Makes room for npages more in one piece at the end of the grown range, a whole step or what is
  * asked for; false if the OS refuses.  Lock: heap.
@@ -191,6 +191,16 @@ spanmap_start(struct spanmap map, const struct mspan *s)
     return map.base + ((uintptr_t)(s - map.spans) << PAGE_SHIFT);
 }
 
+/* Of a large span that starts at that page, the page after its page i that says so itself. */
+static inline size_t
+span_next_linked(size_t page, size_t i)
+{
+    return i + ((page + i) % SPAN_GROUP == 0 ? SPAN_GROUP : 1);
+}
+
+/* The large span that a page belongs to which says that it is in none, or NULL. */
+struct mspan *gcrt_spanmap_in_group(struct spanmap map, uintptr_t offset);
+
 /* The in-use span at an offset from the base within what is grown, or NULL. */
 static inline struct mspan *
 spanmap_at(struct spanmap map, uintptr_t offset)
@@ -201,7 +211,7 @@ spanmap_at(struct spanmap map, uintptr_t offset)
     if (LIKELY((head & SPAN_STATE) >= SPAN_SMALL))
         return s;
     if ((head & SPAN_STATE) == SPAN_FREE)
-        return NULL;
+        return gcrt_spanmap_in_group(map, offset);
     s -= head >> 2;
     return span_state(s) >= SPAN_SMALL ? s : NULL;
 }

@@ -14,10 +14,13 @@
  * bitmaps lie in a side block which, once made, stays with the descriptor.
  *
  * head, low two bits:
- *     SPAN_FREE      no span; everything else is stale
+ *     SPAN_FREE      no span, but see below; everything else is stale
  *     SPAN_INTERIOR  a later page of a span; bits 2.. are the pages back to its first
  *     SPAN_SMALL     first page of a span of small objects
  *     SPAN_LARGE     first page of a one-object span
+ * Of a large span only the pages before its first group boundary, and the first page of each
+ * group, are INTERIOR; the group's first page answers for the others, which stay FREE.  So a
+ * span of gigabytes is made and ended in microseconds.
  * Written last when a span is made (pairs: span.publish) and first when it ends, so a
  * reader that acquires SMALL or LARGE may read the other fields.  During marking head may
  * go from FREE to another state but never back.
@@ -42,6 +45,7 @@ enum {
     SPAN_GUARDED   /* the same, and who touches it gets a signal */
 };
 
+#define SPAN_GROUP      512 /* pages: 4 MiB */
 #define SPAN_LINE_WORDS 6
 #define SPAN_SIDE_WORDS (1024 / 64) /* of class 1, 8 bytes; class 2 has half as many objects */
 

@@ -59,12 +59,20 @@ gcrt_verify_complain(struct verifier *v, const char *tag, const char *format, ..
 /* ---- spans ---- */
 
 static void
-check_interior(struct verifier *v, const struct mspan *s, size_t npages)
+check_interior(struct verifier *v, const struct mspan *s, size_t page, size_t npages)
 {
-    for (size_t i = 1; i < npages; i++)
-        if (ahalf_load_relaxed(&s[i].head) != ((i << 2) | SPAN_INTERIOR))
+    bool large = s->sizeclass == CLASS_LARGE;
+    size_t linked = large ? span_next_linked(page, 0) : 1;
+
+    for (size_t i = 1; i < npages; i++) {
+        unsigned head = i == linked ? (unsigned)(i << 2) | SPAN_INTERIOR : SPAN_FREE;
+
+        if (i == linked)
+            linked = large ? span_next_linked(page, i) : i + 1;
+        if (ahalf_load_relaxed(&s[i].head) != head)
             gcrt_verify_complain(v, "span.tiles", "page %zu of span %#lx does not point back "
                     "to it", i, verify_start(v, s));
+    }
 }
 
 /* Do the fields say what the kind and the class table say?  Nothing else is used before. */
@@ -193,7 +201,7 @@ check_span(struct verifier *v, struct mspan *s, size_t page)
                 verify_start(v, s));
         return;
     }
-    check_interior(v, s, npages);
+    check_interior(v, s, page, npages);
     check_bits(v, s);
     check_sweepgen(v, s);
     count_span(v, s, page, npages);

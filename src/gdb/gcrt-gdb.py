@@ -23,6 +23,7 @@ import gdb
 WORD = 8
 MAGIC = 0x6763727468656170  # gc/heap.h
 FREE, INTERIOR, SMALL, LARGE = range(4)  # alloc/mspan.h
+SPAN_GROUP = 512  # pages, the same
 SIDE_CLASSES, SIDE_WORDS = (1, 2), 16  # the same: classes with bitmaps of their own
 FIELDS, NOSCAN, CONSERVATIVE, TRACED, FLEX = range(1, 6)  # gcrt/type.h
 FORMS = {FIELDS: "fields", NOSCAN: "no pointers", CONSERVATIVE: "every word may be a pointer",
@@ -261,10 +262,21 @@ class Heap:
             return None
         page = (address - self.base) // self.page_bytes
         state, back = self.state(page)
+        if state == FREE:
+            return self.large_span_of(page)
         if state == INTERIOR:
             page -= back
             state = self.state(page)[0]
         return Span(self, page) if state >= SMALL else None
+
+    def large_span_of(self, page):
+        """For most of a large span's pages its group's first one answers (mspan.h)."""
+        first = page // SPAN_GROUP * SPAN_GROUP
+        state, back = self.state(first)
+        if state == INTERIOR:
+            first -= back
+        span = Span(self, first) if self.state(first)[0] == LARGE else None
+        return span if span is not None and page < first + span.npages else None
 
     def find(self, address):
         """The span and index of the object that the address lies in, or None."""

@@ -128,7 +128,7 @@ step_small(void)
 static void
 step_large(void)
 {
-    size_t bytes = 1 + rand_below(&m.seed, (size_t)1 << (13 + rand_below(&m.seed, 10)));
+    size_t bytes = 1 + rand_below(&m.seed, (size_t)1 << (13 + rand_below(&m.seed, 12)));
     struct mspan *s = gcrt_mheap_alloc_large(&b.heap, &b.noscan[0], bytes, bare_sweepgen(&b));
 
     if (s == NULL) {
@@ -283,6 +283,34 @@ Test(mheap, the_whole_reservation_can_be_one_object)
     expect_sound();
     cr_assert_null(gcrt_mheap_alloc_large(&b.heap, &b.scan[0], 1, 4));
     free_everything();
+    bare_finish(&b);
+}
+
+/* Its pages are all the same its own, and those behind it are not. */
+Test(mheap, a_huge_span_is_known_by_a_few_descriptors)
+{
+    const size_t npages = 5000;
+    size_t interior = 0;
+    struct mspan *before, *s;
+
+    bare_init(&b, RESERVE);
+    before = gcrt_mheap_alloc_large(&b.heap, &b.scan[0], 3 * PAGE_SIZE, 4);
+    s = gcrt_mheap_alloc_large(&b.heap, &b.scan[0], npages * PAGE_SIZE, 4);
+    cr_assert_not_null(before);
+    cr_assert_not_null(s);
+    cr_assert_neq(page_of(s) % SPAN_GROUP, 0);
+    model_take(before);
+    model_take(s);
+    for (size_t i = 1; i < npages; i++)
+        interior += span_state(&s[i]) == SPAN_INTERIOR;
+    cr_expect_leq(interior, SPAN_GROUP + npages / SPAN_GROUP);
+    for (size_t i = npages; i < npages + 600; i++)
+        cr_expect_null(mheap_span_of(&b.heap, span_start(&b.heap, s) + i * PAGE_SIZE), "%zu", i);
+    gcrt_mheap_free(&b.heap, s);
+    for (size_t i = 0; i < npages; i++) {
+        cr_assert_eq(span_state(&s[i]), SPAN_FREE);
+        cr_expect_null(mheap_span_of(&b.heap, span_start(&b.heap, s) + i * PAGE_SIZE));
+    }
     bare_finish(&b);
 }
 
