@@ -104,8 +104,20 @@ Test(fiber, the_saved_registers_and_window_count)
     cr_assert_geq(count_raw(&raw, q), 1);
 }
 
-/* The complement of an object's address: the stack has none that says where it is. */
+/* The complement of an object's address: the frames of a test have none that says where it is. */
 static volatile uintptr_t hidden;
+
+static NOINLINE void
+make_hidden(void)
+{
+    hidden = ~(uintptr_t)gc_alloc_bytes(64);
+}
+
+static NOINLINE void
+put_hidden(uintptr_t *where)
+{
+    *where = ~hidden;
+}
 
 static NOINLINE size_t
 count_in_own_scan(void)
@@ -121,15 +133,15 @@ Test(fiber, what_was_saved_counts_until_the_switch_is_known_to_be_complete)
     struct gcrt_mutator *m = self();
     size_t before;
 
-    hidden = ~(uintptr_t)gc_alloc_bytes(64);
+    make_hidden();
     take_raw(&raw);
     before = count_in_own_scan();
-    m->current->regs[0] = ~hidden;
+    put_hidden(&m->current->regs[0]);
     cr_assert_eq(count_in_own_scan(), before);
     m->landing = true;
     cr_assert_gt(count_in_own_scan(), before);
     m->current->regs[0] = 0;
-    m->current->window[1] = ~hidden;
+    put_hidden(&m->current->window[1]);
     m->current->nwindow = 2;
     cr_assert_gt(count_in_own_scan(), before);
     gc_block_enter(); /* a call from the new stack */
