@@ -21,6 +21,7 @@
 
 #include "alloc/base/tools.h"
 #include "alloc/populate.h"
+#include "alloc/reserve.h"
 #include "alloc/scavenge.h"
 
 #define GROW_MIN ((size_t)4 << 20)
@@ -35,13 +36,13 @@ static bool
 reserve(struct mheap *h, size_t bytes)
 {
     size_t pages = bytes >> PAGE_SHIFT;
-    size_t total = bytes + GROW_MIN + pages * sizeof(struct mspan);
+    size_t total = align_up(bytes + pages * sizeof(struct mspan), gcrt_os_page_size());
+    void *start = gcrt_reserve(h->os, total, GROW_MIN);
 
-    h->reservation = gcrt_os_reserve(h->os, total);
-    if (h->reservation == NULL)
+    if (start == NULL)
         return false;
     h->reservation_bytes = total;
-    h->base = align_up((uintptr_t)h->reservation, GROW_MIN);
+    h->base = (uintptr_t)start;
     h->npages_max = pages;
     h->run_bytes = RUN_BYTES_MAX;
     h->huge_from = HUGE_FROM_AUTO;
@@ -66,7 +67,7 @@ unreserve(struct mheap *h)
     size_t grown = aword_load_relaxed(&h->grown);
 
     unpoison(h->base, grown); /* it may become somebody else's memory */
-    gcrt_os_unmap(h->os, h->reservation, h->reservation_bytes,
+    gcrt_os_unmap(h->os, (void *)h->base, h->reservation_bytes,
             grown + h->ndescribed * sizeof(struct mspan));
 }
 

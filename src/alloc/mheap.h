@@ -37,8 +37,7 @@ struct mheap {
     uintptr_t base;           /* first byte of the reservation; page aligned */
     size_t npages_max;        /* pages reserved */
     struct mspan *spans;      /* descriptor per reserved page; ready as far as grown */
-    void *reservation;        /* what os_reserve gave, for unmapping */
-    size_t reservation_bytes;
+    size_t reservation_bytes; /* from base: pages, then their descriptors */
     void *pagealloc_block;    /* owned */
     size_t pagealloc_bytes;
     size_t huge_from;         /* from so many bytes on huge pages are wished for */

@@ -53,8 +53,8 @@ fill_cycles(const struct snapshot *s, gc_stats *ret)
     ret->stack_inuse = s->scan_stack;
     ret->num_gc = s->cycles;
     ret->num_forced_gc = s->cycles_forced;
+    ret->pause_max_ns = aword_load_acquire(&s->pauses->max_ns); /* pairs: timehist.max */
     ret->pause_total_ns = aword_load_relaxed(&s->pauses->total_ns);
-    ret->pause_max_ns = aword_load_relaxed(&s->pauses->max_ns);
     if (s->total_cpu_ns > 0)
         ret->gc_cpu_fraction = (double)busy / (double)s->total_cpu_ns;
 }

@@ -309,9 +309,12 @@ check_targets(void *arg)
             FUZZ_CHECK(target[0] == t->word && target[1] == ~target[0],
                     "target of %zu changed", t->word);
     }
-    if (hidden_object != 0)
-        FUZZ_CHECK(
-                (gc_base(t_reveal(hidden_object)) != NULL) == (root != NULL), "the object");
+    if (hidden_object != 0) {
+        bool alive = gc_base(t_reveal(hidden_object)) != NULL;
+
+        FUZZ_CHECK(alive == (root != NULL), "the object of form %d, %zu words: %s",
+                (int)m->spec.form, object_words, alive ? "kept" : "lost");
+    }
 }
 
 static void

@@ -55,6 +55,7 @@ timehist_bucket(uint64_t ns)
         + (unsigned)((ns >> (high - TIMEHIST_SUB_BITS)) & (TIMEHIST_SUBS - 1));
 }
 
+/* Who reads max_ns before the others finds there what it comes from. */
 static inline void
 timehist_add(struct timehist *h, uint64_t ns)
 {
@@ -62,7 +63,7 @@ timehist_add(struct timehist *h, uint64_t ns)
 
     aword_add_relaxed(&h->counts[timehist_bucket(ns)], 1);
     aword_add_relaxed(&h->total_ns, ns);
-    while (ns > max && !aword_cas_full(&h->max_ns, max, ns))
+    while (ns > max && !aword_cas_full(&h->max_ns, max, ns)) /* pairs: timehist.max */
         max = aword_load_relaxed(&h->max_ns);
 }
 
