@@ -163,6 +163,8 @@ run_row()
     test_row "$row" >"$log" 2>&1
     status=$?
     [ "$status" = 0 ] || grep -v -e ' OK  ' -e '^ok ' "$log" | tail -n 200
+    # What a failed assertion of Criterion's said is in that log alone, too.
+    [ "$status" = 0 ] || grep -h -A 8 '^not ok' "$folder/meson-logs/testlog.txt" | head -n 80
     # What each fuzz target did, from the log that meson keeps beside its own output.
     [ "$row" != fuzz ] || grep -h '^fuzz ' build/fuzz/meson-logs/testlog.txt
     judge "$row" "$status" $(($(date +%s) - begin))
