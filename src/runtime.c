@@ -23,6 +23,7 @@
 #include "gc/intern.h"
 #include "gc/kind.h"
 #include "gc/limit.h"
+#include "gc/log.h"
 #include "gc/mutator.h"
 #include "gc/pool.h"
 #include "gc/populator.h"
@@ -48,23 +49,14 @@
 /* ---- reports ---- */
 
 static void
-say_line(struct gc_heap *heap, const char *line, size_t len)
-{
-    if (heap->options.log != NULL)
-        heap->options.log(line, len, heap->options.log_arg);
-    else
-        gcrt_say(line);
-}
-
-static void
 say_cycle(struct gc_heap *heap, const struct cycle_report *report)
 {
     char line[PACERTRACE_LINE_MAX > GCTRACE_LINE_MAX ? PACERTRACE_LINE_MAX : GCTRACE_LINE_MAX];
 
     if (heap->options.debug_gcpacertrace)
-        say_line(heap, line, gcrt_pacertrace_format(line, sizeof(line), report));
+        gcrt_log_line(heap, line, gcrt_pacertrace_format(line, sizeof(line), report));
     if (heap->options.debug_gctrace)
-        say_line(heap, line, gcrt_gctrace_format(line, sizeof(line), report));
+        gcrt_log_line(heap, line, gcrt_gctrace_format(line, sizeof(line), report));
 }
 
 static void
@@ -72,7 +64,7 @@ say_scavenge(struct gc_heap *heap, const struct scavenge_report *report)
 {
     char line[SCAVTRACE_LINE_MAX];
 
-    say_line(heap, line, gcrt_scavtrace_format(line, sizeof(line), report));
+    gcrt_log_line(heap, line, gcrt_scavtrace_format(line, sizeof(line), report));
 }
 
 /* ---- construction ---- */
@@ -483,7 +475,7 @@ gc_shutdown(void)
     if (m != NULL && m->heap == heap)
         gc_thread_detach();
     if (!gcrt_crew_stop(heap, "gc_shutdown")) {
-        gcrt_warn("%s; the heap is left as it is", gc_last_error());
+        gcrt_log(heap, "%s; the heap is left as it is", gc_last_error());
         return;
     }
     if (gc_heap_destroy(heap) == GC_ERR_BUSY)

@@ -40,7 +40,10 @@ typedef struct gc_limit_report {
  */
 typedef void gc_limit_fn(gc_heap *heap, const gc_limit_report *report, void *arg);
 
-/* A line of text (gctrace, warnings) without its newline; called outside every lock. */
+/*
+ * A line of text (gctrace, warnings) without its newline; called outside every lock.  What is said
+ * before an abort, or while threads are held, goes to standard error instead.
+ */
 typedef void gc_log_fn(const char *line, size_t len, void *arg);
 
 /* Which part of a heap may have huge pages, if the system has any (madvise). */

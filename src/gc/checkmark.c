@@ -34,6 +34,7 @@
 
 #include "gc/handshake.h"
 #include "gc/kind.h"
+#include "gc/log.h"
 #include "gc/roots.h"
 #include "gc/stack.h"
 
@@ -262,7 +263,7 @@ gcrt_checkmark_open(struct gc_heap *heap)
     c->is_open = take_snapshot(c);
     gcrt_release_all(heap);
     if (!c->is_open)
-        gcrt_warn("checkmark: no memory for the search; a cycle goes unchecked");
+        gcrt_log(heap, "checkmark: no memory for the search; a cycle goes unchecked");
 }
 
 /* ---- marking is complete ---- */

@@ -20,6 +20,8 @@
 #include "gc/look.h"
 #include "gc/search.h"
 
+#include <string.h>
+
 struct taking {
     struct look look; /* first */
     struct search search;
@@ -82,6 +84,25 @@ number_of(const struct taking *t, uintptr_t word)
     return s == NULL ? 0 : t->search.parent[(span_object(h, s, index) - h->base) / WORD];
 }
 
+/* Trace functions may say words twice: as much room again. */
+static COLD bool
+make_room(struct taking *t)
+{
+    struct graph *g = t->graph;
+    size_t bytes = 2 * g->edges_bytes;
+    struct graph_edge *edges = gcrt_os_map(&g->os, bytes);
+
+    if (edges == NULL) {
+        t->status = GC_ERR_NOMEM;
+        return false;
+    }
+    memcpy(edges, g->edges, g->nedges * sizeof(*edges));
+    gcrt_os_unmap(&g->os, g->edges, g->edges_bytes, g->edges_bytes);
+    g->edges = edges;
+    g->edges_bytes = bytes;
+    return true;
+}
+
 /* An edge of the last node begun. */
 static void
 add_edge(struct taking *t, uintptr_t word, uint32_t offset)
@@ -91,10 +112,8 @@ add_edge(struct taking *t, uintptr_t word, uint32_t offset)
 
     if (number == 0)
         return;
-    if ((g->nedges + 1) * sizeof(*g->edges) > g->edges_bytes) {
-        t->status = GC_ERR_NOMEM;
+    if (UNLIKELY((g->nedges + 1) * sizeof(*g->edges) > g->edges_bytes) && !make_room(t))
         return;
-    }
     g->edges[g->nedges++] = (struct graph_edge){ (uint32_t)number - 1, offset };
 }
 
@@ -153,10 +172,7 @@ take_edges(struct taking *t)
 
 /* ---- all of it ---- */
 
-/*
- * Every object, and every word, is an edge's end at most once each, but for what trace
- * functions say twice: that is cut off as out of memory.
- */
+/* Every object, and every word, is an edge's end at most once each, but for trace functions. */
 static bool
 map_graph(struct taking *t)
 {

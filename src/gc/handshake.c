@@ -28,11 +28,13 @@
 #include "alloc/os/window.h"
 #include "gc/actions.h"
 #include "gc/listen.h"
+#include "gc/log.h"
 #include "gc/pool.h"
 #include "gc/stack.h"
 #include "gc/trace.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 /* A silent thread is signalled again after so long, in case it was critical. */
 #define RETRY_NS ((uint64_t)500 * 1000)
@@ -342,18 +344,24 @@ silent_thread(struct gc_heap *heap, unsigned epoch)
     return tid;
 }
 
+/* A thread that is held may have a lock that the host's log wants: then it is not called. */
 static void
 report_stall(struct gc_heap *heap, unsigned epoch, unsigned pending)
 {
-    int signal = heap->handshake.signal, tid = silent_thread(heap, epoch);
+    int signal = heap->handshake.signal, tid = silent_thread(heap, epoch), len;
+    char line[256];
 
     if (!gcrt_os_signal_is_handled(signal, gcrt_handshake_signal))
-        gcrt_warn("%u threads have not answered a handshake for 10 s: the handler of signal %d is "
-                  "not gcrt's any more", pending, signal);
+        len = snprintf(line, sizeof(line), "gcrt: %u threads have not answered a handshake for "
+                "10 s: the handler of signal %d is not gcrt's any more", pending, signal);
     else
-        gcrt_warn("%u threads have not answered a handshake for 10 s, the first is %d; does it "
-                  "block signal %d, or is it a precise one that calls nothing?", pending, tid,
-                signal);
+        len = snprintf(line, sizeof(line), "gcrt: %u threads have not answered a handshake for "
+                "10 s, the first is %d; does it block signal %d, or is it a precise one that calls "
+                "nothing?", pending, tid, signal);
+    if (heap->handshake.holding)
+        gcrt_say(line);
+    else
+        gcrt_log_line(heap, line, (size_t)len);
 }
 
 static void

@@ -30,6 +30,7 @@
 #include "gc/cycle.h"
 #include "gc/error.h"
 #include "gc/fork.h"
+#include "gc/log.h"
 #include "gc/pace.h"
 
 #include <stdio.h>
@@ -266,18 +267,11 @@ gcrt_limit_complain(struct gc_heap *heap)
 {
     uint64_t limit = limit_of(heap), is = gcrt_limit_mapped(heap);
     uint64_t external = aword_load_relaxed(&heap->mheap.external);
-    char line[200];
-    int len;
 
-    if (is + external <= limit)
-        return;
-    len = snprintf(line, sizeof(line), "gcrt: the memory limit of %llu bytes is below the %llu "
-            "bytes that are mapped and the %llu external ones",
-            (unsigned long long)limit, (unsigned long long)is, (unsigned long long)external);
-    if (heap->options.log != NULL)
-        heap->options.log(line, (size_t)len, heap->options.log_arg);
-    else
-        gcrt_say(line);
+    if (is + external > limit)
+        gcrt_log(heap, "the memory limit of %llu bytes is below the %llu bytes that are mapped and "
+                       "the %llu external ones", (unsigned long long)limit,
+                (unsigned long long)is, (unsigned long long)external);
 }
 
 /* ---- external bytes ---- */

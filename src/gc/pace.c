@@ -316,7 +316,7 @@ fill_report(struct cycle *cy)
     r->globals = aword_load_relaxed(&mk->globals_work);
     r->gc_cpu_ns = aword_load_relaxed(&n->assist_ns) + aword_load_relaxed(&n->worker_ns)
         + end_pause + aword_load_relaxed(&n->coordinator_ns);
-    r->total_cpu_ns = (cy->end_ns - n->start_ns) * heap->cpus;
+    r->total_cpu_ns = mul_capped(cy->end_ns - n->start_ns, heap->cpus);
 }
 
 void

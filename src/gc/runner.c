@@ -27,6 +27,7 @@
 
 #include "gc/barrier.h"
 #include "gc/crew.h"
+#include "gc/log.h"
 #include "gc/mutator.h"
 #include "gc/roots.h"
 #include "gc/trace.h"
@@ -75,18 +76,13 @@ gcrt_runner_name(const void *host, char name[RUNNER_NAME_MAX])
 void
 gcrt_runner_report(struct gc_heap *heap, const struct runner_late *late)
 {
-    char line[RUNNER_NAME_MAX + 100], name[RUNNER_NAME_MAX];
-    int len;
+    char name[RUNNER_NAME_MAX];
 
     aword_add_relaxed(&heap->runner.slow, 1);
     gcrt_runner_name(late->host, name);
-    len = snprintf(line, sizeof(line), "gcrt: slow %s: %s %s %llu ms", late->what, name,
+    gcrt_log(heap, "slow %s: %s %s %llu ms", late->what, name,
             late->over ? "took" : "has been running for",
             (unsigned long long)(late->ns / 1000000));
-    if (heap->options.log != NULL)
-        heap->options.log(line, (size_t)len, heap->options.log_arg);
-    else
-        gcrt_warn("%s", line + 6);
 }
 
 /* ---- jobs ---- */

@@ -9,9 +9,9 @@
  * that finds it unmarked, before its span can be swept.  Records are the collector's, and
  * are never read without their shard's lock.
  * Concurrency: one lock a shard (RANK_SPECIAL), 64 shards by the object's address.  The decision
- * holds one for some hundred records at a time; a shard does not grow while the decision is
- * between two buckets of it.  What mutators add meanwhile is marked, so it does not matter
- * whether the decision has passed there already.
+ * holds one for some hundred records at a time.  What mutators add meanwhile is marked, so it
+ * does not matter whether the decision has passed there already, nor that it looks at a record
+ * twice that a growing shard has moved upwards (chains.c).
  * The coordinator does not rest from DECIDED to the end of the decision, so a fork's child
  * sees none of it or all.
  * Cost: an object without records costs nothing.  24 bytes for a weak reference, 128 for the
@@ -21,6 +21,7 @@
 #include "gc/special.h"
 
 #include "gc/barrier.h"
+#include "gc/chains.h"
 #include "gc/kind.h"
 #include "gc/mark.h"
 #include "gc/region.h"
@@ -30,14 +31,13 @@
 
 #include <string.h>
 
-/* Buckets that are looked at under one lock. */
+/* Buckets that are gone through under one lock. */
 #define STEP_BUCKETS 256
 /* A bucket's chain is prefetched so many buckets ahead. */
 #define AHEAD 8
 
-#define BUCKETS_MIN 16
-#define SLAB_MIN    16  /* records that are made at once ... */
-#define SLAB_MAX    256 /* ... growing with their number */
+#define SLAB_MIN 16     /* records that are made at once ... */
+#define SLAB_MAX 256    /* ... growing with their number */
 
 static const size_t record_bytes[SPECIAL_KINDS] = {
     [SPECIAL_WEAK] = sizeof(struct special),
@@ -61,28 +61,14 @@ gcrt_special_finish(struct gc_heap *heap)
 
 /* ---- where a record lies ---- */
 
-/* The top bits choose the shard, those below the bucket. */
-static uint64_t
-hash_of(uintptr_t object)
-{
-    return object * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-#define SHARD_SHIFT  58
-#define BUCKET_SHIFT 26
+#define SHARD_SHIFT 58
 
 _Static_assert(SPECIAL_SHARDS == 1 << (64 - SHARD_SHIFT), "the top bits number the shards");
 
 static struct special_shard *
 shard_of(struct gc_heap *heap, uintptr_t object)
 {
-    return &heap->specials.shards[hash_of(object) >> SHARD_SHIFT];
-}
-
-static struct special **
-bucket_of(const struct special_chains *c, uintptr_t object)
-{
-    return &c->buckets[(hash_of(object) >> BUCKET_SHIFT) & c->mask];
+    return &heap->specials.shards[special_hash(object) >> SHARD_SHIFT];
 }
 
 struct special_shard *
@@ -152,66 +138,6 @@ take_record_locked(struct gc_heap *heap, struct special_chains *c, enum special_
     return record;
 }
 
-static struct special *
-pop(struct special **chain)
-{
-    struct special *record = *chain;
-
-    *chain = record->next;
-    return record;
-}
-
-static void
-push(struct special **chain, struct special *record)
-{
-    record->next = *chain;
-    *chain = record;
-}
-
-/*
- * Rehashes into an array of twice the size; the old one's memory becomes records.  Reversed
- * and reversed again, so an object's records stay in their order, newest first.
- */
-static void
-move_buckets_locked(struct special_chains *c, enum special_kind kind, struct special **buckets)
-{
-    struct special **old = c->buckets, *oldest = NULL;
-    uint32_t n = c->mask + 1;
-
-    c->buckets = buckets;
-    c->mask = 2 * n - 1;
-    for (uint32_t i = 0; i < n; i++) {
-        while (old[i] != NULL)
-            push(&oldest, pop(&old[i]));
-        while (oldest != NULL) {
-            struct special *record = pop(&oldest);
-
-            push(bucket_of(c, record->object), record);
-        }
-    }
-    carve_locked(c, kind, (char *)old, n * sizeof(*old));
-}
-
-/* Room for one more.  A table that cannot grow is slower, not full. */
-static bool
-grow_locked(struct gc_heap *heap, struct special_shard *shard, enum special_kind kind)
-{
-    struct special_chains *c = &shard->kinds[kind];
-    struct special **buckets;
-
-    if (LIKELY(c->buckets != NULL && (c->count <= c->mask || shard->fixed)))
-        return true;
-    if (c->buckets == NULL) {
-        c->buckets = take_memory(heap, BUCKETS_MIN * sizeof(*buckets));
-        c->mask = BUCKETS_MIN - 1;
-        return c->buckets != NULL;
-    }
-    buckets = take_memory(heap, 2 * ((size_t)c->mask + 1) * sizeof(*buckets));
-    if (buckets != NULL)
-        move_buckets_locked(c, kind, buckets);
-    return true;
-}
-
 /* ---- single records ---- */
 
 static struct special *
@@ -228,7 +154,7 @@ gcrt_special_find_locked(struct special_shard *shard, enum special_kind kind, ui
     struct special_chains *c = &shard->kinds[kind];
 
     gcrt_lock_assert_held(&shard->lock);
-    return c->buckets == NULL ? NULL : first_of(*bucket_of(c, object), object);
+    return c->nbuckets == 0 ? NULL : first_of(*chains_of(c, object), object);
 }
 
 struct special *
@@ -245,13 +171,13 @@ gcrt_special_insert_locked(struct gc_heap *heap, struct special_shard *shard,
     struct special *record, **at;
 
     gcrt_lock_assert_held(&shard->lock);
-    if (!grow_locked(heap, shard, kind))
+    if (!gcrt_chains_grow(heap, c))
         return NULL;
     record = take_record_locked(heap, c, kind);
     if (record == NULL)
         return NULL;
     memset(record, 0, record_bytes[kind]);
-    at = bucket_of(c, object);
+    at = chains_of(c, object);
     *record = (struct special){ .next = *at, .object = object, .arg = arg };
     *at = record;
     c->count++;
@@ -264,7 +190,7 @@ gcrt_special_unlink_locked(struct gc_heap *heap, struct special_shard *shard,
         enum special_kind kind, struct special *record)
 {
     struct special_chains *c = &shard->kinds[kind];
-    struct special **at = bucket_of(c, record->object);
+    struct special **at = chains_of(c, record->object);
 
     gcrt_lock_assert_held(&shard->lock);
     while (*at != record)
@@ -279,15 +205,17 @@ gcrt_special_pop_locked(
         struct gc_heap *heap, struct special_shard *shard, enum special_kind kind, uint32_t *at)
 {
     struct special_chains *c = &shard->kinds[kind];
+    struct special *record;
 
     gcrt_lock_assert_held(&shard->lock);
     if (c->count == 0)
         return NULL;
-    while (c->buckets[*at] == NULL)
+    while ((record = *chains_at(c, *at)) == NULL)
         ++*at;
+    *chains_at(c, *at) = record->next;
     c->count--;
     aword_add_relaxed(&heap->specials.count[kind], (uint64_t)0 - 1);
-    return pop(&c->buckets[*at]);
+    return record;
 }
 
 void
@@ -348,22 +276,41 @@ gcrt_special_remove(struct gcrt_mutator *m, enum special_kind kind, struct speci
     gcrt_special_unlock(shard);
 }
 
+/* Where a step from bucket b on ends, and whether there is a next one: false after the last. */
+static bool
+step_end(const struct special_chains *c, uint32_t b, uint32_t *end)
+{
+    *end = (uint32_t)min_size(b + STEP_BUCKETS, c->count == 0 ? 0 : c->nbuckets);
+    return *end < c->nbuckets && c->count != 0;
+}
+
+/* Some hundred buckets from *b on, and *b behind them; false after the last. */
+static bool
+visit_step(struct special_shard *shard, enum special_kind kind, uint32_t *b,
+        void (*fn)(void *arg, const struct special *record), void *arg)
+{
+    const struct special_chains *c = &shard->kinds[kind];
+    uint32_t end;
+    bool more;
+
+    gcrt_lock_acquire(&shard->lock);
+    more = step_end(c, *b, &end);
+    for (; *b < end; ++*b) {
+        chains_prefetch(c, *b + AHEAD);
+        for (const struct special *r = *chains_at(c, *b); r != NULL; r = r->next)
+            fn(arg, r);
+    }
+    gcrt_lock_release(&shard->lock);
+    return more;
+}
+
 void
 gcrt_special_visit(struct gc_heap *heap, enum special_kind kind,
         void (*fn)(void *arg, const struct special *record), void *arg)
 {
-    for (size_t i = 0; i < SPECIAL_SHARDS; i++) {
-        struct special_shard *shard = &heap->specials.shards[i];
-        const struct special_chains *c = &shard->kinds[kind];
-
-        gcrt_lock_acquire(&shard->lock);
-        for (uint32_t b = 0; c->count != 0 && b <= c->mask; b++) {
-            __builtin_prefetch(c->buckets[min_size(b + AHEAD, c->mask)]);
-            for (const struct special *r = c->buckets[b]; r != NULL; r = r->next)
-                fn(arg, r);
-        }
-        gcrt_lock_release(&shard->lock);
-    }
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        for (uint32_t b = 0; visit_step(&heap->specials.shards[i], kind, &b, fn, arg);)
+            continue;
 }
 
 /* ---- roots ---- */
@@ -426,7 +373,7 @@ decide_chain_locked(struct gc_heap *heap, struct special_shard *shard, enum spec
         uint32_t b, decide_fn *decide)
 {
     struct special_chains *c = &shard->kinds[kind];
-    struct special **at = &c->buckets[b];
+    struct special **at = chains_at(c, b);
 
     while (*at != NULL) {
         struct special *record = *at, *next = record->next;
@@ -441,26 +388,23 @@ decide_chain_locked(struct gc_heap *heap, struct special_shard *shard, enum spec
     }
 }
 
-/* A few hundred buckets from b on; those after them, or 0 at the end. */
-static uint32_t
+/* As visit_step. */
+static bool
 decide_step(struct gc_heap *heap, struct special_shard *shard, enum special_kind kind,
-        uint32_t b, decide_fn *decide)
+        uint32_t *b, decide_fn *decide)
 {
     struct special_chains *c = &shard->kinds[kind];
-    uint32_t end = 0;
+    uint32_t end;
+    bool more;
 
     gcrt_lock_acquire(&shard->lock);
-    if (c->count != 0 || shard->fixed) {
-        end = (uint32_t)min_size(b + STEP_BUCKETS, (size_t)c->mask + 1);
-        for (; b < end; b++) {
-            __builtin_prefetch(c->buckets[min_size(b + AHEAD, c->mask)]);
-            decide_chain_locked(heap, shard, kind, b, decide);
-        }
-        end = end > c->mask ? 0 : end;
-        shard->fixed = end != 0;
+    more = step_end(c, *b, &end);
+    for (; *b < end; ++*b) {
+        chains_prefetch(c, *b + AHEAD);
+        decide_chain_locked(heap, shard, kind, *b, decide);
     }
     gcrt_lock_release(&shard->lock);
-    return end;
+    return more;
 }
 
 static void
@@ -470,13 +414,9 @@ decide_all(struct gc_heap *heap, enum special_kind kind, decide_fn *decide)
 
     if (aword_load_relaxed(&heap->specials.count[kind]) == 0)
         return;
-    for (size_t i = 0; i < SPECIAL_SHARDS; i++) {
-        uint32_t b = 0;
-
-        do
-            b = decide_step(heap, &heap->specials.shards[i], kind, b, decide);
-        while (b != 0);
-    }
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        for (uint32_t b = 0; decide_step(heap, &heap->specials.shards[i], kind, &b, decide);)
+            continue;
     aword_add_relaxed(&heap->specials.decide_ns, gcrt_os_now_ns() - start);
 }
 

@@ -39,16 +39,19 @@ struct special {
 
 #define SPECIAL_SHARDS 64
 
+/* The 20th has 4 Mi buckets: 512 Mi records before chains become longer. */
+#define CHAINS_SEGMENTS 20
+
 struct special_chains {
-    struct special **buckets; /* lock: mask + 1; NULL while there was never one */
+    struct special **segments[CHAINS_SEGMENTS]; /* lock: buckets (chains.c) */
     struct special *free;     /* lock: records of the kind's size */
-    uint32_t mask;            /* lock */
+    uint32_t nbuckets;        /* lock */
+    uint32_t mask;            /* lock: 2^k - 1, 2^k the least power of two >= nbuckets */
     uint32_t count;           /* lock: records in the table */
 };
 
 struct special_shard {
     struct lock lock;         /* RANK_SPECIAL */
-    bool fixed;               /* lock: the decision is between two buckets: no growth */
     struct special_chains kinds[SPECIAL_KINDS];
 } CACHE_ALIGNED;
 
@@ -133,7 +136,10 @@ void gcrt_special_unwatch(struct gc_heap *heap);
 bool gcrt_special_is_filed(
         struct gc_heap *heap, enum special_kind kind, const struct special *record);
 
-/* Calls fn for each record of the kind, under its shard's lock.  Any thread, critical. */
+/*
+ * Calls fn for each record of the kind, under its shard's lock, which is let go now and then: a
+ * record may come twice while others are added.  Any thread, critical.
+ */
 void gcrt_special_visit(struct gc_heap *heap, enum special_kind kind,
         void (*fn)(void *arg, const struct special *record), void *arg);
 

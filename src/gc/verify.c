@@ -23,6 +23,7 @@
 #include "gc/barrier.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
+#include "gc/log.h"
 #include "gc/look.h"
 #include "gc/roots.h"
 #include "gc/search.h"
@@ -420,7 +421,7 @@ gcrt_verify_at(struct gc_heap *heap, enum verify_edge edge)
         return;
     status = gcrt_verify_now(heap, edge, text, path);
     if (status == GC_ERR_NOMEM)
-        gcrt_warn("verify: %s", text);
+        gcrt_log(heap, "verify: %s", text);
     if (status != GC_ERR_CORRUPT)
         return;
     gcrt_search_say("verify: path: ", path);

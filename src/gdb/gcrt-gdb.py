@@ -352,14 +352,23 @@ def handle_roots(heap):
                 yield (int(handles[i]["object"]), f"a handle, {int(handles[i].address):#x}", None)
 
 
+def segments(nbuckets):
+    """The segments of linear hashing: number, first bucket, bucket behind the last."""
+    first, end, segment = 0, 16, 0
+    while first < nbuckets:
+        yield segment, first, min(end, nbuckets)
+        first, end, segment = end, 2 * end, segment + 1
+
+
 def specials(heap, kind):
     shards = heap.value["specials"]["shards"]
     for i in range(shards.type.range()[1] + 1):
         chains = shards[i]["kinds"][kind]
         if int(chains["count"]) == 0:
             continue
-        for bucket in range(int(chains["mask"]) + 1):
-            yield from chain(chains["buckets"][bucket], "next")
+        for segment, first, end in segments(int(chains["nbuckets"])):
+            for bucket in range(end - first):
+                yield from chain(chains["segments"][segment][bucket], "next")
 
 
 def special_roots(heap):

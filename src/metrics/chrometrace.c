@@ -56,12 +56,19 @@ compare_starts(const void *x, const void *y)
     return a->duration_ns > b->duration_ns ? -1 : a->duration_ns < b->duration_ns;
 }
 
+/* Whose row an event is in. */
 static int
-compare_threads(const void *x, const void *y)
+row_of(const struct trace_event *e)
 {
-    const struct trace_event *a = x, *b = y;
+    return e->kind == TRACE_proxy ? (int)e->a : e->tid;
+}
 
-    return a->tid != b->tid ? (a->tid < b->tid ? -1 : 1) : compare_starts(x, y);
+static int
+compare_rows(const void *x, const void *y)
+{
+    int a = row_of(x), b = row_of(y);
+
+    return a != b ? (a < b ? -1 : 1) : compare_starts(x, y);
 }
 
 /* ---- one event ---- */
@@ -160,11 +167,11 @@ is_instant(const struct trace_event *e)
 }
 
 static void
-put_event(struct writer *w, const struct trace_event *e, int row)
+put_event(struct writer *w, const struct trace_event *e)
 {
     bool instant = is_instant(e);
 
-    open_event(w, instant ? "i" : "X", row);
+    open_event(w, instant ? "i" : "X", row_of(e));
     put_name(&w->out, name_of(e));
     put_start(w, e->start_ns);
     if (instant)
@@ -196,7 +203,7 @@ put_any(struct writer *w, const struct trace_event *e)
     if (e->kind == TRACE_heap)
         put_heap(w, e);
     else if (!over)
-        put_event(w, e, e->kind == TRACE_proxy ? (int)e->a : e->tid);
+        put_event(w, e);
 }
 
 /* ---- all of them ---- */
@@ -231,13 +238,13 @@ put_thread(struct writer *w, int tid)
     out_text(&w->out, "}}");
 }
 
-/* Events are in the order of their threads. */
+/* Events are in the order of their rows. */
 static void
-put_threads(struct writer *w, const struct trace_event *events, size_t n)
+put_rows(struct writer *w, const struct trace_event *events, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (i == 0 || events[i].tid != events[i - 1].tid)
-            put_thread(w, events[i].tid);
+        if (i == 0 || row_of(&events[i]) != row_of(&events[i - 1]))
+            put_thread(w, row_of(&events[i]));
 }
 
 gc_status
@@ -249,8 +256,8 @@ gcrt_chrometrace_write(struct gc_heap *heap, struct trace_event *events, size_t 
 
     out_text(&w.out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
     if (n != 0)
-        qsort(events, n, sizeof(*events), compare_threads);
-    put_threads(&w, events, n);
+        qsort(events, n, sizeof(*events), compare_rows);
+    put_rows(&w, events, n);
     if (n != 0)
         qsort(events, n, sizeof(*events), compare_starts);
     measure_phases(&w, events, n);

@@ -132,7 +132,9 @@ gcrt_histogram_quantile(enum metric_source source, const uint64_t *counts,
         return 0;
     i = bucket_of_rank(counts, rank_of_permille(permille, sum));
     upper = gcrt_histogram_bound(source, i + 1);
-    return upper == HISTOGRAM_OPEN ? gcrt_histogram_bound(source, i) : upper;
+    if (upper == HISTOGRAM_OPEN)
+        return gcrt_histogram_bound(source, i);
+    return source == SOURCE_SIZES ? upper - 1 : upper; /* all of a class have its size */
 }
 
 /* ---- public ---- */

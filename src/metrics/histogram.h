@@ -27,8 +27,9 @@ void gcrt_histogram_counts(const struct metric *m, const struct snapshot *s,
         uint64_t *counts);
 
 /*
- * The number below which at least the share permille / 1000 of the samples lies, by bucket
- * bounds: the upper bound of that bucket, the lower one if it is open.  0 without samples.
+ * The number that at least the share permille / 1000 of the samples do not exceed, by bucket
+ * bounds: the upper bound of that bucket (of sizes the class's), the lower one if it is open.
+ * 0 without samples.
  */
 uint64_t gcrt_histogram_quantile(enum metric_source source, const uint64_t *counts,
         unsigned permille);

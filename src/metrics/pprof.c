@@ -18,6 +18,7 @@
 #include "alloc/os/unwind.h"
 #include "gc/error.h"
 #include "metrics/gzip.h"
+#include "metrics/out.h"
 #include "metrics/proto.h"
 
 #include <stdlib.h>
@@ -122,21 +123,22 @@ struct writer {
     uint32_t nstrings;
 };
 
+/* The head of a field of n bytes. */
 static void
-put(struct writer *w, unsigned field, const void *bytes, size_t n)
+put_length(struct writer *w, unsigned field, size_t n)
 {
     struct proto head = { .n = 0 };
 
     proto_varint(&head, field << 3 | 2);
     proto_varint(&head, n);
     gcrt_gzip_write(&w->gzip, head.bytes, head.n);
-    gcrt_gzip_write(&w->gzip, bytes, n);
 }
 
 static void
 put_message(struct writer *w, unsigned field, const struct proto *message)
 {
-    put(w, field, message->bytes, message->n);
+    put_length(w, field, message->n);
+    gcrt_gzip_write(&w->gzip, message->bytes, message->n);
 }
 
 static void
@@ -148,10 +150,17 @@ put_number(struct writer *w, unsigned field, uint64_t x)
     gcrt_gzip_write(&w->gzip, p.bytes, p.n);
 }
 
+/* Readers refuse a profile with a string that is no UTF-8: such bytes become question marks. */
 static uint32_t
 put_string(struct writer *w, const char *text)
 {
-    put(w, PROFILE_STRING, text, strlen(text));
+    put_length(w, PROFILE_STRING, strlen(text));
+    while (*text != '\0') {
+        size_t n = utf8_bytes(text);
+
+        gcrt_gzip_write(&w->gzip, n == 0 ? "?" : text, max_size(n, 1));
+        text += max_size(n, 1);
+    }
     return w->nstrings++;
 }
 

@@ -417,7 +417,7 @@ gcrt_snapshot_read(struct gc_heap *heap, struct snapshot *ret)
     read_times(heap, ret);
     read_cleanups(heap, ret);
     wall = gcrt_os_now_ns() - heap->counters.start_ns;
-    gcrt_snapshot_derive(ret, &heap->floor, wall * heap->cpus);
+    gcrt_snapshot_derive(ret, &heap->floor, mul_capped(wall, heap->cpus));
     gcrt_limit_read_memory(heap, &in);
     in.mcaches = mcaches;
     in.in_use = minus(in.in_use, ret->arena_waiting); /* in spans, without memory: as if free */

@@ -6,6 +6,7 @@
  *
  * Place: public interface only.
  */
+#define _GNU_SOURCE /* a thread's name */
 #include <gcrt/gcrt.h>
 
 #include <pthread.h>
@@ -21,7 +22,8 @@ GC_TYPE(node_type, struct node, left, right);
 
 static unsigned long told[GC_EVENT_PAUSE + 1], wrong;
 static uint64_t begun;
-static int collected;
+static int collected, asleep;
+static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;
 
 static struct node *
 tree(int depth)
@@ -48,6 +50,33 @@ work(void *arg)
         GC_KEEP_ALIVE(tree(12));
     gc_thread_detach();
     return NULL;
+}
+
+/* Attached and outside all the time: the recorder knows it by what the collector does for it. */
+static void *
+sleep_on(void *arg)
+{
+    if (gc_thread_attach(NULL) != GC_OK)
+        return arg;
+    GC_BLOCKING
+    {
+        __atomic_store_n(&asleep, 1, __ATOMIC_RELAXED);
+        pthread_mutex_lock(&bed);
+    }
+    pthread_mutex_unlock(&bed);
+    gc_thread_detach();
+    return NULL;
+}
+
+static int
+put_to_sleep(pthread_t *sleeper)
+{
+    if (pthread_create(sleeper, NULL, sleep_on, NULL) != 0)
+        return 0;
+    pthread_setname_np(*sleeper, "sleeper");
+    while (!__atomic_load_n(&asleep, __ATOMIC_RELAXED))
+        sched_yield();
+    return 1;
 }
 
 /* Not attached. */
@@ -88,7 +117,7 @@ metric(const char *name)
 }
 
 static int
-start_heap(const char *mode)
+start_heap(const char *mode, pthread_t *sleeper)
 {
     gc_recorder_options rec = { .ring_bytes = 1 << 20, .pause_ns = 1 };
     gc_options opt;
@@ -99,7 +128,7 @@ start_heap(const char *mode)
     if (strcmp(mode, "stw") == 0)
         opt.mode = GC_MODE_STW;
     opt.precise_stacks = strcmp(mode, "precise") == 0;
-    return gc_init(&opt) == GC_OK && gc_recorder_start(NULL, &rec) == GC_OK
+    return gc_init(&opt) == GC_OK && put_to_sleep(sleeper) && gc_recorder_start(NULL, &rec) == GC_OK
         && gc_listen(NULL, listen, told) == GC_OK;
 }
 
@@ -115,10 +144,11 @@ write_trace(const char *path)
 int
 main(int argc, char **argv)
 {
-    pthread_t threads[THREADS], asker;
+    pthread_t threads[THREADS], asker, sleeper;
     int ok = 1;
 
-    if (argc != 3 || !start_heap(argv[2]))
+    pthread_mutex_lock(&bed);
+    if (argc != 3 || !start_heap(argv[2], &sleeper))
         return 2;
     for (int i = 0; i < CYCLES; i++) {
         for (int k = 0; k < THREADS; k++)
@@ -139,6 +169,8 @@ main(int argc, char **argv)
             told[GC_EVENT_PAUSE], wrong,
             (unsigned long long)metric("/gc/cycles/total:gc-cycles"),
             (unsigned long long)metric("/gc/handshake/proxy-answers:answers"));
+    pthread_mutex_unlock(&bed);
+    GC_BLOCKING { pthread_join(sleeper, NULL); }
     gc_shutdown();
     return !ok;
 }

@@ -56,6 +56,7 @@ def check(trace, told, mode):
     assert count["attach", "attach"] == count["detach", "detach"] == 2 * cycles, count
     assert count["refill", "refill"] > 0 and count["heap", "heap"] >= 3 * cycles, count
     assert trace["otherData"] == {"source": "gcrt", "lost": 0}
+    assert "sleeper" in names.values(), "its row has only what was done for it"
     assert "gcrt-cycle" in names.values() and "gcrt-mark" in names.values(), names
     of_cycle = [t for t, name in names.items() if name == "gcrt-cycle"]
     assert {e["tid"] for e in rows[of_cycle[0]] if e["name"] in PHASES} == set(of_cycle)

@@ -18,6 +18,20 @@ struct mark {
 };
 GC_TYPE_NOSCAN(mark_type, struct mark);
 
+/* Its trace function says one pointer more often than 4 MiB of heap have words. */
+struct talker {
+    void *word;
+};
+
+static void
+trace_talker(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    (void)bytes;
+    for (int i = 0; i < 530000; i++)
+        gc_trace(tracer, ((const struct talker *)obj)->word);
+}
+GC_TYPE_TRACED(talker_type, struct talker, trace_talker);
+
 static void
 ignore(void *arg)
 {
@@ -111,6 +125,8 @@ main(int argc, char **argv)
     gc_write((void **)&array[1], (void *)gc_ephemeron_new(list, gc_alloc(&odd_type)));
     gc_write((void **)&array[2], /* key and value are dead */
             (void *)gc_ephemeron_new(gc_alloc(&entry_type), gc_alloc(&odd_type)));
+    gc_write((void **)&array[3], gc_alloc(&talker_type));
+    gc_write(&((struct talker *)(void *)array[3])->word, (void *)list);
     GC_FRAME(odd);
     odd = gc_alloc(&odd_type);
     gc_write(&odd->hidden, (void *)gc_alloc_bytes(100000));

@@ -61,7 +61,7 @@ def main():
                            "(thread stacks)"}
     count = Counter(n["text"] for n in nodes[7:])
     assert count == {"struct entry": 1000, "char": 1001, "void *": 1, "struct odd": 2,
-                     "gc_ephemeron": 2, "struct mark": 73}, count
+                     "struct talker": 1, "gc_ephemeron": 2, "struct mark": 73}, count
     sizes = {name: [to["text"] for _, _, to in groups[name]["edges"]] for name in groups}
     assert sizes["(cleanups)"] == ["struct mark"] * 2, sizes
     assert sizes["(due callbacks)"] == ["struct mark"], sizes
@@ -73,10 +73,12 @@ def main():
         entry, length = target(entry, 0), length + 1
     assert length == 1000
     (array,) = [to for _, _, to in groups["(handles)"]["edges"]]
-    assert [name for _, name, _ in array["edges"]] == [8, 16, 56]
+    assert [name for _, name, _ in array["edges"]] == [8, 16, 24, 56]
     assert target(array, 56) is first
     assert [(name, to["text"]) for _, name, to in target(array, 8)["edges"]] == [(8, "struct odd")]
     assert not target(array, 16)["edges"], "the value of a dead key"
+    talks = target(array, 24)["edges"]
+    assert len(talks) == 530000 and all(to is first for _, _, to in talks)
     (odd,) = [to for _, _, to in groups["(thread stacks)"]["edges"]]
     ((kind, name, large),) = odd["edges"]
     assert (kind, snap["strings"][name], large["self_size"]) == ("property", "(traced)", 100000)

@@ -42,7 +42,7 @@ static struct {
     struct world *world;
     struct ending all[ENDINGS_MAX];
     unsigned n;
-    bool last; /* nobody is brought back any more */
+    bool last; /* finalizers that begin bring nobody back */
     bool forced; /* gc_run_cleanups_all: whether it is reached or not */
     uint64_t cleanups, finalizers, taken_back, revived;
 } ends;
@@ -446,9 +446,14 @@ ends_settle(struct world *w)
 }
 
 void
-ends_finish(struct world *w)
+ends_last(void)
 {
     ends.last = true;
+}
+
+void
+ends_finish(struct world *w)
+{
     ends_settle(w);
     sched_freeze();
     (void)oracle_walk(w);

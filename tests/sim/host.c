@@ -711,6 +711,7 @@ count(struct world *w)
 static void
 check_garbage(struct world *w)
 {
+    ends_last(); /* whoever is brought back later would be where soon no roots are */
     ends_settle(w); /* a callback's thread may hold its object */
     if (gc_thread_attach(w->heap) != GC_OK)
         sched_fail("attach: %s", gc_last_error());

@@ -92,7 +92,7 @@ strike_but(struct program *p, const char *keep)
         T_CHECK(player < ACTORS_MAX && n < OPS_MAX, "keep= names what is not there");
         if (*end != ':')
             kept[player][n] = true;
-        keep = *end == '\0' ? end : end + 1;
+        keep = end + strspn(end, ":/,"); /* of a player without operations nothing is named */
     }
     for (unsigned i = 0; i < p->nplayers + p->ncoros; i++)
         for (unsigned k = 0; k < p->nops[i]; k++)
@@ -181,8 +181,8 @@ print_program(const struct program *p, uint64_t seed, uint64_t schedule)
                 printf("  player %u op %3u %-13s a=%u b=%u c=%u\n", i, k,
                         op_name((enum op_code)p->ops[i][k].code), p->ops[i][k].a,
                         p->ops[i][k].b, p->ops[i][k].c);
-    printf("replay: seed=%llu sched=%llu runs=1 keep=", (unsigned long long)seed,
-            (unsigned long long)schedule);
+    printf("replay: seed=%llu sched=%llu runs=1%s keep=", (unsigned long long)seed,
+            (unsigned long long)schedule, p->stw ? " stw=1" : "");
     for (unsigned i = 0; i < p->nplayers + p->ncoros; i++) {
         printf("%s%u:", i == 0 ? "" : "/", i);
         for (unsigned k = 0, first = 1; k < p->nops[i]; k++)

@@ -283,6 +283,8 @@ unsigned ends_roots(uintptr_t *words);
 /* The i-th one's object, if it waits for its finalizer, which frees it at the earliest. */
 unsigned ends_number(void);
 struct entry *ends_kept(unsigned i);
+/* Before the next two: finalizers bring nobody back any more. */
+void ends_last(void);
 /* No mutator is left: all that can become due does, and runs; no callback runs any more. */
 void ends_settle(struct world *w);
 /* No root is left either: all that can become due does, and runs; then the rest. */

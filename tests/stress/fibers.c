@@ -18,6 +18,7 @@
 #include "coro.h"
 #include "family.h"
 #include "heapkit.h"
+#include "life.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -291,6 +292,8 @@ run_oracle(void)
         coro_drop(&workers[i].coro);
     coro_unmap(stacks, nworkers, STACK);
     t_collect_twice(NULL);
+    lives_settle();
+    t_collect_twice(NULL); /* the weak references, which were held until the cleanups ran */
     t_verify(NULL);
     T_CHECK(t_arg("precise", 0) == 0 || t_heap_objects(NULL) == 0,
             "%llu objects are left of fibers that are gone",

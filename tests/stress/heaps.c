@@ -21,7 +21,7 @@
 
 #define TOGETHER 40
 #if defined(GCRT_POISON)
-# define RSS_KIB (64 * 1024) /* AddressSanitizer keeps the shadow of addresses given back */
+# define RSS_KIB (256 * 1024) /* AddressSanitizer keeps the shadow of each place of a heap */
 # define MAPS    64          /* and maps memory of its own in many pieces */
 #else
 # define RSS_KIB (16 * 1024)

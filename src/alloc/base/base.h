@@ -73,6 +73,15 @@ align_down(size_t n, size_t align)
     return n & ~(align - 1);
 }
 
+/* The product, or the largest number there is. */
+static inline uint64_t
+mul_capped(uint64_t a, uint64_t b)
+{
+    uint64_t product;
+
+    return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
 static inline size_t
 min_size(size_t a, size_t b)
 {
