@@ -92,7 +92,9 @@ GC_API GC_RETURNS_OBJECT void *gc_impl_arena_alloc(gc_arena *arena, const gc_typ
 
 /*
  * One zeroed object of the type.  The fast path is a compare and a bump.  It needs no critical
- * section: a handshake in its middle sees the object or does not, and nobody has it yet.
+ * section: a handshake in its middle sees the object or does not, and nobody has it yet.  It looks
+ * at the arena alone, so while the chunk has room nobody notices a caller that is detached, in a
+ * blocking region or in another heap; the other calls and each new chunk do.
  */
 GC_INLINE GC_MUST_CHECK void *
 gc_arena_alloc(gc_arena *arena, const gc_type *type)

@@ -80,7 +80,8 @@ typedef struct gc_options {
     int precise_stacks;     /* 1: no thread's stack is scanned; see precise.h */
     int periodic_ms;        /* collect at least so often, milliseconds; 0: never; 120000 */
     int64_t memory_limit;   /* bytes, soft (gc_set_memory_limit); GC_MEMORY_LIMIT_OFF */
-    int64_t memory_limit_hard; /* bytes that are never exceeded; GC_MEMORY_LIMIT_OFF */
+    int64_t memory_limit_hard; /* bytes: what would bring the heap beyond is refused, but for what
+                                  marking needs; GC_MEMORY_LIMIT_OFF */
     uint32_t limiter_percent; /* most that a memory limit may make the collector take of the
                                  CPU time used, 1..; 100: no limiter; 50 */
     uint32_t cgroup_percent; /* 1..100: so much of the cgroup's memory limit is one too, and

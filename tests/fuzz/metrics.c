@@ -152,7 +152,10 @@ total_of(const struct metric *m)
     return count_up_to(m, UINT64_MAX, &i);
 }
 
-/* The bound below which the share lies: the lowest one that enough samples are below. */
+/*
+ * The bound below which the share lies: the lowest one that enough samples are below.  Sizes below
+ * it are that of its class at most.
+ */
 static uint64_t
 quantile(const struct metric *m, unsigned permille)
 {
@@ -162,7 +165,7 @@ quantile(const struct metric *m, unsigned permille)
     for (size_t i = 0; total > 0 && i + 1 < buckets_of(m); i++) {
         below += bucket(m, i, &bound);
         if (below >= want)
-            break;
+            return m->source == SOURCE_SIZES ? bound - 1 : bound;
     }
     return bound; /* of all but the open bucket, if none is enough: its lower bound */
 }
