@@ -276,41 +276,61 @@ gcrt_special_remove(struct gcrt_mutator *m, enum special_kind kind, struct speci
     gcrt_special_unlock(shard);
 }
 
-/* Where a step from bucket b on ends, and whether there is a next one: false after the last. */
-static bool
-step_end(const struct special_chains *c, uint32_t b, uint32_t *end)
-{
-    *end = (uint32_t)min_size(b + STEP_BUCKETS, c->count == 0 ? 0 : c->nbuckets);
-    return *end < c->nbuckets && c->count != 0;
-}
+/* ---- going through ---- */
+
+/* Does what it likes with the records of a bucket, under the shard's lock. */
+typedef void chain_fn(void *arg, struct special_shard *shard, struct special **chain);
 
 /* Some hundred buckets from *b on, and *b behind them; false after the last. */
 static bool
-visit_step(struct special_shard *shard, enum special_kind kind, uint32_t *b,
-        void (*fn)(void *arg, const struct special *record), void *arg)
+walk_step(struct special_shard *shard, enum special_kind kind, uint32_t *b, chain_fn *fn,
+        void *arg)
 {
-    const struct special_chains *c = &shard->kinds[kind];
+    struct special_chains *c = &shard->kinds[kind];
     uint32_t end;
     bool more;
 
     gcrt_lock_acquire(&shard->lock);
-    more = step_end(c, *b, &end);
+    end = c->count == 0 ? 0 : (uint32_t)min_size(*b + STEP_BUCKETS, c->nbuckets);
+    more = c->count != 0 && end < c->nbuckets;
     for (; *b < end; ++*b) {
         chains_prefetch(c, *b + AHEAD);
-        for (const struct special *r = *chains_at(c, *b); r != NULL; r = r->next)
-            fn(arg, r);
+        fn(arg, shard, chains_at(c, *b));
     }
     gcrt_lock_release(&shard->lock);
     return more;
+}
+
+static void
+walk(struct gc_heap *heap, enum special_kind kind, chain_fn *fn, void *arg)
+{
+    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
+        for (uint32_t b = 0; walk_step(&heap->specials.shards[i], kind, &b, fn, arg);)
+            continue;
+}
+
+struct visit {
+    void (*fn)(void *arg, const struct special *record);
+    void *arg;
+};
+
+static void
+visit_chain(void *arg, struct special_shard *shard, struct special **chain)
+{
+    const struct visit *visit = arg;
+
+    (void)shard;
+    for (const struct special *r = *chain; r != NULL; r = r->next)
+        visit->fn(visit->arg, r);
 }
 
 void
 gcrt_special_visit(struct gc_heap *heap, enum special_kind kind,
         void (*fn)(void *arg, const struct special *record), void *arg)
 {
-    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
-        for (uint32_t b = 0; visit_step(&heap->specials.shards[i], kind, &b, fn, arg);)
-            continue;
+    struct visit visit = { fn, arg };
+
+    walk(heap, kind, visit_chain, &visit);
 }
 
 /* ---- roots ---- */
@@ -368,55 +388,39 @@ gcrt_special_collect(struct gc_heap *heap)
 typedef bool decide_fn(
         struct gc_heap *heap, struct special_shard *shard, struct special *record);
 
+struct decision {
+    struct gc_heap *heap;
+    enum special_kind kind;
+    decide_fn *decide;
+};
+
 static void
-decide_chain_locked(struct gc_heap *heap, struct special_shard *shard, enum special_kind kind,
-        uint32_t b, decide_fn *decide)
+decide_chain(void *arg, struct special_shard *shard, struct special **at)
 {
-    struct special_chains *c = &shard->kinds[kind];
-    struct special **at = chains_at(c, b);
+    const struct decision *d = arg;
 
     while (*at != NULL) {
         struct special *record = *at, *next = record->next;
 
-        if (decide(heap, shard, record)) {
+        if (d->decide(d->heap, shard, record)) {
             at = &record->next;
         } else {
             *at = next;
-            c->count--;
-            aword_add_relaxed(&heap->specials.count[kind], (uint64_t)0 - 1);
+            shard->kinds[d->kind].count--;
+            aword_add_relaxed(&d->heap->specials.count[d->kind], (uint64_t)0 - 1);
         }
     }
-}
-
-/* As visit_step. */
-static bool
-decide_step(struct gc_heap *heap, struct special_shard *shard, enum special_kind kind,
-        uint32_t *b, decide_fn *decide)
-{
-    struct special_chains *c = &shard->kinds[kind];
-    uint32_t end;
-    bool more;
-
-    gcrt_lock_acquire(&shard->lock);
-    more = step_end(c, *b, &end);
-    for (; *b < end; ++*b) {
-        chains_prefetch(c, *b + AHEAD);
-        decide_chain_locked(heap, shard, kind, *b, decide);
-    }
-    gcrt_lock_release(&shard->lock);
-    return more;
 }
 
 static void
 decide_all(struct gc_heap *heap, enum special_kind kind, decide_fn *decide)
 {
+    struct decision decision = { heap, kind, decide };
     uint64_t start = gcrt_os_now_ns();
 
     if (aword_load_relaxed(&heap->specials.count[kind]) == 0)
         return;
-    for (size_t i = 0; i < SPECIAL_SHARDS; i++)
-        for (uint32_t b = 0; decide_step(heap, &heap->specials.shards[i], kind, &b, decide);)
-            continue;
+    walk(heap, kind, decide_chain, &decision);
     aword_add_relaxed(&heap->specials.decide_ns, gcrt_os_now_ns() - start);
 }
 
