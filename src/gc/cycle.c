@@ -37,6 +37,7 @@
 #include "gc/region.h"
 #include "gc/roots.h"
 #include "gc/scavenger.h"
+#include "gc/solo.h"
 #include "gc/trace.h"
 #include "gc/verify.h"
 #include "gc/wbcheck.h"
@@ -89,6 +90,7 @@ open_marking(struct cycle *cy)
 
     ahalf_store_full(&heap->marking.open, 1); /* pairs: mark.open */
     gcrt_pace_revise(cy);
+    gcrt_solo_begin(heap);
     gcrt_workers_start(heap, &shares);
 }
 
@@ -135,21 +137,6 @@ trace_heap(struct gc_heap *heap)
             min_size(aword_load_relaxed(&heap->cycles.goal) >> 10, UINT32_MAX));
 }
 
-/* Without any worker thread the coordinator marks. */
-static void
-mark_alone(struct gc_heap *heap)
-{
-    struct marker *mk = &heap->marking.workers[0].marker;
-
-    do {
-        gcrt_marking_begin(heap);
-        (void)gcrt_mark_drain(mk, REVISE_NS);
-        (void)gcrt_marker_flush(mk);
-        gcrt_marking_end(heap);
-        gcrt_fork_rest(heap);
-    } while (gcrt_work_is_in_reach(&heap->work));
-}
-
 /* Until no work is visible and nobody marks. */
 static void
 wait_until_quiet(struct cycle *cy)
@@ -159,16 +146,18 @@ wait_until_quiet(struct cycle *cy)
 
     for (;;) {
         unsigned seen = ahalf_load_acquire(&mk->idle_bell);
+        bool idle;
 
-        if (mk->nstarted == 0)
-            mark_alone(heap);
+        gcrt_solo_mark(heap);
         if (gcrt_marking_is_quiet(heap))
             return;
-        if ((uint32_t)aword_load_acquire(&mk->activity) == 0) {
+        idle = (uint32_t)aword_load_acquire(&mk->activity) == 0;
+        if (idle && !gcrt_work_is_in_reach(&heap->work))
             gcrt_work_open_late(&heap->work);
-            gcrt_workers_ring(heap); /* work has come from a mutator */
-        }
-        gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
+        if (idle && mk->solo == 0)
+            gcrt_workers_ring(heap); /* work has come from a mutator, or was left */
+        if (!idle || mk->solo == 0)
+            gcrt_fork_rest_wait(heap, &mk->idle_bell, seen, REVISE_NS);
         gcrt_limit_tick(heap);
         gcrt_workers_revise(heap);
         gcrt_pace_revise(cy);

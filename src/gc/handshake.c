@@ -10,7 +10,9 @@
  * epoch, so a thread that attaches has either been asked or is born with the answer.
  * Concurrency: publishing writes action, then request (release), then poll; answering reads
  * request (acquire), acts, then stores answered (release) and counts pending down with a
- * full barrier (pairs: handshake.ask, handshake.answer).  The full barrier also drains the
+ * full barrier (pairs: handshake.ask, handshake.answer); whoever is last then looks whether
+ * the collector sleeps, which says so before it looks a last time (pairs: handshake.sleep).
+ * The full barrier also drains the
  * mutator's store buffer, so stores it made with its old flags are visible to the collector.
  * The collector neither waits nor acts while it holds the registry lock, and holds one
  * mutator at a time.  While it waits it rests (fork.rest), and a fork may come in between.
@@ -43,6 +45,9 @@
  * survive its own stack's overflow (by siglongjmp), but not one in the middle of an action.
  */
 #define HANDLER_ROOM 8192
+/* Looking for answers before falling asleep: about what a switch of threads takes, ... */
+#define LOOK_NS ((uint64_t)10 * 1000)
+#define LOOKS   16 /* ... so often between looks at the clock */
 /* A handshake that takes so long is reported, once. */
 #define STALL_NS ((uint64_t)10 * 1000000000)
 
@@ -86,7 +91,8 @@ act(struct gcrt_mutator *m, unsigned epoch, uintptr_t sp, bool own)
     }
     __atomic_store_n(&m->self->poll, 0, __ATOMIC_RELAXED);
     ahalf_store_release(&m->answered, epoch); /* pairs: handshake.answer */
-    if (ahalf_add_full(&heap->handshake.pending, (unsigned)-1) == 1)
+    if (ahalf_add_full(&heap->handshake.pending, (unsigned)-1) == 1
+            && ahalf_load_acquire(&heap->handshake.asleep)) /* pairs: handshake.sleep */
         gcrt_os_wake(&heap->handshake.pending, 1);
     return start;
 }
@@ -266,7 +272,7 @@ answer_for_locked(struct gcrt_mutator *m, unsigned epoch)
 {
     struct gc_heap *heap = m->heap;
 
-    if (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD)) /* pairs: mutator.state */
+    if (!gcrt_mutator_hold(m))
         return;
     gcrt_lock_release(&heap->registry.lock);
     chaos_point(&heap->os, CHAOS_OUTSIDE_HELD);
@@ -277,8 +283,7 @@ answer_for_locked(struct gcrt_mutator *m, unsigned epoch)
     gcrt_lock_acquire(&heap->registry.lock);
     if (heap->handshake.holding)
         return; /* stays held */
-    ahalf_store_full(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
-    gcrt_os_wake(&m->state, 1);
+    gcrt_mutator_let_go(m);
 }
 
 static void
@@ -316,16 +321,46 @@ nudge_silent(struct gc_heap *heap, unsigned epoch)
 }
 
 /*
+ * Whoever polls answers within microseconds, sooner than this thread would be asleep, and to wake
+ * it would cost the other one more than the answer does.  So look for a while, but not on a CPU
+ * that the other one may be waiting for.
+ */
+static bool
+answers_come_soon(struct gc_heap *heap)
+{
+    uint64_t until = gcrt_os_now_ns() + LOOK_NS;
+
+    if (heap_idle_cpus(heap) == 0)
+        return false;
+    do {
+        for (unsigned i = 0; i < LOOKS; i++) {
+            if (ahalf_load_acquire(&heap->handshake.pending) == 0) /* pairs: handshake.answer */
+                return true;
+            cpu_relax();
+        }
+    } while (gcrt_os_now_ns() < until);
+    return false;
+}
+
+/*
  * A fork may come in the middle of a handshake, so a thread that is slow to answer does not
  * hold it up.
  */
 static void
-wait_for_answers(struct gc_heap *heap, unsigned pending, uint64_t ns)
+wait_for_answers(struct gc_heap *heap, uint64_t ns)
 {
-    if (heap->handshake.holding)
-        gcrt_os_wait(&heap->handshake.pending, pending, ns);
-    else
-        gcrt_fork_rest_wait(heap, &heap->handshake.pending, pending, ns);
+    struct handshake *hs = &heap->handshake;
+    unsigned pending;
+
+    if (answers_come_soon(heap))
+        return;
+    ahalf_store_full(&hs->asleep, 1);            /* pairs: handshake.sleep */
+    pending = ahalf_load_acquire(&hs->pending);
+    if (pending != 0 && hs->holding)
+        gcrt_os_wait(&hs->pending, pending, ns);
+    else if (pending != 0)
+        gcrt_fork_rest_wait(heap, &hs->pending, pending, ns);
+    ahalf_store_relaxed(&hs->asleep, 0);
 }
 
 /* The first thread that has not answered: its number, as gdb and /proc have it. */
@@ -380,7 +415,7 @@ handshake(struct gc_heap *heap, enum action action, bool holding)
         pending = ahalf_load_acquire(&hs->pending); /* pairs: handshake.answer */
         if (pending == 0)
             break;
-        wait_for_answers(heap, pending, wait);
+        wait_for_answers(heap, wait);
         nudge = gcrt_os_now_ns() - start >= hs->grace_ns;
         wait = RETRY_NS;
         if (UNLIKELY(!reported && gcrt_os_now_ns() - start >= STALL_NS)) {
@@ -406,8 +441,8 @@ release_all_locked(struct gc_heap *heap)
     struct gcrt_mutator *m;
 
     RCU_LIST_EACH(struct gcrt_mutator, m, &heap->registry.mutators, node)
-        if (ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_OUTSIDE)) /* mutator.state */
-            gcrt_os_wake(&m->state, 1);
+        if (ahalf_load_acquire(&m->state) >= MUTATOR_HELD) /* pairs: mutator.state */
+            gcrt_mutator_let_go(m);
     heap->registry.held = false;
 }
 

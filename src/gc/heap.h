@@ -91,7 +91,8 @@ struct handshake {
     uint64_t asked_ns;  /* the same: when */
     ahalf stopped;      /* atomic: everybody is held, for marking (GC_MODE_STW) */
     ahalf epoch;        /* atomic: number of the newest handshake */
-    ahalf pending;      /* atomic: mutators that have not answered */
+    ahalf pending;      /* futex: mutators that have not answered */
+    ahalf asleep;       /* atomic: the coordinator sleeps until they have; handshake.sleep */
     int signal;         /* const */
     uint64_t grace_ns;  /* const */
     ahalf released;     /* futex: newest handshake that held, and is over */
@@ -203,7 +204,8 @@ struct marking {
     ahalf stop;       /* atomic: workers shall exit */
     uint32_t nworkers, nstarted;
     pthread_t *threads;
-    struct worker *workers;
+    struct worker *workers; /* and one more: the coordinator's, without a thread (solo.h) */
+    uint64_t solo;     /* coordinator: scan bytes that it still marks itself in this cycle */
     /* of the running cycle; atomic sums */
     aword marked_bytes, heap_work, stack_work, globals_work;
     aword assist_ns, worker_ns, idle_ns; /* CPU time of marking, by who */
@@ -228,7 +230,8 @@ struct cycles {
     ahalf hold;             /* futex: the collector's threads shall rest; pairs: fork.rest */
     ahalf at_rest;          /* futex: the coordinator does; pairs: fork.rest */
     ahalf marks;            /* atomic: enum marks; coordinator writes */
-    uint64_t cpu_base;      /* coordinator: CPU time of the parent's coordinators */
+    uint64_t cpu_base;      /* coordinator: what its CPU clock lacks of coordinator_ns: that of
+                               the parent's coordinators, less its own marking; may be < 0 */
     ahalf bell;             /* futex: a request is there */
     ahalf wanted;           /* atomic: 1 by the pacer, 2 forced, 4 shut down */
     ahalf phase;            /* atomic: enum phase, for those who look */
@@ -429,6 +432,15 @@ static inline bool
 heap_is_stopped(const struct gc_heap *heap)
 {
     return ahalf_load_acquire(&heap->handshake.stopped) != 0;
+}
+
+/* CPUs that nobody inside wants, as far as is known.  Who is held is idle. */
+static inline unsigned
+heap_idle_cpus(const struct gc_heap *heap)
+{
+    unsigned inside = heap_is_stopped(heap) ? 0 : ahalf_load_relaxed(&heap->marking.inside);
+
+    return heap->cpus > inside ? heap->cpus - inside : 0;
 }
 
 /* A P: an mcache, held by at most one mutator. */

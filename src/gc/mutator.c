@@ -475,12 +475,30 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     gcrt_mutator_go_outside(m);
 }
 
-/* Takes the record back from the collector, waiting while it is held. */
+/*
+ * Takes the record back from the collector, waiting while it is held.  That it waits is part of
+ * the state: to wake nobody is a system call, for each thread outside and each handshake.
+ */
 static void
 go_inside(struct gcrt_mutator *m)
 {
-    while (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_INSIDE)) /* mutator.state */
-        gcrt_os_wait(&m->state, MUTATOR_HELD, UINT64_MAX);
+    while (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_INSIDE)) { /* mutator.state */
+        (void)ahalf_cas_full(&m->state, MUTATOR_HELD, MUTATOR_AWAITED);
+        gcrt_os_wait(&m->state, MUTATOR_AWAITED, UINT64_MAX);
+    }
+}
+
+bool
+gcrt_mutator_hold(struct gcrt_mutator *m)
+{
+    return ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD); /* pairs: mutator.state */
+}
+
+void
+gcrt_mutator_let_go(struct gcrt_mutator *m)
+{
+    if (ahalf_swap_full(&m->state, MUTATOR_OUTSIDE) == MUTATOR_AWAITED) /* mutator.state */
+        gcrt_os_wake(&m->state, 1);
 }
 
 void

@@ -22,7 +22,8 @@
 
 #include <gcrt/thread.h>
 
-enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD };
+/* Awaited: held, and its thread sleeps until it is let go.  From held on nobody else moves it. */
+enum mutator_state { MUTATOR_INSIDE = 1, MUTATOR_OUTSIDE, MUTATOR_HELD, MUTATOR_AWAITED };
 
 #define BARRIER_SLOTS    512
 #define SAVED_REGISTERS  12
@@ -98,6 +99,11 @@ void gcrt_mutator_detach(struct gcrt_mutator *m);
  * where its roots are; it is critical no more.
  */
 void gcrt_mutator_go_outside(struct gcrt_mutator *m);
+
+/* Keeps m outside, if it is outside and nobody else does: true.  A thread of the collector's. */
+bool gcrt_mutator_hold(struct gcrt_mutator *m);
+/* Ends that, by who did it. */
+void gcrt_mutator_let_go(struct gcrt_mutator *m);
 
 #if defined(__x86_64__)
 # define CALLEE_SAVED 6

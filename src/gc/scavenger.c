@@ -165,11 +165,10 @@ struct watch {
 static void
 take_window_locked(struct gcrt_mutator *m)
 {
-    if (!ahalf_cas_full(&m->state, MUTATOR_OUTSIDE, MUTATOR_HELD)) /* pairs: mutator.state */
+    if (!gcrt_mutator_hold(m))
         return;
     gcrt_mheap_flush_cache(&m->heap->mheap, &m->p->cache.pages);
-    ahalf_store_full(&m->state, MUTATOR_OUTSIDE); /* pairs: mutator.state */
-    gcrt_os_wake(&m->state, 1);
+    gcrt_mutator_let_go(m);
 }
 
 static void

@@ -63,15 +63,6 @@ gcrt_marking_begin(struct gc_heap *heap)
     aword_add_full(&heap->marking.activity, ONE_ACTIVATION); /* full: before any pop */
 }
 
-/* CPUs that nobody inside wants, as a number of workers that may use them.  Who is held is idle. */
-static unsigned
-idle_cpus(const struct gc_heap *heap)
-{
-    unsigned inside = heap_is_stopped(heap) ? 0 : ahalf_load_relaxed(&heap->marking.inside);
-
-    return heap->cpus > inside ? heap->cpus - inside : 0;
-}
-
 /* Does a worker sleep that could mark, too?  To wake others costs a switch for nothing. */
 static bool
 wants_help(const struct gc_heap *heap)
@@ -81,7 +72,7 @@ wants_help(const struct gc_heap *heap)
     uint64_t percent = heap->cpus * aword_load_relaxed(&mk->share.percent);
 
     return sleepers != 0
-        && mk->nworkers - sleepers < max_size(idle_cpus(heap), (percent + 99) / 100);
+        && mk->nworkers - sleepers < max_size(heap_idle_cpus(heap), (percent + 99) / 100);
 }
 
 /*
@@ -113,6 +104,12 @@ gcrt_marking_end(struct gc_heap *heap)
         nobody_marks(heap);
 }
 
+void
+gcrt_marking_end_quietly(struct gc_heap *heap)
+{
+    aword_add_full(&heap->marking.activity, (uint64_t)0 - 1);
+}
+
 bool
 gcrt_marking_is_quiet(struct gc_heap *heap)
 {
@@ -122,6 +119,13 @@ gcrt_marking_is_quiet(struct gc_heap *heap)
         && aword_load_acquire(&heap->marking.activity) == before;
 }
 
+static void
+wake_all(struct marking *mk)
+{
+    ahalf_add_full(&mk->bell, 1); /* pairs: marking.bell */
+    gcrt_os_wake(&mk->bell, INT32_MAX);
+}
+
 void
 gcrt_workers_ring(struct gc_heap *heap)
 {
@@ -129,8 +133,7 @@ gcrt_workers_ring(struct gc_heap *heap)
 
     if (ahalf_load_acquire(&mk->sleepers) == 0)
         return;
-    ahalf_add_full(&mk->bell, 1); /* pairs: marking.bell */
-    gcrt_os_wake(&mk->bell, INT32_MAX);
+    wake_all(mk);
 }
 
 /*
@@ -215,7 +218,7 @@ is_in_share(const struct worker *w, const struct session *s)
 static bool
 may_idle(const struct worker *w, const struct session *s)
 {
-    return w->index < idle_cpus(w->heap)
+    return w->index < heap_idle_cpus(w->heap)
         && (s->last_ns >= s->idle_from_ns || is_awaited(w->heap));
 }
 
@@ -284,9 +287,8 @@ after_quantum(struct worker *w, struct session *s)
 
 /* ---- the thread ---- */
 
-/* n bytes were scanned, `extra` of them beyond the pacer's share. */
-static void
-pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
+void
+gcrt_workers_pay(struct gc_heap *heap, uint64_t n, uint64_t extra)
 {
     struct marking *mk = &heap->marking;
     uint64_t owed = aword_load_relaxed(&mk->owed), paid = min_size(owed, extra);
@@ -310,7 +312,7 @@ mark_quantum(struct worker *w, struct session *s)
     s->in_share = is_in_share(w, s);
     budget = s->in_share ? QUANTUM_BYTES : s->idle_bytes;
     n = gcrt_mark_drain(&w->marker, budget);
-    pay(heap, n, s->in_share ? above(n, share, base) : n);
+    gcrt_workers_pay(heap, n, s->in_share ? above(n, share, base) : n);
     if (wants_help(heap)) {
         gcrt_workqueue_share(&heap->work, &w->marker.queue);
         if (gcrt_work_is_in_reach(&heap->work))
@@ -400,15 +402,15 @@ gcrt_workers_init(struct gc_heap *heap)
 {
     struct marking *mk = &heap->marking;
 
-    mk->workers = gcrt_persist_alloc(&heap->persist, mk->nworkers * sizeof(*mk->workers));
+    mk->workers = gcrt_persist_alloc(&heap->persist, (mk->nworkers + 1) * sizeof(*mk->workers));
     mk->threads = gcrt_persist_alloc(&heap->persist, mk->nworkers * sizeof(*mk->threads));
     if (mk->workers == NULL || mk->threads == NULL)
         return false;
-    for (uint32_t i = 0; i < mk->nworkers; i++) {
+    for (uint32_t i = 0; i <= mk->nworkers; i++) {
         mk->workers[i].heap = heap;
         mk->workers[i].index = i;
         mk->workers[i].marker.heap = heap;
-        mk->workers[i].marker.queue.stack = 1 + i;
+        mk->workers[i].marker.queue.stack = i < mk->nworkers ? 1 + i : 0;
     }
     return true;
 }
@@ -419,8 +421,7 @@ gcrt_workers_finish(struct gc_heap *heap)
     struct marking *mk = &heap->marking;
 
     ahalf_store_full(&mk->stop, 1);
-    ahalf_add_full(&mk->bell, 1);
-    gcrt_os_wake(&mk->bell, INT32_MAX);
+    wake_all(mk);
     for (uint32_t i = 0; i < mk->nstarted; i++)
         gcrt_os_thread_join(mk->threads[i]);
     mk->nstarted = 0;
@@ -542,8 +543,8 @@ gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares)
 
     set_base(heap, shares);
     mk->share.revised_ns = gcrt_os_now_ns();
-    ahalf_add_full(&mk->bell, 1); /* pairs: marking.bell */
-    gcrt_os_wake(&mk->bell, INT32_MAX);
+    if (mk->solo == 0)
+        wake_all(mk);
 }
 
 void

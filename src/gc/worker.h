@@ -29,7 +29,7 @@ void gcrt_workers_finish(struct gc_heap *heap);
 
 /* Starts missing threads.  Coordinator, which holds nobody. */
 void gcrt_workers_make(struct gc_heap *heap);
-/* Marking opens: hands out shares and wakes everybody. */
+/* Marking opens: hands out shares and, but for solo marking, wakes everybody. */
 void gcrt_workers_start(struct gc_heap *heap, const struct pacer_workers *shares);
 /* While marking: the workers' share follows what mutators pay.  Coordinator. */
 void gcrt_workers_revise(struct gc_heap *heap);
@@ -37,12 +37,16 @@ void gcrt_workers_revise(struct gc_heap *heap);
 void gcrt_workers_forgive(struct gc_heap *heap, uint64_t left);
 /* Scan bytes that workers will do beyond their usual share, so nobody else need. Coordinator. */
 uint64_t gcrt_workers_owe(const struct gc_heap *heap);
+/* n bytes were scanned by no mutator, `extra` of them beyond the pacer's share. */
+void gcrt_workers_pay(struct gc_heap *heap, uint64_t n, uint64_t extra);
 /* Wakes sleeping workers: there may be work for them. */
 void gcrt_workers_ring(struct gc_heap *heap);
 
 /* Counting in and out, by workers and assists. */
 void gcrt_marking_begin(struct gc_heap *heap);
 void gcrt_marking_end(struct gc_heap *heap);
+/* Counts out the coordinator, who looks for what is left itself. */
+void gcrt_marking_end_quietly(struct gc_heap *heap);
 /* Nobody marks and no work is public, at one moment during the call. */
 bool gcrt_marking_is_quiet(struct gc_heap *heap);
 

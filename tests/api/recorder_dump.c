@@ -145,11 +145,13 @@ int
 main(int argc, char **argv)
 {
     pthread_t threads[THREADS], asker, sleeper;
+    gc_handle *much;
     int ok = 1;
 
     pthread_mutex_lock(&bed);
     if (argc != 3 || !start_heap(argv[2], &sleeper))
         return 2;
+    much = gc_handle_new(tree(15)); /* so that workers mark, too */
     for (int i = 0; i < CYCLES; i++) {
         for (int k = 0; k < THREADS; k++)
             ok &= pthread_create(&threads[k], NULL, work, NULL) == 0;
@@ -162,6 +164,7 @@ main(int argc, char **argv)
             GC_BLOCKING { pthread_join(threads[k], NULL); }
         GC_BLOCKING { pthread_join(asker, NULL); }
     }
+    gc_handle_free(much);
     gc_unlisten(NULL, listen, told);
     ok &= write_trace(argv[1]);
     printf("begin %lu marked %lu end %lu pause %lu wrong %lu cycles %llu proxies %llu\n",

@@ -9,6 +9,9 @@
  *     FOR_EVER_W  the workers' sleep while marking is open
  *     FOR_EVER_C  the coordinator's
  * The workers' sleep between cycles never had one.  ONE: one worker.
+ *
+ * SOLO: in any cycle the coordinator may mark by itself first (solo.c), in at most TURNS turns,
+ * and wake nobody for them.
  */
 
 #define CHECK(c, id) assert((c) || (id == 0))
@@ -16,6 +19,7 @@
 
 #define WORKERS 2
 #define FUEL 2      /* buffers that appear in a cycle */
+#define TURNS 2
 
 bit open, closed, stop;
 byte busy;          /* low half of marking.activity */
@@ -164,8 +168,37 @@ end_head:
 #define SEEN_LATE skip
 #endif
 
+/* One that is interrupted by the end of its part leaves work. */
+#define MARK_SOME                                                                          \
+    BEGIN;                                  /* mark_some: begin */                         \
+    do                                                                                     \
+    :: d_step { work != 0 -> CHECK(!closed, P_CLOSED); work-- }                            \
+    :: d_step { fuel != 0 -> fuel--; work++ }                                              \
+    :: break                                                                               \
+    od;                                                                                    \
+    atomic { busy--; turns-- }              /* mark_some: end */
+
+#ifdef M_SOLO_RINGS_NOBODY
+#define RING_IF_LEFT skip
+#else
+#define RING_IF_LEFT RING
+#endif
+
+#define WAIT_FOR_BELL                                                                      \
+    SEEN_LATE;                                                                             \
+    if                                                                                     \
+    :: atomic { idle_rung -> skip }                                                        \
+    :: atomic { !idle_rung -> idle_asleep = 1 };                                           \
+        if                                                                                 \
+        :: !idle_asleep                                                                    \
+        :: TIME_UP -> idle_asleep = 0                                                      \
+        fi                                                                                 \
+    fi
+
 active proctype coordinator()
 {
+    byte turns; /* marking.solo */
+
     atomic {
         run worker(0);
 #ifndef ONE
@@ -177,29 +210,34 @@ active proctype coordinator()
     do
     :: d_step { fuel = FUEL; closed = 0; work = 1 };
         open = 1;                                            /* open_marking: open */
+#ifdef SOLO
+        if :: turns = TURNS :: turns = 0 fi;
+#endif
 #ifndef M_NO_START_BELL
-        ADVANCE_BELL;                                        /* gcrt_workers_start: bell */
-        WAKE_WORKERS;
+        if
+        :: atomic { turns == 0 -> skip };                    /* gcrt_workers_start: solo */
+            ADVANCE_BELL;                                    /* gcrt_workers_start: bell */
+            WAKE_WORKERS
+        :: atomic { turns != 0 -> skip }
+        fi;
 #endif
         do
         ::
             SEEN_EARLY;                                      /* wait_until_quiet: seen */
             if
+            :: atomic { turns != 0 -> skip }; MARK_SOME      /* wait_until_quiet: solo */
+            :: atomic { turns == 0 -> skip }
+            fi;
+            if
             :: atomic { QUIET -> break }                     /* wait_until_quiet: quiet */
             :: atomic { !QUIET -> skip }
             fi;
             if
-            :: busy == 0 -> RING                           /* wait_until_quiet: ring */
-            :: atomic { busy != 0 -> skip }
-            fi;
-            SEEN_LATE;
-            if
-            :: atomic { idle_rung -> skip }
-            :: atomic { !idle_rung -> idle_asleep = 1 };     /* wait_until_quiet: wait */
-                if
-                :: !idle_asleep
-                :: TIME_UP -> idle_asleep = 0
-                fi
+            :: atomic { busy == 0 && turns == 0 -> skip };
+                RING_IF_LEFT;                                /* wait_until_quiet: ring */
+                WAIT_FOR_BELL                                /* wait_until_quiet: wait */
+            :: atomic { busy != 0 -> skip }; WAIT_FOR_BELL
+            :: atomic { busy == 0 && turns != 0 -> skip }
             fi
         od;
         open = 0;                                            /* end_marking: close */

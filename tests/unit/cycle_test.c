@@ -108,9 +108,7 @@ rounds_with(unsigned flush_in, unsigned marker_in, unsigned work_in)
     script.flush_in = flush_in;
     script.marker_in = marker_in;
     script.work_in = work_in;
-    the_heap->marking.nstarted = 1; /* the coordinator does not mark itself */
     mark_to_the_end(&cy);
-    the_heap->marking.nstarted = 0;
     return script.rounds;
 }
 

@@ -393,7 +393,7 @@ Test(worker, others_are_not_charged_for_what_workers_owe_until_they_have_no_room
 static void
 expect_paid(uint64_t n, uint64_t of_it_extra, uint64_t owed, uint64_t credit)
 {
-    pay(the_heap, n, of_it_extra);
+    gcrt_workers_pay(the_heap, n, of_it_extra);
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.owed), owed);
     cr_expect_eq(aword_load_relaxed(&the_heap->marking.credit), credit);
 }

@@ -178,6 +178,19 @@ ahalf_store_full(ahalf *w, unsigned x)
         continue;
 }
 
+/* Returns what was there before. */
+static inline unsigned
+ahalf_swap_full(ahalf *w, unsigned x)
+{
+    unsigned old;
+
+    sim_point();
+    do
+        old = AO_int_load(&w->raw);
+    while (!AO_int_compare_and_swap_full(&w->raw, old, x));
+    return old;
+}
+
 static inline unsigned
 ahalf_add_full(ahalf *w, unsigned x)
 {
