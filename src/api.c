@@ -247,14 +247,15 @@ gc_strdup(const char *s)
 {
     size_t n = gcrt_api_string("gc_strdup", s);
     struct gcrt_mutator *m = gcrt_mutator_self("gc_strdup");
+    struct own_held held;
     void *p;
 
-    m->own.held = (void *)(uintptr_t)s; /* perhaps nothing else holds it while we allocate */
+    own_hold(&m->own, &held, s); /* perhaps nothing else holds it while we allocate */
     p = try_tiny(n);
     if (p == NULL)
         p = allocate_bytes("gc_strdup", false, n, false, SITE);
     (void)memcpy(p, s, n);
-    m->own.held = NULL;
+    own_release(&m->own, &held);
     return p;
 }
 
@@ -432,11 +433,7 @@ gc_thread_attach_precise(gc_heap *heap)
 void
 gc_thread_detach(void)
 {
-    struct gcrt_mutator *m = gcrt_mutator_self("gc_thread_detach");
-
-    if (m->in_callback)
-        gcrt_fatal("gc_thread_detach: called in a cleanup or another callback");
-    gcrt_mutator_detach(m);
+    gcrt_mutator_detach_self("gc_thread_detach");
 }
 
 int
@@ -549,6 +546,7 @@ gc_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(voi
         return gcrt_error(GC_ERR_INVAL, "gc_pthread_create: ret or start is NULL");
     if (b.heap == NULL)
         return gcrt_error(GC_ERR_DETACHED, "gc_pthread_create: the thread is not attached");
+    (void)gcrt_mutator_self("gc_pthread_create"); /* inside: the line shall not name the handle */
     b.arg = gc_handle_new(arg);
     if (b.arg == NULL)
         return gcrt_error(GC_ERR_NOMEM, "gc_pthread_create: no memory for a handle");

@@ -18,7 +18,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Percent of a cgroup's limit that is left to others if nothing is said. */
 #define CGROUP_RESERVE 10
@@ -346,13 +345,6 @@ parse_all(gc_options *opt)
     return status;
 }
 
-/* Somebody else's environment must not steer a privileged program. */
-static bool
-is_privileged(void)
-{
-    return getuid() != geteuid() || getgid() != getegid();
-}
-
 gc_status
 gc_options_from_env(gc_options *opt)
 {
@@ -362,7 +354,8 @@ gc_options_from_env(gc_options *opt)
     if (opt == NULL)
         return gcrt_error(GC_ERR_INVAL, "gc_options_from_env: opt is NULL");
     gc_options_default(&parsed);
-    status = is_privileged() ? GC_OK : parse_all(&parsed);
+    /* Somebody else's environment must not steer a privileged program. */
+    status = gcrt_os_is_privileged() ? GC_OK : parse_all(&parsed);
     if (status == GC_OK)
         *opt = parsed;
     return status;

@@ -470,10 +470,8 @@ gc_shutdown(void)
 
     if (heap == NULL)
         return;
-    if (m != NULL && m->heap == heap && m->in_callback)
-        gcrt_fatal("gc_shutdown: called in a cleanup or another callback");
     if (m != NULL && m->heap == heap)
-        gc_thread_detach();
+        gcrt_mutator_detach_self("gc_shutdown");
     if (!gcrt_crew_stop(heap, "gc_shutdown")) {
         gcrt_log(heap, "%s; the heap is left as it is", gc_last_error());
         return;

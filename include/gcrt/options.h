@@ -130,8 +130,8 @@ GC_API void gc_options_default(gc_options *opt);
  * stress=N,chaos=SEED,tiny=1,failat=N,failfrom=N,wbcheck=1,stw=1,profilerate=BYTES,pool=1,
  * arena=1");
  * plain GOGC and GOMEMLIMIT (a size or "off") where the GCRT_ forms are absent.  A malformed
- * value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a set-user-ID
- * program the environment is ignored.
+ * value is GC_ERR_ENV, named by gc_last_error(), and leaves *opt untouched.  In a program that
+ * the kernel runs as privileged (getauxval(3), AT_SECURE) the environment is ignored.
  */
 GC_API GC_MUST_CHECK gc_status gc_options_from_env(gc_options *opt);
 

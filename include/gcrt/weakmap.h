@@ -31,8 +31,8 @@ GC_API GC_MUST_CHECK gc_weak_map *gc_try_weak_map_new(size_t entries);
 
 /*
  * Puts the entry, or replaces its value.  key is the address of an object of the heap, or lies in
- * one, and is compared as it is; fatal if it does not.  value is any pointer but NULL: fatal,
- * see gc_weak_map_remove.  Fatal without memory; the try form returns GC_ERR_NOMEM then, the
+ * one, and is compared as it is; value is any pointer but NULL (see gc_weak_map_remove).  Fatal
+ * if they are not, or without memory; the try form returns GC_ERR_INVAL or GC_ERR_NOMEM then, the
  * map unchanged.
  */
 GC_API void gc_weak_map_set(gc_weak_map *map, void *key, void *value);

@@ -371,13 +371,14 @@ step(const gc_type *type, char *dst, const char *src, size_t bytes, bool backwar
     critical_leave();
 }
 
-/* Checks the arguments; `at` is dst | src, of which only the low bits count. */
+/* Checks the arguments; src may be NULL. */
 static size_t
-bulk_bytes(const char *caller, const gc_type *type, uintptr_t at, size_t n)
+bulk_bytes(const char *caller, const gc_type *type, const void *dst, const void *src, size_t n)
 {
+    struct gcrt_mutator *m = gcrt_mutator_self(caller);
+    uintptr_t at = (uintptr_t)dst | (uintptr_t)src; /* of which only the low bits count */
     size_t bytes;
 
-    (void)gcrt_mutator_self(caller);
     if (type == NULL || type->magic != GC_IMPL_TYPE_MAGIC)
         gcrt_fatal("%s: type is no gc_type", caller);
     if (__builtin_mul_overflow(n, (size_t)type->size, &bytes))
@@ -389,6 +390,10 @@ bulk_bytes(const char *caller, const gc_type *type, uintptr_t at, size_t n)
         gcrt_fatal("%s: %s at a misaligned address", caller, type->name);
     if (type->form != GC_FORM_NOSCAN && type->size % WORD != 0)
         gcrt_fatal("%s: type %s has a size that is no multiple of the word", caller, type->name);
+    if (UNLIKELY(gc_impl_self.barrier & BARRIER_WATCHED)) {
+        gcrt_wbcheck_bounds(m, caller, dst, bytes);
+        gcrt_wbcheck_bounds(m, caller, src, bytes);
+    }
     return bytes;
 }
 
@@ -432,23 +437,19 @@ bulk_store(const gc_type *type, char *dst, const char *src, size_t bytes)
 void
 gc_copy(const gc_type *type, void *dst, const void *src, size_t n)
 {
-    uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
-
-    bulk_store(type, dst, src, bulk_bytes("gc_copy", type, at, n));
+    bulk_store(type, dst, src, bulk_bytes("gc_copy", type, dst, src, n));
 }
 
 void
 gc_move(const gc_type *type, void *dst, const void *src, size_t n)
 {
-    uintptr_t at = (uintptr_t)dst | (uintptr_t)src;
-
-    bulk_store(type, dst, src, bulk_bytes("gc_move", type, at, n));
+    bulk_store(type, dst, src, bulk_bytes("gc_move", type, dst, src, n));
 }
 
 void
 gc_clear(const gc_type *type, void *dst, size_t n)
 {
-    bulk_store(type, dst, NULL, bulk_bytes("gc_clear", type, (uintptr_t)dst, n));
+    bulk_store(type, dst, NULL, bulk_bytes("gc_clear", type, dst, NULL, n));
 }
 
 /* ---- roots of threads that may not be attached ---- */

@@ -330,8 +330,7 @@ struct tracing {
     ahalf nlisteners;    /* atomic: lock to change it */
     ahalf telling;       /* atomic: odd while they are called; pairs: listen.telling */
     aword pause_bound;   /* atomic: pauses as long as this are told; 0: none */
-    aword pause_ns;      /* atomic: the longest pause since listeners were last told ... */
-    ahalf pause_tid;     /* atomic: ... and whose it was; pairs: listen.pause */
+    aword pause;         /* atomic: the longest since listeners were told last (listen.h), or 0 */
 };
 
 /* Everything cumulative that only statistics read.  Atomic sums. */

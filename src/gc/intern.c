@@ -368,15 +368,16 @@ intern(const char *caller, gc_heap *heap, const void *bytes, size_t n, bool may_
 {
     uintptr_t found;
     struct lookup l = { .bytes = bytes, .n = n, .copy = &found };
+    struct own_held held;
     void *copy;
 
     if (!prepare(&l, caller, heap, may_fail))
         return NULL;
-    l.m->own.held = (void *)(uintptr_t)bytes; /* they may be an object's */
+    own_hold(&l.m->own, &held, bytes); /* they may be an object's */
     copy = find(l.m, &l);
     if (copy == NULL)
         copy = add(l.m, &l, may_fail);
-    l.m->own.held = NULL;
+    own_release(&l.m->own, &held);
     if (UNLIKELY(copy == NULL && !may_fail))
         gcrt_fatal("%s: out of memory interning %zu bytes: %s", caller, n, gc_last_error());
     return copy;

@@ -23,8 +23,7 @@
 void
 gcrt_listen_forget_pause(struct gc_heap *heap)
 {
-    ahalf_store_relaxed(&heap->tracing.pause_tid, 0);
-    aword_store_relaxed(&heap->tracing.pause_ns, 0);
+    aword_store_relaxed(&heap->tracing.pause, 0);
 }
 
 bool
@@ -106,13 +105,15 @@ call_all(struct gc_heap *heap, const gc_event *event)
 static void
 tell_of_pause(struct gc_heap *heap, gc_event event)
 {
-    struct tracing *t = &heap->tracing;
+    aword *word = &heap->tracing.pause;
+    uint64_t pause;
 
+    do
+        pause = aword_load_relaxed(word);
+    while (!aword_cas_full(word, pause, 0));
     event.kind = GC_EVENT_PAUSE;
-    event.thread = (int)ahalf_load_acquire(&t->pause_tid); /* pairs: listen.pause */
-    event.duration_ns = aword_load_relaxed(&t->pause_ns);
-    aword_store_relaxed(&t->pause_ns, 0);
-    ahalf_store_relaxed(&t->pause_tid, 0);
+    event.thread = (int)(pause & (((uint64_t)1 << LISTEN_TID_BITS) - 1));
+    event.duration_ns = pause >> LISTEN_TID_BITS;
     call_all(heap, &event);
 }
 
@@ -127,7 +128,7 @@ gcrt_listen_tell(struct gc_heap *heap, gc_event_kind kind, uint64_t duration_ns)
 
     if (ahalf_load_relaxed(&t->nlisteners) == 0)
         return;
-    if (ahalf_load_relaxed(&t->pause_tid) != 0)
+    if (aword_load_relaxed(&t->pause) != 0)
         tell_of_pause(heap, event);
     call_all(heap, &event);
 }

@@ -369,6 +369,16 @@ gcrt_mutator_self(const char *caller)
     return m;
 }
 
+void
+gcrt_mutator_detach_self(const char *caller)
+{
+    struct gcrt_mutator *m = gcrt_mutator_self(caller);
+
+    if (m->in_callback)
+        gcrt_fatal("%s: called in a cleanup or another callback", caller);
+    gcrt_mutator_detach(m);
+}
+
 /* ---- blocking regions ---- */
 
 /*

@@ -93,6 +93,8 @@ void gcrt_registry_finish(struct gc_heap *heap);
 gc_status gcrt_mutator_attach(struct gc_heap *heap, bool precise);
 /* The calling thread's mutator, which is inside, leaves its heap. */
 void gcrt_mutator_detach(struct gcrt_mutator *m);
+/* The calling thread's; fatal with the caller's name if it must not. */
+void gcrt_mutator_detach_self(const char *caller);
 
 /*
  * The last step into a blocking region, by a thread that is critical and whose record says

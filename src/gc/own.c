@@ -101,6 +101,25 @@ gcrt_own_visit_hot(struct gcrt_mutator *m,
     return visit_words((uintptr_t)&m->self->hot_items[1], hot_words(m), fn, arg);
 }
 
+RACY_READER static size_t
+visit_held(const struct own *own, void (*fn)(void *arg, uintptr_t word, uintptr_t at), void *arg)
+{
+    size_t n = 0;
+
+    for (const struct own_held *cell = own->held; cell != NULL; cell = cell->outer)
+        n += visit_words((uintptr_t)&cell->object, 1, fn, arg);
+    return n;
+}
+
+bool
+gcrt_own_is_of_call(const struct own *own, uintptr_t at)
+{
+    for (const struct own_held *cell = own->held; cell != NULL; cell = cell->outer)
+        if (at == (uintptr_t)&cell->object)
+            return true;
+    return at == (uintptr_t)&own->result;
+}
+
 size_t
 gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uintptr_t at),
         void *arg)
@@ -110,7 +129,7 @@ gcrt_own_visit(struct gcrt_mutator *m, void (*fn)(void *arg, uintptr_t word, uin
     size_t n = gcrt_own_visit_stack(m->precise ? m->self->frames : NULL, &own->scopes, fn, arg);
 
     n += visit_words((uintptr_t)&own->result, 1, fn, arg);
-    n += visit_words((uintptr_t)&own->held, 1, fn, arg);
+    n += visit_held(own, fn, arg);
     n += gcrt_own_visit_hot(m, fn, arg);
     if (own->callbacks != NULL)
         n += visit_callbacks(m, fn, arg);

@@ -34,14 +34,39 @@ struct scopes {
     uint32_t depth;            /* owner: scopes entered */
 };
 
+/*
+ * An argument of a call that allocates, which nothing else may hold.  Cells lie in the calls' own
+ * frames; there are several if the host's oom function calls, too.
+ */
+struct own_held {
+    const void *object;
+    struct own_held *outer;
+};
+
 /* Zeroed is valid and empty. */
 struct own {
     struct scopes scopes;      /* owner: of the current stack */
     struct local_chunk *spare; /* owner: an empty one, or NULL; owned */
     struct root_callback *callbacks; /* owner: newest first; owned */
     void *result;              /* owner: what a call is about to return, or NULL */
-    void *held;                /* owner: an argument of a call that allocates, or NULL */
+    struct own_held *held;     /* owner: newest first */
 };
+
+static inline void
+own_hold(struct own *own, struct own_held *cell, const void *object)
+{
+    *cell = (struct own_held){ object, own->held };
+    own->held = cell;
+}
+
+static inline void
+own_release(struct own *own, const struct own_held *cell)
+{
+    own->held = cell->outer;
+}
+
+/* Does a word that a visit has told of lie in such a cell, or in the result? */
+bool gcrt_own_is_of_call(const struct own *own, uintptr_t at);
 
 /*
  * Calls fn for each word; at is where it lies, or the mutator for one that a callback

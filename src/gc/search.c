@@ -327,13 +327,13 @@ append_stack_word(char *text, size_t n, uintptr_t at, struct gc_heap *heap)
             append(text, n, "a saved register of thread %d\n", m->tid);
         else if (lies_in(at, m->window, WINDOW_WORDS))
             append(text, n, "the stack of thread %d, as it entered a blocking region\n", m->tid);
+        else if (gcrt_own_is_of_call(&m->own, at)) /* on its stack */
+            append(text, n, "a call of thread %d\n", m->tid);
         else if (at - m->stack_lo < m->stack_hi - m->stack_lo
                 || at - m->native.extent.lo < m->native.extent.hi - m->native.extent.lo)
             append(text, n, "the stack of thread %d, word at %#lx\n", m->tid, (unsigned long)at);
         else if (at - (uintptr_t)m->self->hot_items < sizeof(m->self->hot_items))
             append(text, n, "an item of a pool that thread %d keeps\n", m->tid);
-        else if (at == (uintptr_t)&m->own.result || at == (uintptr_t)&m->own.held)
-            append(text, n, "a call of thread %d\n", m->tid);
         else if (at == (uintptr_t)m)
             append(text, n, "a root callback of thread %d\n", m->tid);
         else

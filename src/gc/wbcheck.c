@@ -41,6 +41,8 @@
 #include "gc/wbcheck.h"
 
 #include "gc/handshake.h"
+#include "gc/kind.h"
+#include "gc/region.h"
 #include "gc/wbshadow.h"
 
 #include <stdlib.h>
@@ -160,6 +162,23 @@ gcrt_wbcheck_born(struct gcrt_mutator *m, void *p, const void *site)
 }
 
 /* ---- barriered stores ---- */
+
+void
+gcrt_wbcheck_bounds(struct gcrt_mutator *m, const char *caller, const void *p, size_t bytes)
+{
+    const struct mheap *h = &m->heap->mheap;
+    size_t i, n;
+    struct mspan *s = mheap_find_object(h, (uintptr_t)p, &i);
+    uintptr_t object;
+
+    if (s == NULL || bytes == 0 || gcrt_region_has_span(m->heap, s))
+        return;
+    object = span_object(h, s, i);
+    n = span_elem_bytes(s);
+    if (bytes > object + n - (uintptr_t)p)
+        gcrt_fatal("wbcheck: %s: %zu bytes at %p end beyond the object at %#lx of %zu bytes (%s)",
+                caller, bytes, p, (unsigned long)object, n, kind_of(m->heap, s)->type->name);
+}
 
 void
 gcrt_wbcheck_begin(struct gcrt_mutator *m, const void *slot, size_t bytes)

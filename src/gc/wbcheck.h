@@ -25,6 +25,12 @@ bool gcrt_wbcheck_born(struct gcrt_mutator *m, void *p, const void *site);
 void gcrt_wbcheck_begin(struct gcrt_mutator *m, const void *slot, size_t bytes);
 void gcrt_wbcheck_end(struct gcrt_mutator *m, const void *slot, size_t bytes);
 
+/*
+ * Fatal if bytes from p on, an argument of caller's, do not end within the object that they begin
+ * in.  In an arena, which knows no objects, and outside of the heap anything is right.
+ */
+void gcrt_wbcheck_bounds(struct gcrt_mutator *m, const char *caller, const void *p, size_t bytes);
+
 /* The collector is about to empty the object's slots; they are looked at no more.  Coordinator. */
 void gcrt_wbcheck_forget(struct gc_heap *heap, uintptr_t object);
 

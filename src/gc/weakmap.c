@@ -376,16 +376,16 @@ check(const char *caller, const struct gc_weak_map *map)
     return m;
 }
 
-static struct gcrt_mutator *
-check_entry(const char *caller, const struct gc_weak_map *map, const void *key, const void *value)
+/* An error, if it cannot be an entry. */
+static gc_status
+check_entry(const char *caller, const struct gc_heap *heap, const void *key, const void *value)
 {
-    struct gcrt_mutator *m = check(caller, map);
-
-    if (UNLIKELY(!gcrt_ephemeron_is_object(m->heap, key)))
-        gcrt_fatal("%s: key %p points into no object of the caller's heap", caller, key);
+    if (UNLIKELY(!gcrt_ephemeron_is_object(heap, key)))
+        return gcrt_error(GC_ERR_INVAL, "%s: key %p points into no object of the caller's heap",
+                caller, key);
     if (UNLIKELY(value == NULL))
-        gcrt_fatal("%s: value is NULL (use gc_weak_map_remove)", caller);
-    return m;
+        return gcrt_error(GC_ERR_INVAL, "%s: value is NULL (use gc_weak_map_remove)", caller);
+    return GC_OK;
 }
 
 static gc_weak_map *
@@ -428,8 +428,10 @@ gc_try_weak_map_new(size_t entries)
 void
 gc_weak_map_set(gc_weak_map *map, void *key, void *value)
 {
-    struct gcrt_mutator *m = check_entry("gc_weak_map_set", map, key, value);
+    struct gcrt_mutator *m = check("gc_weak_map_set", map);
 
+    if (UNLIKELY(check_entry("gc_weak_map_set", m->heap, key, value) != GC_OK))
+        gcrt_fatal("%s", gc_last_error());
     if (!set(m, map, key, value, false, __builtin_return_address(0)))
         gcrt_fatal("gc_weak_map_set: %s", gc_last_error());
 }
@@ -437,8 +439,11 @@ gc_weak_map_set(gc_weak_map *map, void *key, void *value)
 gc_status
 gc_try_weak_map_set(gc_weak_map *map, void *key, void *value)
 {
-    struct gcrt_mutator *m = check_entry("gc_try_weak_map_set", map, key, value);
+    struct gcrt_mutator *m = check("gc_try_weak_map_set", map);
+    gc_status status = check_entry("gc_try_weak_map_set", m->heap, key, value);
 
+    if (UNLIKELY(status != GC_OK))
+        return status;
     return set(m, map, key, value, true, __builtin_return_address(0)) ? GC_OK : GC_ERR_NOMEM;
 }
 

@@ -149,6 +149,7 @@ static gc_weak *
 weak_new(const char *caller, void *obj, bool may_fail)
 {
     struct gcrt_mutator *m = gcrt_mutator_self(caller);
+    struct own_held held;
     uintptr_t object;
     gc_weak *weak;
 
@@ -157,11 +158,11 @@ weak_new(const char *caller, void *obj, bool may_fail)
     object = gcrt_special_object(m->heap, obj);
     if (UNLIKELY(object == 0))
         return refuse(caller, m->heap, obj, may_fail);
-    m->own.held = obj; /* the caller's stack need not be scanned */
+    own_hold(&m->own, &held, obj); /* the caller's stack need not be scanned */
     weak = find(m, object);
     if (weak == NULL)
         weak = make(m, object, may_fail);
-    m->own.held = NULL;
+    own_release(&m->own, &held);
     if (UNLIKELY(weak == NULL && !may_fail))
         gcrt_fatal("%s: out of memory: %s", caller, gc_last_error());
     return weak;

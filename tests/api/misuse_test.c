@@ -94,6 +94,28 @@ FATAL(alloc_in_a_blocking_region, "block|outside")
     GC_BLOCKING { GC_KEEP_ALIVE(gc_alloc(&pair_type)); }
 }
 
+FATAL(shutdown_in_a_blocking_region, "gc_shutdown: called inside a blocking region")
+{
+    start();
+    gc_block_enter();
+    gc_shutdown();
+}
+
+static void *
+do_nothing(void *arg)
+{
+    return arg;
+}
+
+FATAL(pthread_create_in_a_blocking_region, "gc_pthread_create: called inside a blocking region")
+{
+    pthread_t thread;
+
+    start();
+    gc_block_enter();
+    (void)!gc_pthread_create(&thread, NULL, do_nothing, NULL);
+}
+
 FATAL(handle_new_on_a_detached_thread, "attach")
 {
     start();

@@ -310,5 +310,10 @@ Test(weakmap, misuse_is_named)
     expect_fatal(set_null, roots[0], "gc_weak_map_set|value is NULL");
     expect_fatal(next_of_nothing, MAP, "gc_weak_map_next|NULL");
     cr_assert_null(gc_try_weak_map_new(SIZE_MAX));
+    cr_assert_eq(gc_try_weak_map_set(MAP, &local, roots[0]), GC_ERR_INVAL);
+    cr_assert_not_null(strstr(gc_last_error(), "gc_try_weak_map_set: key"), "%s", gc_last_error());
+    cr_assert_eq(gc_try_weak_map_set(MAP, roots[0], NULL), GC_ERR_INVAL);
+    cr_assert_not_null(strstr(gc_last_error(), "value is NULL"), "%s", gc_last_error());
+    cr_assert_eq(gc_weak_map_size(MAP), 0, "unchanged");
     end_of_mode();
 }

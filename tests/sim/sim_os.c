@@ -274,6 +274,12 @@ gcrt_os_ram_bytes(void)
     return (uint64_t)1 << 30;
 }
 
+bool
+gcrt_os_is_privileged(void)
+{
+    return false;
+}
+
 unsigned
 gcrt_os_cpus(void)
 {

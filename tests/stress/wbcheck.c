@@ -191,6 +191,41 @@ array_of_pointers(void)
     SET(a[17], make());
 }
 
+/* 1,024 bytes, as its slot has. */
+static void **
+full_array(void)
+{
+    void **a = gc_alloc_array(&gc_pointer_type, 128);
+
+    gc_write(&roots[1], a);
+    return a;
+}
+
+static void
+copy_beyond_its_object(void)
+{
+    void **a = full_array(), *words[9] = { NULL };
+
+    gc_copy(&gc_pointer_type, a + 120, words, right ? 8 : 9);
+}
+
+static void
+move_from_beyond_its_object(void)
+{
+    void **a = full_array(), *words[20];
+
+    gc_move(&gc_pointer_type, words, a + 110, right ? 18 : 20);
+}
+
+static void
+clear_beyond_its_object(void)
+{
+    void **a = full_array();
+
+    gc_clear(&gc_pointer_type, a, right ? 128 : 130);
+    gc_clear(&gc_pointer_type, a + 128, 0);
+}
+
 static void
 array_of_structs(void)
 {
@@ -576,6 +611,12 @@ static const struct host hosts[] = {
     HOST(type_made_at_run_time, 0, "fatal: wbcheck: cons at 0x",
             "pointer field 1 (+16): NULL", "(struct pair)", LOST),
     HOST(array_of_pointers, 0, "fatal: wbcheck: void * at 0x", "element 17 (+136): NULL", LOST),
+    HOST(copy_beyond_its_object, -1, "fatal: wbcheck: gc_copy: 72 bytes at 0x",
+            " end beyond the object at 0x", " of 1024 bytes (void *)"),
+    HOST(move_from_beyond_its_object, -1, "fatal: wbcheck: gc_move: 160 bytes at 0x",
+            " end beyond the object at 0x", " of 1024 bytes (void *)"),
+    HOST(clear_beyond_its_object, -1, "fatal: wbcheck: gc_clear: 1040 bytes at 0x",
+            " end beyond the object at 0x", " of 1024 bytes (void *)"),
     HOST(array_of_structs, 0, PAIR, "element 3, field right (+80): NULL", LOST),
     HOST(large_array, 0, "fatal: wbcheck: void * at 0x", " of 2400000 bytes, ",
             "element 299000 (+2392000): 0x", "became NULL"),

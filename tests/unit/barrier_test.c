@@ -630,6 +630,7 @@ expect_collected(const uintptr_t *words, size_t n, const char *what)
 Test(barrier, a_scan_finds_every_word_of_a_stack)
 {
     static uintptr_t stack[WORDS];
+    struct own_held held;
     uintptr_t top;
 
     begin_by_hand();
@@ -641,6 +642,7 @@ Test(barrier, a_scan_finds_every_word_of_a_stack)
     fake.stack_hi = (uintptr_t)(stack + WORDS);
     ahalf_store_relaxed(&fake.state, MUTATOR_INSIDE);
     fake_self.hot_n = 3;
+    own_hold(&fake.own, &held, NULL);
     cr_expect_eq(gcrt_stack_collect(&fake, (uintptr_t)stack), sizeof(stack) + (2 + 3) * WORD,
             "and the words that a call returns and holds, and the items that the thread keeps");
     take_raw(&raw);
@@ -651,6 +653,7 @@ Test(barrier, a_scan_finds_every_word_of_a_stack)
     (void)gcrt_stack_collect(&fake, (uintptr_t)stack);
     take_raw(&raw);
     cr_expect_eq(raw.n, 0, "words outside the heap");
+    own_release(&fake.own, &held);
     end_by_hand();
 }
 

@@ -66,10 +66,16 @@ Test(listen, the_longest_pause_is_told_first_and_once)
     cr_expect_eq(ear.told[1].duration_ns, 3000);
     cr_expect_eq(ear.told[1].thread, 3);
     cr_expect_eq(ear.told[2].kind, GC_EVENT_CYCLE_END);
+    listen_note_pause(the_heap, (1 << LISTEN_TID_BITS) - 1, UINT64_MAX);
+    listen_note_pause(the_heap, 6, 6000);
+    gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 1);
+    cr_assert_eq(ear.n, 6);
+    cr_expect_eq(ear.told[4].duration_ns, LISTEN_NS_MAX, "more than an hour");
+    cr_expect_eq(ear.told[4].thread, (1 << LISTEN_TID_BITS) - 1);
     gc_recorder_stop(the_heap);
     listen_note_pause(the_heap, 5, 5000);
     gcrt_listen_tell(the_heap, GC_EVENT_CYCLE_BEGIN, 1);
-    cr_expect_eq(ear.n, 5, "no bound, no pause");
+    cr_expect_eq(ear.n, 7, "no bound, no pause");
     gc_unlisten(the_heap, hear, &ear);
     end_by_hand();
 }

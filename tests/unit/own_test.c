@@ -248,3 +248,39 @@ Test(own, so_it_does_when_missed_barriers_are_looked_for)
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
         expect_held(&calls[i], 1);
 }
+
+/* ---- calls within calls ---- */
+
+static uintptr_t seen[8];
+static size_t nseen;
+
+static void
+note(void *arg, uintptr_t word, uintptr_t at)
+{
+    cr_expect(gcrt_own_is_of_call(arg, at));
+    if (word != 0 && nseen < 8)
+        seen[nseen++] = word;
+}
+
+/* The host's oom function calls while a call of its own waits for memory. */
+Test(own, arguments_of_calls_within_calls_are_all_found)
+{
+    struct own_held outer, inner;
+    int a, b;
+
+    begin_by_hand();
+    own_hold(&self()->own, &outer, &a);
+    own_hold(&self()->own, &inner, &b);
+    (void)gcrt_own_visit(self(), note, &self()->own);
+    cr_assert_eq(nseen, 2);
+    cr_expect_eq(seen[0], (uintptr_t)&b);
+    cr_expect_eq(seen[1], (uintptr_t)&a);
+    own_release(&self()->own, &inner);
+    nseen = 0;
+    (void)gcrt_own_visit(self(), note, &self()->own);
+    cr_assert_eq(nseen, 1);
+    cr_expect_eq(seen[0], (uintptr_t)&a);
+    own_release(&self()->own, &outer);
+    cr_expect_null(self()->own.held);
+    end_by_hand();
+}

@@ -133,6 +133,8 @@ size_t gcrt_os_page_size(void);
 uint64_t gcrt_os_ram_bytes(void);
 /* CPUs that the process may run on, at least 1. */
 unsigned gcrt_os_cpus(void);
+/* Set-user-ID, set-group-ID, capabilities of its file, or as a security module says. */
+bool gcrt_os_is_privileged(void);
 
 /* Monotonic, CPU time of the calling thread and of all, and of the epoch, all in nanoseconds. */
 uint64_t gcrt_os_now_ns(void);

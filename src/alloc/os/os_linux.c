@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -191,6 +192,12 @@ gcrt_os_ram_bytes(void)
     long pages = sysconf(_SC_PHYS_PAGES);
 
     return pages < 0 ? 0 : (uint64_t)pages * gcrt_os_page_size();
+}
+
+bool
+gcrt_os_is_privileged(void)
+{
+    return getauxval(AT_SECURE) != 0;
 }
 
 unsigned
