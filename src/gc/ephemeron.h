@@ -53,6 +53,13 @@ ephemeron_is_filed(const struct gc_heap *heap)
     return ahalf_load_full(&heap->ephemerons.filed) != 0; /* pairs: ephemeron.filed */
 }
 
+/* Has the heap had any?  None that is made after H3 is ever filed in that cycle. */
+static inline bool
+ephemeron_was_any(const struct gc_heap *heap)
+{
+    return aword_load_acquire(&heap->ephemerons.table) != 0;
+}
+
 /* ---- the coordinator ---- */
 
 /* Between DECIDED and H5, before any object is revived: breaks what is filed. */

@@ -9,7 +9,8 @@
  * Mark bits are set only while marking is open (I-barrier-first, I-no-late-mark).  Words are
  * untrusted: range, span and slot are checked before anything is followed.
  * Concurrency: a mark bit is set by an atomic or; the one who turned it owns the push, and looks
- * whether an ephemeron waits for the object.
+ * whether an ephemeron waits for the object.  Or it is set in the marker's own copy of a page's
+ * bits (copies.c); then another marker may push the object, too.
  * Objects are read word by word while their mutators write them: a slot read before a store
  * is covered by the deletion barrier, one read after it by whoever stored.
  * The scan of an object that was marked acquires nothing: its address was read from memory,
@@ -21,6 +22,7 @@
 #include "gc/mark.h"
 
 #include "gc/batch.h"
+#include "gc/copies.h"
 #include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/heap.h"
@@ -173,9 +175,9 @@ mark_odd(struct marker *mk, uintptr_t offset)
 static inline uintptr_t
 mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr_t offset)
 {
-    struct mspan *s = &map.spans[offset >> PAGE_SHIFT];
+    uintptr_t page = offset >> PAGE_SHIFT, in_span = offset % PAGE_SIZE, object;
+    struct mspan *s = &map.spans[page];
     unsigned head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
-    uintptr_t in_span = offset % PAGE_SIZE, object;
     size_t index, bytes;
     uint64_t bit;
     aword *word;
@@ -192,6 +194,10 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
     index = (size_t)((in_span * s->divmagic) >> 32);
     if (UNLIKELY(index >= s->nelems))
         return 0;
+    bytes = gcrt_class_bytes[s->sizeclass];
+    object = map.base + offset - in_span + index * bytes;
+    if (mk->copies != NULL && copies_have(mk->copies, page)) /* no ephemeron is filed then */
+        return copies_mark(mk->copies, page, index) && !s->noscan ? item_of(object, s->kind) : 0;
     word = &span_marks(s)[index / 64];
     bit = (uint64_t)1 << index % 64;
     if (aword_load_relaxed(word) & bit)
@@ -199,8 +205,6 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
     ASSERT(ahalf_load_relaxed(&heap->weak.word) != WEAK_DECIDED); /* I-weak-agree */
     if (aword_fetch_or_full(word, bit) & bit) /* full; pairs: ephemeron.filed */
         return 0;
-    bytes = gcrt_class_bytes[s->sizeclass];
-    object = map.base + offset - in_span + index * bytes;
     mk->marked += bytes;
     if (UNLIKELY(ephemeron_is_filed(heap)))
         gcrt_ephemeron_fire(mk, object);
@@ -497,6 +501,7 @@ gcrt_marker_flush(struct marker *mk)
 {
     struct marking *marking = &mk->heap->marking;
 
+    gcrt_copies_merge(mk);
     /* Whoever marked or scanned since the round began may have made work for others whose
      * flush came before: the round does not count (I-ragged-done). */
     if (mk->marked != 0 || mk->scanned != 0)

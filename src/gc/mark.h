@@ -16,6 +16,7 @@
 #include <gcrt/type.h>
 
 struct gc_heap;
+struct mark_copies;
 
 /*
  * What marking one word costs, in bytes scanned: objects without pointers are marked and
@@ -41,6 +42,7 @@ struct marker {
     uint32_t far_next;    /* and how many it is to be if there are few */
     bool rows;            /* owner: words of arrays are in the batch (row.h) */
     bool lean;            /* owner: the last group led to few words */
+    struct mark_copies *copies; /* owner (copies.h); const: NULL, as a mutator's is */
     uint32_t nbatch;
     uintptr_t batch[MARK_BATCH];
     uintptr_t wait[2][MARK_GENERATION]; /* plain.c */

@@ -17,18 +17,21 @@
  * Invariants: what waits is not marked; all of it is looked at before a kernel returns.  What
  * is marked is scanned or queued.  Words are untrusted: a near one may point anywhere in its
  * page, and lies in a slot or is ignored.
- * Concurrency: as in mark.c: a bit is turned by an atomic or, and who turned it scans.
+ * Concurrency: as in mark.c.  Workers turn bits in their own copies of pages' bits (copies.c);
+ * a mutator, or anybody where there are ephemerons, by an atomic or.
  * Cost: far, some ten instructions a word; near, some 60 for an object of two words, with its
  * mark.  Bounded: what is near 16 objects lies in 16 pages; a mutator queues what is more
  * than a piece.
  *
- * Tried: bits set without an atomic operation, many at once, from a copy of the page's bitmap
- * (an object was no cheaper: the copies cost what the atomic operations do); a ring instead of
- * generations (a quarter slower); last in, first out (twice as slow: nothing has come yet).
+ * Tried: copies of the bits of the pages at hand alone (an object was no cheaper: a page is at
+ * hand some ten times, and each time its copy cost what the atomic operations do); words looked at
+ * without branches (a tenth slower); a ring instead of generations (a quarter slower); last in,
+ * first out (twice as slow: nothing has come yet).
  */
 #include "gc/plain.h"
 
 #include "gc/batch.h"
+#include "gc/copies.h"
 #include "gc/ephemeron.h"
 #include "gc/item.h"
 #include "gc/weak.h"
@@ -62,9 +65,13 @@ scan_far(struct marker *mk, const struct layout *l, const uintptr_t *group, uint
 
 /* ---- near ---- */
 
+/* Where mark bits are: in the page's descriptor, beside it, or in the marker's own copy. */
+enum marks_at { BESIDE, IN_SPAN, IN_COPY };
+
 /* What a kernel has at hand. */
 struct near {
     struct marker *mk;
+    struct mark_copies *copies; /* NULL: not to be used */
     struct spanmap map;
     uintptr_t limit; /* of what is grown; offset */
     uintptr_t tag;   /* of their items */
@@ -140,6 +147,24 @@ mark_near(const struct near *r, uintptr_t *offset, bool side)
     return true;
 }
 
+/* The same in the marker's copy of the page's bits. */
+static ALWAYS_INLINE bool
+mark_copied(const struct near *r, uintptr_t *offset)
+{
+    uintptr_t page = *offset >> PAGE_SHIFT, in_page = *offset % PAGE_SIZE;
+    uint64_t scaled = in_page * r->magic;
+    size_t index = (size_t)(scaled >> 32);
+
+    if (UNLIKELY(index >= r->nelems))
+        return false;
+    if (UNLIKELY(!copies_have(r->copies, page)))
+        gcrt_copies_take(r->mk, r->map, page);
+    if (!copies_mark(r->copies, page, index))
+        return false;
+    *offset += index * r->bytes - in_page;
+    return true;
+}
+
 /* Ephemerons may wait for objects of a generation, all of which are marked by now. */
 static NOINLINE void
 fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
@@ -154,10 +179,10 @@ fire(const struct near *r, const uintptr_t *from, const uintptr_t *end)
  */
 static ALWAYS_INLINE uintptr_t *
 next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uintptr_t *to,
-        const uintptr_t *room, enum mask_shape shape, bool side, uint32_t *marked)
+        const uintptr_t *room, enum mask_shape shape, enum marks_at at, uint32_t *marked)
 {
     for (; from < end; from++) {
-        if (!mark_near(r, from, side))
+        if (!(at == IN_COPY ? mark_copied(r, from) : mark_near(r, from, at == BESIDE)))
             continue;
         ++*marked;
         if (LIKELY(to <= room))
@@ -171,7 +196,7 @@ next_generation(const struct near *r, uintptr_t *from, const uintptr_t *end, uin
 /* Scans a group and what is near it; how many were marked. */
 static ALWAYS_INLINE uint32_t
 scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask_shape shape,
-        bool side)
+        enum marks_at at)
 {
     const struct near r = *hand; /* a copy: no store of ours can change it */
     uintptr_t (*wait)[MARK_GENERATION] = r.mk->wait, *end = wait[0];
@@ -184,8 +209,8 @@ scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask
         uintptr_t *room = marked < r.most ? to + MARK_GENERATION - r.words : to - 1;
 
         chaos_point(&r.mk->heap->os, CHAOS_MARK_PUSH);
-        next = next_generation(&r, from, end, to, room, shape, side, &marked);
-        if (UNLIKELY(ephemeron_is_filed(r.mk->heap)))
+        next = next_generation(&r, from, end, to, room, shape, at, &marked);
+        if (at != IN_COPY && UNLIKELY(ephemeron_is_filed(r.mk->heap)))
             fire(&r, from, end);
         end = next;
     }
@@ -193,36 +218,38 @@ scan_near(const struct near *hand, const uintptr_t *group, uint32_t n, enum mask
 }
 
 /* One for each common shape, so that all it needs is in registers. */
-#define KERNEL(name, shape, side)                                     \
+#define KERNEL(name, shape, at)                                       \
  static NOINLINE uint32_t                                              \
  name(const struct near *hand, const uintptr_t *group, uint32_t n)     \
  {                                                                     \
-     return scan_near(hand, group, n, shape, side);                    \
+     return scan_near(hand, group, n, shape, at);                      \
  }
 
-KERNEL(near_one_side, MASK_ONE, true)
-KERNEL(near_two_side, MASK_TWO, true)
-KERNEL(near_one, MASK_ONE, false)
-KERNEL(near_two, MASK_TWO, false)
-KERNEL(near_run, MASK_RUN, false)
-KERNEL(near_any, MASK_ANY, false)
+KERNEL(near_one_side, MASK_ONE, BESIDE)
+KERNEL(near_two_side, MASK_TWO, BESIDE)
+KERNEL(near_one, MASK_ONE, IN_SPAN)
+KERNEL(near_two, MASK_TWO, IN_SPAN)
+KERNEL(near_run, MASK_RUN, IN_SPAN)
+KERNEL(near_any, MASK_ANY, IN_SPAN)
+KERNEL(near_one_copy, MASK_ONE, IN_COPY)
+KERNEL(near_two_copy, MASK_TWO, IN_COPY)
+KERNEL(near_run_copy, MASK_RUN, IN_COPY)
+KERNEL(near_any_copy, MASK_ANY, IN_COPY)
 
-static uint32_t
-call_kernel(const struct near *hand, const struct kind *kind, const uintptr_t *group,
-        uint32_t n)
+typedef uint32_t kernel(const struct near *hand, const uintptr_t *group, uint32_t n);
+
+static kernel *
+kernel_of(const struct kind *kind, bool copies)
 {
-    bool side = kind->central.sizeclass <= CLASS_SIDE_MAX; /* objects of 8 and 16 bytes */
+    static kernel *const kernels[][3] = {
+        [MASK_ONE] = { near_one_side, near_one, near_one_copy },
+        [MASK_TWO] = { near_two_side, near_two, near_two_copy },
+        [MASK_RUN] = { near_run, near_run, near_run_copy },
+        [MASK_ANY] = { near_any, near_any, near_any_copy },
+    };
+    bool beside = kind->central.sizeclass <= CLASS_SIDE_MAX; /* objects of 8 and 16 bytes */
 
-    switch (kind->layout.shape) {
-    case MASK_ONE:
-        return (side ? near_one_side : near_one)(hand, group, n);
-    case MASK_TWO:
-        return (side ? near_two_side : near_two)(hand, group, n);
-    case MASK_RUN:
-        return near_run(hand, group, n);
-    default:
-        return near_any(hand, group, n);
-    }
+    return kernels[kind->layout.shape][copies ? IN_COPY : beside ? BESIDE : IN_SPAN];
 }
 
 /* How many near objects were marked. */
@@ -235,6 +262,7 @@ scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *gro
     unsigned class = kind->central.sizeclass;
     const struct near hand = {
         .mk = mk,
+        .copies = mk->heap->marking.copies && copies_suit(class) ? mk->copies : NULL,
         .map = mheap_map(h),
         .limit = aword_load_acquire(&h->limit), /* pairs: heap.grow */
         .tag = item_like(group[0], 0),
@@ -246,10 +274,11 @@ scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *gro
         .magic = gcrt_class_magic[class],
         .nelems = gcrt_class_nelems[class],
     };
-    uint32_t marked = call_kernel(&hand, kind, group, n);
+    uint32_t marked = kernel_of(kind, hand.copies != NULL)(&hand, group, n);
 
     mk->near += marked;
-    mk->marked += (uint64_t)marked * hand.bytes;
+    if (hand.copies == NULL) /* else when they are merged */
+        mk->marked += (uint64_t)marked * hand.bytes;
     mk->scanned += (uint64_t)marked * hand.bytes;
     return marked;
 }

@@ -31,6 +31,7 @@
 #include "gc/worker.h"
 
 #include "alloc/os/os.h"
+#include "gc/copies.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
 #include "gc/trace.h"
@@ -411,6 +412,9 @@ gcrt_workers_init(struct gc_heap *heap)
         mk->workers[i].index = i;
         mk->workers[i].marker.heap = heap;
         mk->workers[i].marker.queue.stack = i < mk->nworkers ? 1 + i : 0;
+        mk->workers[i].marker.copies = gcrt_copies_make(&heap->persist);
+        if (mk->workers[i].marker.copies == NULL)
+            return false;
     }
     return true;
 }

@@ -5,6 +5,8 @@
  * G is grey, in mutator 1's private queue; S and W are white.  Mutator 0 holds G in a
  * register; so does mutator 1 without M1_PASSIVE.  The coordinator decides that marking is
  * complete.  FLUSHED_FIRST: it looks at `flushed' before it looks at the queues.
+ * COPIES: the worker may mark an object in its copy of the mark bits, which nobody else sees
+ * before it is merged (copies.c).
  * DELETED: S has been taken out of G since, so it is in mutator 1's buffer and in a register of
  * mutator 0, which may store it again; and G has been scanned.
  *
@@ -41,6 +43,7 @@ bit moved;          /* its high half, as far as a look can tell: somebody has be
 bit flushed;        /* handshake.flushed */
 bit pend[2];        /* handshake.request */
 bit done;
+byte copy;          /* marker.copies of the worker */
 
 #define FIELD(o)  (o != NIL && next[o] != NIL)
 #ifdef WINDOWS
@@ -92,10 +95,20 @@ bit done;
     od;                                                                                    \
     AFTER(m)
 #else
+#ifdef COPIES
+#define MARK_COPIED(m, o) /* mark_copied (plain.c) */                                      \
+        :: m == WORKER && !IN(o, marked | copy) && o != NIL ->                             \
+            copy = copy | BIT(o); did[m] = 1; q[m] = q[m] | BIT(o)
+#define SEEN(m, o) (BLACK_OR_GREY(o) || m == WORKER && IN(o, copy))
+#else
+#define MARK_COPIED(m, o)
+#define SEEN(m, o) BLACK_OR_GREY(o)
+#endif
 #define MARK(m, o)                                                                         \
     atomic {                                                                               \
         if                                                                                 \
-        :: !BLACK_OR_GREY(o) -> marked = marked | BIT(o); did[m] = 1; q[m] = q[m] | BIT(o) \
+        MARK_COPIED(m, o)                                                                  \
+        :: !SEEN(m, o) -> marked = marked | BIT(o); did[m] = 1; q[m] = q[m] | BIT(o) \
         :: else                                                                            \
         fi;                                                                                \
         o = NIL                                                                            \
@@ -111,7 +124,19 @@ bit done;
     AFTER(m)
 #endif
 
-/* gcrt_marker_flush (mark.c): the flag, then the queue. */
+/* gcrt_marker_flush (mark.c): the copies, the flag, then the queue. */
+#ifdef COPIES
+#define MERGE(m) atomic { if :: m == WORKER -> marked = marked | copy; copy = 0 :: else fi }
+#else
+#define MERGE(m) skip
+#endif
+#ifdef M_MERGE_LATE
+#define MERGE_BEFORE(m) skip
+#define MERGE_AFTER(m)  MERGE(m)
+#else
+#define MERGE_BEFORE(m) MERGE(m)                          /* gcrt_marker_flush: merge */
+#define MERGE_AFTER(m)  skip
+#endif
 #ifdef M_NO_FLUSHED_ON_MARK
 #define FLAG(m) did[m] = 0
 #else
@@ -123,7 +148,7 @@ bit done;
 #ifdef M_FLAG_AFTER_END
 #define MARKER_FLUSH(m) PUBLISH(m)
 #else
-#define MARKER_FLUSH(m) FLAG(m); PUBLISH(m)
+#define MARKER_FLUSH(m) MERGE_BEFORE(m); FLAG(m); PUBLISH(m)
 #endif
 
 /* gcrt_marking_begin, gcrt_marking_end (worker.c). */
@@ -135,7 +160,7 @@ bit done;
 #ifdef M_FLAG_AFTER_END
 #define END(m) busy--; FLAG(m)
 #else
-#define END(m) busy--
+#define END(m) busy--; MERGE_AFTER(m)
 #endif
 
 /* gcrt_workqueue_refill (work.c) takes a buffer; take_group (mark.c) an item. */

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The kernels of marking against a search by the test: random graphs of objects of each shape
- * that has a kernel of its own, near, far and mixed, for a worker and for a mutator.
+ * that has a kernel of its own, near, far and mixed, for a worker, with copies of mark bits and
+ * without, and for a mutator.
  */
 #include "byhand.h"
 #include "seed.h"
 
+#include "gc/copies.h"
 #include "gc/ephemeron.h"
 #include "gc/plain.h"
+#include "gc/worker.h"
 
 #define OBJECTS 6000
 
@@ -82,14 +85,18 @@ below(unsigned n)
     return (unsigned)((state >> 33) % n);
 }
 
-/* The thread's own marker, as an assist has it; by_worker: as a worker has it. */
+enum how { AS_MUTATOR, AS_WORKER, WITH_COPIES, WAYS };
+
+/* The thread's own marker, as an assist has it, or a worker. */
 static struct marker *
-marker(bool by_worker)
+marker(enum how how)
 {
     struct marker *mk = &self()->marker;
 
-    mk->brief = !by_worker;
+    mk->brief = how == AS_MUTATOR;
     mk->far_objects = 0;
+    mk->copies = how == WITH_COPIES ? the_heap->marking.workers[0].marker.copies : NULL;
+    the_heap->marking.copies = how == WITH_COPIES;
     return mk;
 }
 
@@ -98,6 +105,7 @@ drain(struct marker *mk, uint64_t budget)
 {
     while (gcrt_mark_drain(mk, budget) != 0)
         continue;
+    gcrt_copies_merge(mk);
 }
 
 /* An object that i may point to: one near it, or any. */
@@ -169,7 +177,7 @@ reach(int root)
 }
 
 static void
-check_graph(int only, unsigned percent_near, bool by_worker, uint64_t budget)
+check_graph(int only, unsigned percent_near, enum how how, uint64_t budget)
 {
     struct marker *mk;
     uint64_t bytes = 0;
@@ -182,7 +190,7 @@ check_graph(int only, unsigned percent_near, bool by_worker, uint64_t budget)
     reach(root);
     to_marking();
     take_raw(&raw); /* the stack leads to more than the root does */
-    mk = marker(by_worker);
+    mk = marker(how);
     mk->marked = mk->scanned = 0;
     gcrt_mark_word(mk, (uintptr_t)objects[root]);
     drain(mk, budget);
@@ -205,8 +213,9 @@ Test(plain, what_is_reached_and_nothing_else_is_marked)
     state = seed_of("what_is_reached_and_nothing_else_is_marked");
     for (int only = -1; only < (int)ARRAY_LEN(shapes); only++)
         for (size_t i = 0; i < ARRAY_LEN(near); i++) {
-            check_graph(only, near[i], true, (uint64_t)1 << 20);
-            check_graph(only, near[i], false, 1 + below(4096));
+            check_graph(only, near[i], AS_WORKER, (uint64_t)1 << 20);
+            check_graph(only, near[i], WITH_COPIES, (uint64_t)1 << 20);
+            check_graph(only, near[i], AS_MUTATOR, 1 + below(4096));
         }
 }
 
@@ -238,7 +247,7 @@ Test(plain, trees_too_wide_to_wait_are_queued)
     enum { TREES = 16, DEPTH = 8 };
     void **roots;
 
-    for (int by_worker = 0; by_worker < 2; by_worker++) {
+    for (int how = 0; how < WAYS; how++) {
         struct marker *mk;
 
         begin_by_hand();
@@ -247,7 +256,7 @@ Test(plain, trees_too_wide_to_wait_are_queued)
             roots[i] = tree(DEPTH); /* each about a page: 16 times 128 grandchildren wait */
         to_marking();
         take_raw(&raw);
-        mk = marker(by_worker);
+        mk = marker((enum how)how);
         gcrt_mark_word(mk, (uintptr_t)roots);
         drain(mk, (uint64_t)1 << 20);
         for (int i = 0; i < TREES; i++)
@@ -284,8 +293,8 @@ Test(plain, more_far_words_than_the_batch_holds)
     cr_assert_eq(n, FAR);
     to_marking();
     take_raw(&raw);
-    gcrt_mark_word(marker(true), (uintptr_t)root);
-    drain(marker(true), (uint64_t)1 << 20);
+    gcrt_mark_word(marker(AS_WORKER), (uintptr_t)root);
+    drain(marker(AS_WORKER), (uint64_t)1 << 20);
     for (int i = 0; i < FAR; i++)
         cr_expect(is_marked(far[i]), "%d", i);
     end_by_hand();
@@ -304,7 +313,7 @@ Test(plain, a_far_word_finds_room_in_a_full_batch)
     other = gc_alloc(&one_in_24_type);
     to_marking();
     take_raw(&raw);
-    mk = marker(true);
+    mk = marker(AS_WORKER);
     gcrt_mark_word(mk, (uintptr_t)node);
     item = mk->queue.cur->slot[--mk->queue.cur->n];
     for (mk->nbatch = 0; mk->nbatch < MARK_BATCH; mk->nbatch++)
@@ -319,7 +328,8 @@ Test(plain, a_far_word_finds_room_in_a_full_batch)
 
 /* ---- words that are no pointers ---- */
 
-Test(plain, a_word_behind_the_last_slot_of_its_page_is_ignored)
+static void
+follow_words_that_are_none(enum how how)
 {
     struct two_in_24 *node;
     struct mspan *s;
@@ -334,12 +344,19 @@ Test(plain, a_word_behind_the_last_slot_of_its_page_is_ignored)
     node->b = (void *)(page + PAGE_SIZE - 1);
     to_marking();
     take_raw(&raw);
-    gcrt_mark_word(marker(true), (uintptr_t)node);
-    drain(marker(true), 4096);
+    gcrt_mark_word(marker(how), (uintptr_t)node);
+    drain(marker(how), 4096);
     cr_expect_not(span_test(span_marks(s), s->nelems));
-    cr_expect_eq(marker(true)->marked, 24);
-    marker(true)->marked = 0;
+    cr_expect_eq(marker(how)->marked, 24);
+    cr_expect_eq(marker(how)->scanned, 24);
+    marker(how)->marked = marker(how)->scanned = 0;
     end_by_hand();
+}
+
+Test(plain, a_word_behind_the_last_slot_of_its_page_is_ignored)
+{
+    for (int how = 0; how < WAYS; how++)
+        follow_words_that_are_none((enum how)how);
 }
 
 /* ---- ephemerons ---- */
@@ -358,13 +375,13 @@ Test(plain, a_key_that_is_found_near_has_its_ephemeron_fire)
     cr_assert_not_null(ephemeron);
     to_marking();
     take_raw(&raw);
-    gcrt_mark_word(marker(true), (uintptr_t)ephemeron);
+    gcrt_mark_word(marker(AS_WORKER), (uintptr_t)ephemeron);
     ahalf_store_relaxed(&the_heap->work.late_open, 1);
-    drain(marker(true), 4096);
+    drain(marker(AS_WORKER), 4096);
     cr_assert(ephemeron_is_filed(the_heap));
     cr_assert_not(is_marked(key));
-    gcrt_mark_word(marker(true), (uintptr_t)holder);
-    drain(marker(true), 4096);
+    gcrt_mark_word(marker(AS_WORKER), (uintptr_t)holder);
+    drain(marker(AS_WORKER), 4096);
     cr_expect(is_marked(key));
     cr_expect(is_marked(value));
     use(value);
@@ -401,7 +418,7 @@ Test(plain, without_near_words_twice_as_many_objects_are_far_each_time)
     near = gc_alloc(&two_in_24_type);
     to_marking();
     take_raw(&raw);
-    mk = marker(true);
+    mk = marker(AS_WORKER);
     mk->far_next = 0;
     first = far_after(mk, far);
     cr_expect_gt(first, 0);
