@@ -179,10 +179,11 @@ gc_arena_strdup(gc_arena *arena, const char *s)
 {
     size_t n = gcrt_api_string("gc_arena_strdup", s);
     struct gcrt_mutator *m = gcrt_mutator_self("gc_arena_strdup");
+    struct own_held held;
     void *p;
 
-    m->own.held = (void *)(uintptr_t)s; /* perhaps nothing else holds it while we allocate */
+    own_hold(&m->own, &held, s); /* perhaps nothing else holds it while we allocate */
     p = memcpy(allocate_bytes("gc_arena_strdup", arena, false, n, SITE), s, n);
-    m->own.held = NULL;
+    own_release(&m->own, &held);
     return p;
 }

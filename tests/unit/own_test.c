@@ -146,6 +146,32 @@ pool_put(void **a, void **b)
     gc_pool_put(pool, a);
 }
 
+/* The array as a long string, for which a call has to take memory. */
+static const char *
+text_in(void **a)
+{
+    memset(a, 'x', WORDS * sizeof(void *) - 1);
+    return (const char *)a;
+}
+
+static void
+string_copy(void **a, void **b)
+{
+    (void)b;
+    use(gc_strdup(text_in(a)));
+}
+
+static void
+string_to_arena(void **a, void **b)
+{
+    gc_arena *arena = gc_arena_new("own");
+
+    (void)b;
+    ask(ACTION_SCAN); /* again: the arena's own allocation has answered */
+    use(gc_arena_strdup(arena, text_in(a)));
+    gc_arena_free(arena);
+}
+
 static const struct call calls[] = {
     { "gc_write", store, false },
     { "gc_write_release", store_release, false },
@@ -160,6 +186,8 @@ static const struct call calls[] = {
     { "gc_ephemeron_new", ephemeron_new, true },
     { "gc_weak_map_set", weak_map_set, true },
     { "gc_intern", intern, false },
+    { "gc_strdup", string_copy, false },
+    { "gc_arena_strdup", string_to_arena, false },
     { "gc_cleanup_add", cleanup_add, false },
     { "gc_finalizer_set", finalizer_set, false },
     { "gc_pool_put", pool_put, false },
