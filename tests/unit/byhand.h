@@ -154,6 +154,17 @@ take_raw(struct raw_words *raw)
     }
 }
 
+/* Makes one. */
+static inline void
+push_raw_word(const void *p)
+{
+    struct workbuf *b = gcrt_work_take_empty(&the_heap->work);
+
+    b->slot[0] = (uintptr_t)p;
+    b->n = 1;
+    gcrt_work_push_raw(&the_heap->work, b);
+}
+
 static inline size_t
 count_raw(const struct raw_words *raw, const void *p)
 {

@@ -125,16 +125,6 @@ Test(solo, what_has_grown_since_the_last_cycle_is_left_to_the_workers_after_a_wh
 
 /* ---- step by step ---- */
 
-static void
-push_raw_word(const void *p)
-{
-    struct workbuf *b = gcrt_work_take_empty(&the_heap->work);
-
-    b->slot[0] = (uintptr_t)p;
-    b->n = 1;
-    gcrt_work_push_raw(&the_heap->work, b);
-}
-
 static struct raw_words raw;
 
 static void

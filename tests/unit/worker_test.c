@@ -61,16 +61,6 @@ watched_add(aword *w, uint64_t x)
 }
 
 static void
-push_raw_word(const void *p)
-{
-    struct workbuf *b = gcrt_work_take_empty(&the_heap->work);
-
-    b->slot[0] = (uintptr_t)p;
-    b->n = 1;
-    gcrt_work_push_raw(&the_heap->work, b);
-}
-
-static void
 run_session(void)
 {
     struct session session;
