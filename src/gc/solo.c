@@ -71,10 +71,11 @@ void
 gcrt_solo_mark(struct gc_heap *heap)
 {
     struct marking *mk = &heap->marking;
-    uint64_t cpu = gcrt_os_thread_cpu_ns(), n;
+    uint64_t cpu, n;
 
     if (mk->solo == 0)
         return;
+    cpu = gcrt_os_thread_cpu_ns();
     n = mark_some(heap, min_size(mk->solo, SOLO_STEP));
     if (mk->solo != UINT64_MAX)
         mk->solo -= min_size(mk->solo, max_size(n, SOLO_LEAST));
