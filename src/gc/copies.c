@@ -22,7 +22,9 @@
  * Who reads marks while somebody marks must live with one that comes later: a look before an
  * object is marked does, and so does a weak reference, which marks what it takes.  Ephemerons do
  * not (ephemeron.filed), so in a heap that has any nobody uses copies.
- * Concurrency: a copy is its marker's alone; the bits are merged by full operations.
+ * Concurrency: a copy is its marker's alone; the bits are merged by full operations, before the
+ * marker says that it has marked, publishes its queue and counts itself out (term.pml).  With the
+ * bits themselves nothing travels (docs/memory-order.md, workstack.top).
  * Cost: a page's line is read once, and written for as many words as have new bits.
  */
 #include "gc/copies.h"
