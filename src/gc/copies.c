@@ -20,8 +20,11 @@
  * that nobody marks sees all marks, and the end of marking is none the wiser (I-ragged-done);
  * what is scanned and not merged yet can only be scanned again.
  * Who reads marks while somebody marks must live with one that comes later: a look before an
- * object is marked does, and so does a weak reference, which marks what it takes.  Ephemerons do
- * not (ephemeron.filed), so in a heap that has any nobody uses copies.
+ * object is marked does, and so does a weak reference, which marks what it takes.  An ephemeron
+ * that finds its key unmarked is filed, and whoever marks the key finds it there; so who merges
+ * looks as one who marks does (ephemeron.filed).  From the first that is filed on, which is when
+ * all else is marked, copies are not used: in a chain of ephemerons each step would wait for a
+ * merge.
  * Concurrency: a copy is its marker's alone; the bits are merged by full operations, before the
  * marker says that it has marked, publishes its queue and counts itself out (term.pml).  With the
  * bits themselves nothing travels (docs/memory-order.md, workstack.top).
@@ -41,10 +44,19 @@ gcrt_copies_make(struct persist *persist)
     return copies;
 }
 
+/* Objects of a page have been marked, and ephemerons may wait for them. */
+static NOINLINE void
+fire(struct marker *mk, uintptr_t first, size_t bytes, uint64_t bits)
+{
+    for (; bits != 0; bits &= bits - 1)
+        gcrt_ephemeron_fire(mk, first + bit_lowest(bits) * bytes);
+}
+
 static void
 merge(struct marker *mk, struct spanmap map, unsigned i)
 {
     struct mspan *s = &map.spans[mk->copies->page[i]];
+    size_t bytes = gcrt_class_bytes[s->sizeclass];
     aword *marks = span_marks(s);
     uint64_t objects = 0;
 
@@ -53,10 +65,14 @@ merge(struct marker *mk, struct spanmap map, unsigned i)
     for (size_t w = 0; w < span_words(s); w++) {
         uint64_t bits = mk->copies->bits[i][w] & ~aword_load_relaxed(&marks[w]);
 
-        if (bits != 0)
-            objects += bit_count(bits & ~aword_fetch_or_full(&marks[w], bits));
+        if (bits == 0)
+            continue;
+        bits &= ~aword_fetch_or_full(&marks[w], bits); /* full; pairs: ephemeron.filed */
+        objects += bit_count(bits);
+        if (UNLIKELY(ephemeron_is_filed(mk->heap)))
+            fire(mk, spanmap_start(map, s) + w * 64 * bytes, bytes, bits);
     }
-    mk->marked += objects * gcrt_class_bytes[s->sizeclass];
+    mk->marked += objects * bytes;
     mk->copies->page[i] = NO_PAGE;
 }
 

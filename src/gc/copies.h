@@ -6,8 +6,8 @@
  * A marker's own copies of pages' mark bits, in which it marks without atomic operations.
  */
 
+#include "gc/ephemeron.h"
 #include "gc/heap.h"
-#include "gc/mark.h"
 
 #define MARK_COPIES 128
 #define COPY_WORDS  8 /* enough for a page of 16-byte objects */
@@ -45,10 +45,28 @@ copies_mark(struct mark_copies *copies, uintptr_t page, size_t index)
     return (old & bit) == 0;
 }
 
+/* Is object `index` of that page marked in the marker's copy, if it has one? */
+static inline bool
+copies_marked(const struct mark_copies *copies, uintptr_t page, size_t index)
+{
+    return copies != NULL && copies_have(copies, page)
+        && (copies->bits[page % MARK_COPIES][index / 64] >> index % 64 & 1) != 0;
+}
+
 /* The page's place becomes the page's, with the bits of now; what was there is merged. */
 void gcrt_copies_take(struct marker *mk, struct spanmap map, uintptr_t page);
 /* Everything that is marked in copies is marked; the copies are empty.  Counts what is marked. */
 void gcrt_copies_merge(struct marker *mk);
+/* The marker's copies if it is to use them now, NULL if not; then they are empty. */
+static inline struct mark_copies *
+copies_at_hand(struct marker *mk)
+{
+    if (LIKELY(mk->copies == NULL || !ephemeron_may_be_filed(mk->heap)))
+        return mk->copies;
+    gcrt_copies_merge(mk);
+    return NULL;
+}
+
 /* Memory for a marker's copies, all of them empty.  NULL without memory. */
 struct mark_copies *gcrt_copies_make(struct persist *persist);
 

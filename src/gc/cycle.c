@@ -88,7 +88,6 @@ open_marking(struct cycle *cy)
     struct gc_heap *heap = cy->heap;
     struct pacer_workers shares = gcrt_pacer_workers(&heap->cycles.pacer);
 
-    heap->marking.copies = !ephemeron_was_any(heap);
     ahalf_store_full(&heap->marking.open, 1); /* pairs: mark.open */
     gcrt_pace_revise(cy);
     gcrt_solo_begin(heap);

@@ -53,6 +53,7 @@
 #include "gc/ephemeron.h"
 
 #include "gc/barrier.h"
+#include "gc/copies.h"
 #include "gc/error.h"
 #include "gc/kind.h"
 #include "gc/malloc.h"
@@ -212,6 +213,17 @@ is_marked(const struct gc_heap *heap, uintptr_t p)
     return (aword_load_full(&span_marks(s)[i / 64]) >> (i % 64)) & 1; /* ephemeron.filed */
 }
 
+/* Or will it be, for this marker has marked it in a copy (copies.h)? */
+static bool
+is_marked_by_now(const struct marker *mk, uintptr_t p)
+{
+    const struct spanmap map = mheap_map(&mk->heap->mheap);
+    const struct mspan *s = mheap_span_of(&mk->heap->mheap, p);
+
+    return copies_marked(mk->copies, (uintptr_t)(s - map.spans), spanmap_index(map, s, p))
+        || is_marked(mk->heap, p);
+}
+
 static uintptr_t
 object_of(const struct gc_heap *heap, uintptr_t p)
 {
@@ -344,7 +356,7 @@ sort_out(struct marker *mk, struct gc_ephemeron *e)
 {
     uintptr_t key = slot_load_acquire(&e->key);
 
-    if (!is_marked(mk->heap, key)) {
+    if (!is_marked_by_now(mk, key)) {
         file_under_key(mk, e, key);
         return;
     }
@@ -393,7 +405,7 @@ scan(struct marker *mk, struct gc_ephemeron *e, uintptr_t key)
     if (link & LINK_HEAD) {
         if (claim(mk->heap, e, link, link & ~LINK_HEAD))
             go_through(mk, (uintptr_t)e);
-    } else if (!is_marked(mk->heap, key)) {
+    } else if (!is_marked_by_now(mk, key)) {
         wait_for_key(mk, e, key, link);
     } else {
         if (link & LINK_LATE)

@@ -53,11 +53,11 @@ ephemeron_is_filed(const struct gc_heap *heap)
     return ahalf_load_full(&heap->ephemerons.filed) != 0; /* pairs: ephemeron.filed */
 }
 
-/* Has the heap had any?  None that is made after H3 is ever filed in that cycle. */
+/* The same as a hint, asked at any time. */
 static inline bool
-ephemeron_was_any(const struct gc_heap *heap)
+ephemeron_may_be_filed(const struct gc_heap *heap)
 {
-    return aword_load_acquire(&heap->ephemerons.table) != 0;
+    return ahalf_load_relaxed(&heap->ephemerons.filed) != 0;
 }
 
 /* ---- the coordinator ---- */

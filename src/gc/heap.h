@@ -205,7 +205,6 @@ struct marking {
     uint32_t nworkers, nstarted;
     pthread_t *threads;
     struct worker *workers; /* and one more: the coordinator's, without a thread (solo.h) */
-    bool copies;       /* coordinator, before it opens: workers may mark in copies (copies.h) */
     uint64_t solo;     /* coordinator: scan bytes that it still marks itself in this cycle */
     /* of the running cycle; atomic sums */
     aword marked_bytes, heap_work, stack_work, globals_work;

@@ -10,7 +10,7 @@
  * untrusted: range, span and slot are checked before anything is followed.
  * Concurrency: a mark bit is set by an atomic or; the one who turned it owns the push, and looks
  * whether an ephemeron waits for the object.  Or it is set in the marker's own copy of a page's
- * bits (copies.c); then another marker may push the object, too.
+ * bits (copies.c); then another marker may push the object, too, and who merges the copy looks.
  * Objects are read word by word while their mutators write them: a slot read before a store
  * is covered by the deletion barrier, one read after it by whoever stored.
  * The scan of an object that was marked acquires nothing: its address was read from memory,
@@ -173,8 +173,9 @@ mark_odd(struct marker *mk, uintptr_t offset)
  * or scans it.  With every other chaos seed all goes the other way, where a chaos point is.
  */
 static inline uintptr_t
-mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr_t offset)
+mark_offset(struct marker *mk, struct mark_copies *copies, struct spanmap map, uintptr_t offset)
 {
+    struct gc_heap *heap = mk->heap;
     uintptr_t page = offset >> PAGE_SHIFT, in_span = offset % PAGE_SIZE, object;
     struct mspan *s = &map.spans[page];
     unsigned head = ahalf_load_acquire(&s->head); /* pairs: span.publish */
@@ -196,8 +197,8 @@ mark_offset(struct marker *mk, struct gc_heap *heap, struct spanmap map, uintptr
         return 0;
     bytes = gcrt_class_bytes[s->sizeclass];
     object = map.base + offset - in_span + index * bytes;
-    if (mk->copies != NULL && copies_have(mk->copies, page)) /* no ephemeron is filed then */
-        return copies_mark(mk->copies, page, index) && !s->noscan ? item_of(object, s->kind) : 0;
+    if (copies != NULL && copies_have(copies, page))
+        return copies_mark(copies, page, index) && !s->noscan ? item_of(object, s->kind) : 0;
     word = &span_marks(s)[index / 64];
     bit = (uint64_t)1 << index % 64;
     if (aword_load_relaxed(word) & bit)
@@ -215,7 +216,7 @@ static ALWAYS_INLINE void
 mark_words(struct marker *mk, bool rows)
 {
     const struct spanmap map = mheap_map(&mk->heap->mheap);
-    struct gc_heap *heap = mk->heap;
+    struct mark_copies *copies = copies_at_hand(mk);
     uint32_t n = mk->nbatch, i = 0, row;
 
     while (i < n) {
@@ -225,7 +226,7 @@ mark_words(struct marker *mk, bool rows)
             i += row;
             continue;
         }
-        item = mark_offset(mk, heap, map, mk->batch[i++]);
+        item = mark_offset(mk, copies, map, mk->batch[i++]);
         if (item != 0)
             put_item(mk, item);
     }
@@ -348,10 +349,11 @@ static NOINLINE uint32_t
 follow_list(struct marker *mk, uint64_t until)
 {
     const struct spanmap map = mheap_map(&mk->heap->mheap);
+    struct mark_copies *copies = copies_at_hand(mk);
     uint32_t n = 0;
 
     while (mk->nbatch == 1 && mk->scanned + (2 * (uint64_t)n + mk->near) * WORD_EFFORT < until) {
-        uintptr_t item = mark_offset(mk, mk->heap, map, mk->batch[0]);
+        uintptr_t item = mark_offset(mk, copies, map, mk->batch[0]);
 
         mk->nbatch = 0;
         if (item == 0)

@@ -18,7 +18,7 @@
  * is marked is scanned or queued.  Words are untrusted: a near one may point anywhere in its
  * page, and lies in a slot or is ignored.
  * Concurrency: as in mark.c.  Workers turn bits in their own copies of pages' bits (copies.c);
- * a mutator, or anybody where there are ephemerons, by an atomic or.
+ * a mutator, or anybody once an ephemeron is filed, by an atomic or.
  * Cost: far, some ten instructions a word; near, some 60 for an object of two words, with its
  * mark.  Bounded: what is near 16 objects lies in 16 pages; a mutator queues what is more
  * than a piece.
@@ -262,7 +262,7 @@ scan_group_near(struct marker *mk, const struct kind *kind, const uintptr_t *gro
     unsigned class = kind->central.sizeclass;
     const struct near hand = {
         .mk = mk,
-        .copies = mk->heap->marking.copies && copies_suit(class) ? mk->copies : NULL,
+        .copies = copies_suit(class) ? copies_at_hand(mk) : NULL,
         .map = mheap_map(h),
         .limit = aword_load_acquire(&h->limit), /* pairs: heap.grow */
         .tag = item_like(group[0], 0),

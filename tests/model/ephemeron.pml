@@ -8,6 +8,8 @@
  *     scan   key marked: mark the value; else enter the bucket, then look at the key again
  *     mark   set the mark, look whether anything is filed, then into the bucket
  *     look   by its tag, or another key's that is the same: take the chain out and queue it
+ *     copy   (COPIES) the mark is set where its marker alone sees it, and later, before the marker
+ *            counts itself out, where all do; then it looks as who marks does
  *     chain  the first of it: mark the value if its key is marked, else file it again; then the
  *            next one, or the rest is queued
  *
@@ -67,6 +69,20 @@ inline set_mark(o)
 #endif
 }
 
+/* What was marked in a copy is merged. */
+inline merge(o)
+{
+    marked[o] = 1;                      /* merge: mark */
+#ifdef M_MERGED_BLINDLY
+    skip
+#else
+    if                                  /* merge: filed */
+    :: atomic { filed -> skip }; look(o)
+    :: atomic { !filed -> skip }
+    fi
+#endif
+}
+
 inline enter(e)
 {
 #ifdef M_TAG_LOST
@@ -87,8 +103,8 @@ inline look_again(e)
 inline scan_one(e)
 {
     if
-    :: atomic { marked[e] -> mark[e + 1] = 1 }
-    :: atomic { !marked[e] -> skip };
+    :: atomic { marked[e] || mine[e] -> mark[e + 1] = 1 }
+    :: atomic { !marked[e] && !mine[e] -> skip };
 #ifndef M_FILED_LATE
        filed = 1;
 #endif
@@ -106,8 +122,8 @@ inline scan_one(e)
 inline sort_out(e)
 {
     if
-    :: atomic { marked[e] -> mark[(e) + 1] = 1 }
-    :: atomic { !marked[e] -> skip };
+    :: atomic { marked[e] || mine[e] -> mark[(e) + 1] = 1 }
+    :: atomic { !marked[e] && !mine[e] -> skip };
        enter(e);
 #ifndef M_FILED_AGAIN_BLINDLY
        look_again(e);
@@ -134,6 +150,7 @@ active [3] proctype marker()
 {
     byte c;
     bit f;
+    bit mine[3]; /* marked in this one's copy */
 
 end_idle:
     do
@@ -141,6 +158,12 @@ end_idle:
     :: d_step { scan[2] -> scan[2] = 0; busy++ }; scan_one(2); busy--
     :: d_step { mark[1] -> mark[1] = 0; busy++ }; set_mark(1); busy--
     :: d_step { mark[2] -> mark[2] = 0; busy++ }; set_mark(2); busy--
+#ifdef COPIES
+    :: d_step { mark[1] -> mark[1] = 0; busy = busy + 1 - mine[1]; mine[1] = 1 }
+    :: d_step { mark[2] -> mark[2] = 0; busy = busy + 1 - mine[2]; mine[2] = 1 }
+    :: d_step { mine[1] -> mine[1] = 0 }; merge(1); busy--
+    :: d_step { mine[2] -> mine[2] = 0 }; merge(2); busy--
+#endif
     :: d_step { mark[3] -> mark[3] = 0; busy++; marked[3] = 1; busy-- }
     :: d_step { chain[1] -> chain[1] = 0; busy++ }; sort_out(1); busy--
     :: d_step { chain[2] -> chain[2] = 0; busy++ }; sort_out(2); busy--

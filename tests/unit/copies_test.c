@@ -152,62 +152,100 @@ Test(copies, a_far_word_is_marked_in_the_copy_if_there_is_one)
     end_by_hand();
 }
 
+/* ---- ephemerons ---- */
+
 static void
-drain_two(bool copies)
+drain(struct marker *mk)
 {
-    struct node *holder, *held;
+    while (gcrt_mark_drain(mk, 4096) != 0)
+        continue;
+}
+
+/* Has the marker scan the ephemeron, late enough for it to be filed. */
+static void
+scan_late(struct marker *mk, gc_ephemeron *e)
+{
+    set_marked(e, false);
+    gcrt_mark_word(mk, (uintptr_t)e);
+    ahalf_store_relaxed(&the_heap->work.late_open, 1);
+    drain(mk);
+}
+
+Test(copies, kernels_use_them_until_an_ephemeron_is_filed)
+{
+    struct node *holder[2], *held[2], *key;
     struct marker *mk;
 
     begin_marking();
-    held = white_node();
-    holder = white_node();
-    holder->a = held;
+    key = white_node();
+    for (int i = 0; i < 2; i++) {
+        held[i] = white_node();
+        holder[i] = white_node();
+        holder[i]->a = held[i];
+    }
     mk = marker(0);
-    the_heap->marking.copies = copies;
-    gcrt_mark_word(mk, (uintptr_t)holder);
-    (void)gcrt_mark_drain(mk, 4096);
-    cr_expect_eq(is_marked(held), !copies);
+    gcrt_mark_word(mk, (uintptr_t)holder[0]);
+    drain(mk);
+    cr_expect(copies_marked(mk->copies, page_of(held[0]), index_of(held[0])));
+    cr_expect_not(is_marked(held[0]));
+    cr_expect_not(copies_marked(mk->copies, page_of(held[1]), index_of(held[1])));
+    scan_late(marker(1), gc_ephemeron_new(key, NULL));
+    cr_assert(ephemeron_is_filed(the_heap));
+    gcrt_mark_word(mk, (uintptr_t)holder[1]);
+    drain(mk);
+    cr_expect(is_marked(held[0]), "merged, for others may wait for it");
+    cr_expect(is_marked(held[1]));
+    cr_expect_not(mk->copies->any);
     (void)gcrt_marker_flush(mk);
-    cr_expect(is_marked(held));
-    cr_expect_eq(aword_load_relaxed(&the_heap->marking.marked_bytes), 48);
-    end_by_hand();
-}
-
-Test(copies, kernels_use_them_if_they_may)
-{
-    drain_two(true);
-    drain_two(false);
-}
-
-static bool
-used_in_a_cycle(void)
-{
-    gc_collect(the_heap);
-    return the_heap->marking.copies;
-}
-
-Test(copies, they_are_for_heaps_without_ephemerons)
-{
-    void *key;
-
-    begin_by_hand();
-    cr_expect(used_in_a_cycle());
-    key = gc_alloc(&node_type);
-    use(gc_ephemeron_new(key, NULL));
-    cr_expect_not(used_in_a_cycle(), "a key that is marked late is a value that is lost");
+    cr_expect_eq(aword_load_relaxed(&the_heap->marking.marked_bytes), 4 * 24);
     use(key);
     end_by_hand();
 }
 
-Test(copies, mutators_have_none_and_not_all_pages_suit)
+/* Between the look at the key and the merge the ephemeron is filed. */
+Test(copies, who_merges_keys_finds_their_ephemerons)
 {
-    begin_by_hand();
-    cr_expect_null(self()->marker.copies);
-    cr_expect_not_null(marker(0)->copies);
-    cr_expect_not_null(marker(1)->copies);
-    cr_expect_not(copies_suit(1), "1,024 objects in a page");
-    for (unsigned class = 2; class < 68; class++)
-        if (gcrt_class_pages[class] == 1)
-            cr_expect(copies_suit(class), "%u", class);
+    struct node *key[3], *value[3];
+    gc_ephemeron *e[3];
+
+    begin_marking();
+    for (int i = 0; i < 3; i++) {
+        key[i] = white_node();
+        value[i] = white_node();
+        e[i] = gc_ephemeron_new(key[i], value[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (i < 2)
+            cr_expect(mark_in_copy(marker(0), key[i]));
+        scan_late(marker(1), e[i]);
+        cr_expect(gcrt_ephemeron_waits(the_heap, e[i]));
+    }
+    gcrt_copies_merge(marker(0));
+    drain(marker(0));
+    for (int i = 0; i < 3; i++) {
+        cr_expect_eq(is_marked(key[i]), i < 2);
+        cr_expect_eq(is_marked(value[i]), i < 2, "of key %d", i);
+        cr_expect_eq(gcrt_ephemeron_waits(the_heap, e[i]), i == 2);
+    }
+    use(key[2]);
+    end_by_hand();
+}
+
+Test(copies, a_key_in_the_markers_own_copy_is_marked)
+{
+    struct node *key, *value;
+    gc_ephemeron *e;
+
+    begin_marking();
+    key = white_node();
+    value = white_node();
+    e = gc_ephemeron_new(key, value);
+    cr_expect(mark_in_copy(marker(0), key));
+    set_marked(e, false);
+    gcrt_mark_word(marker(0), (uintptr_t)e);
+    drain(marker(0));
+    cr_expect_not(gcrt_ephemeron_waits(the_heap, e));
+    (void)gcrt_marker_flush(marker(0));
+    cr_expect(is_marked(value));
     end_by_hand();
 }

@@ -96,7 +96,6 @@ marker(enum how how)
     mk->brief = how == AS_MUTATOR;
     mk->far_objects = 0;
     mk->copies = how == WITH_COPIES ? the_heap->marking.workers[0].marker.copies : NULL;
-    the_heap->marking.copies = how == WITH_COPIES;
     return mk;
 }
 
