@@ -119,7 +119,7 @@ GC_API void gc_stats_read(gc_heap *heap, gc_stats *ret);
 /* What the calling thread has spent on the collector since it attached. */
 typedef struct gc_thread_stats {
     uint64_t total_alloc; /* bytes that its allocations took, unused rests of runs included */
-    uint64_t assists, assist_ns, assist_max_ns; /* marking for its allocations: CPU time */
+    uint64_t assists, assist_ns, assist_max_ns; /* marking, and cycles it ran: CPU time */
     uint64_t waits, wait_ns; /* while the heap was above its goal: wall time */
     uint64_t pauses, pause_ns, pause_max_ns; /* handshakes that it answered: wall time */
 } gc_thread_stats;

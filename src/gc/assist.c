@@ -27,6 +27,7 @@
 #include "alloc/sweep.h"
 #include "gc/limit.h"
 #include "gc/listen.h"
+#include "gc/stack.h"
 #include "gc/trace.h"
 #include "gc/worker.h"
 
@@ -41,7 +42,6 @@
 #define GOAL_MIN     ((uint64_t)8 << 20)    /* a smaller goal is missed by a few runs */
 #define THROTTLE_SPANS 64                  /* spans swept instead of waiting ... */
 #define THROTTLE_STEP  8                   /* ... between looks at the clock */
-#define WIPE_BYTES   4096                  /* deeper than marking but for trace functions */
 #define DEBT_MAX     ((int64_t)4 << 20)   /* a debt beyond this is forgiven */
 #define WANT_MAX     ((int64_t)1 << 48)   /* more than there is, for who never assists */
 
@@ -102,20 +102,6 @@ count_assist(struct gcrt_mutator *m, uint64_t wall_ns, uint64_t cpu_ns)
     timehist_add(&heap->counters.assist_cpu, cpu_ns);
 }
 
-/*
- * What marking has left on the dead part of this stack are objects of anybody's.  Later frames
- * do not write each of their words, so the thread's next scan would find some, and they would
- * live on: a large table for many cycles, where threads assist in each.
- */
-static NOINLINE void
-wipe_stack(void)
-{
-    char dead[WIPE_BYTES];
-
-    memset(dead, 0, sizeof(dead));
-    __asm__ volatile("" : : "r"(dead) : "memory");
-}
-
 /* Marks for about `want` scan bytes, at most ASSIST_NS long. */
 static int64_t
 work_off(struct gcrt_mutator *m, int64_t want)
@@ -135,7 +121,7 @@ work_off(struct gcrt_mutator *m, int64_t want)
     } while (done < want && gcrt_os_now_ns() - start < ASSIST_NS);
     (void)gcrt_marker_flush(&m->marker);
     gcrt_marking_end(heap);
-    wipe_stack();
+    gcrt_stack_wipe();
     aword_add_relaxed(&heap->marking.charged, (uint64_t)done);
     count_assist(m, gcrt_os_now_ns() - start, gcrt_os_thread_cpu_ns() - cpu);
     TRACE(heap, assist, start, (uint64_t)done, 0);

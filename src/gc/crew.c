@@ -155,13 +155,19 @@ gcrt_crew_rouse_locked(struct gc_heap *heap)
         crew_ring_locked(r, 1);
 }
 
+bool
+gcrt_crew_is_wanted(const struct gc_heap *heap)
+{
+    return aword_load_relaxed(&heap->runner.waiting) != 0;
+}
+
 void
 gcrt_crew_look(struct gc_heap *heap)
 {
     struct runner *r = &heap->runner;
     struct runner_thread *t = NULL;
 
-    if (aword_load_relaxed(&r->waiting) == 0)
+    if (!gcrt_crew_is_wanted(heap))
         return;
     lock_runner(r);
     if (may_serve_locked(heap) && crew_alive_locked(r) == r->active)

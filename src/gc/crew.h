@@ -27,6 +27,8 @@ void gcrt_crew_rouse_locked(struct gc_heap *heap);
  * that is not critical; has no lock.
  */
 void gcrt_crew_look(struct gc_heap *heap);
+/* Is there anything for it to look at? */
+bool gcrt_crew_is_wanted(const struct gc_heap *heap);
 
 /*
  * From hold to release the crew begins nothing.  What it runs when it is held is waited for,

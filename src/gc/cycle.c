@@ -2,15 +2,18 @@
 /*
  * The cycle.
  *
- * Purpose: run collections, one after the other, on a thread of their own.
- * Place: malloc and the api ask for cycles; it calls handshake, worker, roots, sweep, pacer.
+ * Purpose: the steps of a collection, in their order.
+ * Place: the coordinator runs cycles, one after the other (coordinator.c), or a thread that
+ * allocates runs a small one (drive.c); it calls handshake, worker, roots, sweep, pacer.
  * Invariants, each at its step below: I-barrier-first, I-settle, I-own-snapshot,
  * I-ragged-done, I-no-late-mark.  A cycle starts only when the last one's sweep is complete.
- * Concurrency: the coordinator alone runs handshakes, opens and closes marking, and
- * advances sweepgen.  The pacer is its own, but for GOGC changes, hence RANK_CYCLE.
- * Requests are bits in one word and a futex bell; waiters wait on the count of complete
- * cycles.
+ * Concurrency: whoever sits in the coordinator's seat (seat.h), in short the coordinator, alone
+ * runs handshakes, opens and closes marking, and advances sweepgen.  The pacer is its own, but for
+ * GOGC changes, hence RANK_CYCLE.
  * Cost: mutators pay the handshakes; all else is the coordinator's and the workers' time.
+ *
+ * What one cycle knows is in the heap, so that who has begun it may leave the rest to the
+ * coordinator.
  *
  * tests/model has the protocol; tests/model/steps.txt the names of the steps in order.
  */
@@ -21,6 +24,7 @@
 #include "gc/checkmark.h"
 #include "gc/cleanup.h"
 #include "gc/crew.h"
+#include "gc/drive.h"
 #include "gc/ephemeron.h"
 #include "gc/fiber.h"
 #include "gc/fork.h"
@@ -28,7 +32,6 @@
 #include "gc/intern.h"
 #include "gc/limit.h"
 #include "gc/listen.h"
-#include "gc/look.h"
 #include "gc/mutator.h"
 #include "gc/pace.h"
 #include "gc/pool.h"
@@ -137,8 +140,11 @@ trace_heap(struct gc_heap *heap)
             min_size(aword_load_relaxed(&heap->cycles.goal) >> 10, UINT32_MAX));
 }
 
-/* Until no work is visible and nobody marks. */
-static void
+/*
+ * Until no work is visible and nobody marks.  False: there is more to be marked than a thread that
+ * drives does itself.
+ */
+static bool
 wait_until_quiet(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
@@ -150,7 +156,9 @@ wait_until_quiet(struct cycle *cy)
 
         gcrt_solo_mark(heap);
         if (gcrt_marking_is_quiet(heap))
-            return;
+            return true;
+        if (heap->cycles.driven && mk->solo == 0)
+            return false;
         idle = (uint32_t)aword_load_acquire(&mk->activity) == 0;
         if (idle && !gcrt_work_is_in_reach(&heap->work))
             gcrt_work_open_late(&heap->work);
@@ -177,29 +185,32 @@ wait_until_quiet(struct cycle *cy)
  * its own; so a flush that marks says so before it does (gcrt_mark_shaded).
  * Who takes an unmarked object out of a weak place makes grey from nothing, and says so in the
  * decision word: the round does not count either (weak.c).
+ *
+ * False, between rounds, if it is to be gone on with by the coordinator.
  */
-static void
+static bool
 mark_to_the_end(struct cycle *cy)
 {
     struct gc_heap *heap = cy->heap;
     struct handshake *hs = &heap->handshake;
 
     for (;;) {
-        wait_until_quiet(cy);
+        if (!wait_until_quiet(cy))
+            return false;
         chaos_point(&heap->os, CHAOS_TERMINATE);
         ahalf_store_full(&hs->flushed, 0); /* full: before the look at the queues */
         if (!gcrt_marking_is_quiet(heap))
             continue;
         if (heap_is_stopped(heap)) {
             gcrt_weak_decide_stopped(heap);
-            return; /* nobody holds anything privately */
+            return true; /* nobody holds anything privately */
         }
         gcrt_weak_close(heap);
         gcrt_handshake_run(heap, ACTION_FLUSH); /* H4 */
         /* In this order: a marker says that it marked before it counts itself out. */
         if (gcrt_marking_is_quiet(heap) && !ahalf_load_acquire(&hs->flushed)
                 && gcrt_weak_decide(heap))
-            return;
+            return true;
         gcrt_weak_reopen(heap);
         aword_add_relaxed(&heap->counters.terminations_retried, 1);
     }
@@ -227,6 +238,16 @@ drop_leftovers(struct gc_heap *heap)
     gcrt_work_close_late(w);
 }
 
+/* Threads are started by the coordinator, which has nothing of the host's for them to inherit. */
+static void
+call_crew(struct gc_heap *heap)
+{
+    if (!heap->cycles.driven)
+        gcrt_crew_look(heap);
+    else if (gcrt_crew_is_wanted(heap))
+        gcrt_cycle_request(heap, CYCLE_THREADS);
+}
+
 static void
 end_marking(struct cycle *cy)
 {
@@ -251,7 +272,7 @@ end_marking(struct cycle *cy)
         gcrt_resume_all(heap);
     else
         gcrt_handshake_run(heap, ACTION_BARRIER_OFF); /* H5 */
-    gcrt_crew_look(heap); /* for what has become due, and what was left */
+    call_crew(heap); /* for what has become due, and what was left */
     while ((uint32_t)aword_load_acquire(&heap->marking.activity) != 0)
         gcrt_os_yield(); /* a worker that is just finding out */
     drop_leftovers(heap);
@@ -316,88 +337,69 @@ tell_host(struct gc_heap *heap, const struct cycle_report *report)
 }
 
 static void
-run_cycle(struct gc_heap *heap, bool forced)
+begin_cycle(struct gc_heap *heap, bool forced)
 {
-    struct cycle cy = { .heap = heap, .report.forced = forced };
-    uint64_t start = gcrt_os_now_ns();
+    struct cycle *cy = heap->cycles.current;
 
+    *cy = (struct cycle){ .heap = heap, .report.forced = forced, .begun_ns = gcrt_os_now_ns() };
+    aword_store_relaxed(&heap->cycles.begun_ns, cy->begun_ns);
     aword_add_full(&heap->cycles.started, 1); /* full: see wait_for_cycle */
     gcrt_verify_at(heap, VERIFY_IDLE);
     gcrt_wbcheck_cycle(heap, false);
     ahalf_store_relaxed(&heap->marking.awaited, forced);
     gcrt_listen_tell(heap, GC_EVENT_CYCLE_BEGIN, 0);
     trace_heap(heap);
-    start_cycle(&cy);
-    mark_to_the_end(&cy);
-    cy.end_mark_ns = gcrt_os_now_ns();
-    end_marking(&cy);
-    gcrt_pace_end(&cy);
-    gcrt_listen_tell(heap, GC_EVENT_MARKED, gcrt_os_now_ns() - start);
+    start_cycle(cy);
+}
+
+static void
+end_cycle(struct cycle *cy)
+{
+    struct gc_heap *heap = cy->heap;
+
+    cy->end_mark_ns = gcrt_os_now_ns();
+    end_marking(cy);
+    gcrt_pace_end(cy);
+    gcrt_listen_tell(heap, GC_EVENT_MARKED, gcrt_os_now_ns() - cy->begun_ns);
     trace_heap(heap);
     if (heap->on_cycle != NULL)
-        tell_host(heap, &cy.report);
+        tell_host(heap, &cy->report);
     finish_sweep(heap);
     gcrt_verify_at(heap, VERIFY_IDLE);
-    TRACE(heap, cycle, start, aword_load_relaxed(&heap->cycles.started), forced);
+    TRACE(heap, cycle, cy->begun_ns, aword_load_relaxed(&heap->cycles.started),
+            cy->report.forced);
     trace_heap(heap);
     /* First, so that who has called gc_collect finds its listeners told. */
-    gcrt_listen_tell(heap, GC_EVENT_CYCLE_END, gcrt_os_now_ns() - start);
+    gcrt_listen_tell(heap, GC_EVENT_CYCLE_END, gcrt_os_now_ns() - cy->begun_ns);
+    gcrt_drive_learn(heap);
     announce_complete(heap);
     gcrt_limit_cycle_done(heap);
     gcrt_scavenger_swept(heap);
     gcrt_populator_swept(heap);
 }
 
-/* ---- the coordinator ---- */
-
-static unsigned
-take_requests(struct cycles *c)
+bool
+gcrt_cycle_go_on(struct gc_heap *heap)
 {
-    unsigned wanted;
+    struct cycle *cy = heap->cycles.current;
 
-    do
-        wanted = ahalf_load_acquire(&c->wanted);
-    while (!ahalf_cas_full(&c->wanted, wanted, 0));
-    return wanted;
+    if (!mark_to_the_end(cy))
+        return false;
+    end_cycle(cy);
+    return true;
 }
 
-/* Sleeps until somebody asks, or until it is time for a periodic cycle (then true). */
-static bool
-wait_for_request(struct gc_heap *heap)
+bool
+gcrt_cycle_run(struct gc_heap *heap, bool forced)
 {
-    struct cycles *c = &heap->cycles;
-    uint64_t period = (uint64_t)heap->options.periodic_ms * 1000000u;
-    uint64_t until = gcrt_os_now_ns() + period, now;
-    unsigned seen = ahalf_load_acquire(&c->bell);
-
-    while (ahalf_load_acquire(&c->wanted) == 0) {
-        now = gcrt_os_now_ns();
-        if (period != 0 && now >= until)
-            return (int64_t)aword_load_relaxed(&c->gogc) >= 0;
-        gcrt_fork_rest_wait(heap, &c->bell, seen, period == 0 ? UINT64_MAX : until - now);
-        seen = ahalf_load_acquire(&c->bell);
-    }
-    return false;
+    begin_cycle(heap, forced);
+    return gcrt_cycle_go_on(heap);
 }
 
-/* Is a cycle due?  The pacer's requests may be older than the last cycle. */
-static bool
-is_due(struct gc_heap *heap, unsigned wanted)
-{
-    if (wanted & (CYCLE_FORCED | CYCLE_STRESS))
-        return true;
-    if ((wanted & CYCLE_REGION) && gcrt_region_is_due(heap))
-        return true;
-    return (wanted & CYCLE_BY_PACER)
-        && gcrt_pace_live(heap) >= aword_load_relaxed(&heap->cycles.trigger);
-}
+/* ---- what a forked child inherits ---- */
 
-/*
- * In a forked child: the parent's cycle is brought to an end (fork.c).  If this process
- * forks in the meantime, its child begins again.
- */
-static void
-finish_inherited(struct gc_heap *heap)
+void
+gcrt_cycle_finish_inherited(struct gc_heap *heap)
 {
     enum marks marks = ahalf_load_relaxed(&heap->cycles.marks);
 
@@ -412,195 +414,4 @@ finish_inherited(struct gc_heap *heap)
         gcrt_handshake_run(heap, ACTION_FLUSH_CACHE);
         finish_sweep(heap);
     }
-}
-
-/* Goes on counting where the coordinator of the parent stopped, if there was one. */
-static void
-inherit(struct gc_heap *heap)
-{
-    struct counters *n = &heap->counters;
-
-    gcrt_fork_rest_end(heap);
-    critical_set(); /* for good: a fork in the log function is none of ours */
-    heap->cycles.cpu_base
-            = aword_load_relaxed(&n->coordinator_ns) + aword_load_relaxed(&n->sweep_ns);
-    if (heap->ps.generation > 1)
-        finish_inherited(heap);
-}
-
-static void *
-coordinator_main(void *arg)
-{
-    struct gc_heap *heap = arg;
-    struct cycles *c = &heap->cycles;
-
-    gcrt_os_thread_nice(heap->options.nice); /* its children, the workers, inherit it */
-    gcrt_os_thread_begin("gcrt-cycle");
-    ahalf_store_relaxed(&c->tid, (unsigned)gcrt_os_thread_id());
-    gcrt_trace_thread_begin();
-    inherit(heap);
-    for (;;) {
-        bool periodic = wait_for_request(heap);
-        unsigned wanted = take_requests(c);
-
-        if (wanted & CYCLE_LOOK)
-            gcrt_look_serve(heap);
-        if (wanted & CYCLE_SHUT_DOWN)
-            return NULL;
-        if (wanted & CYCLE_INTERN_GROW)
-            gcrt_intern_grow(heap);
-        if (wanted & CYCLE_POPULATE)
-            gcrt_populator_start(heap);
-        if (!periodic && !is_due(heap, wanted))
-            continue;
-        if ((wanted & (CYCLE_FORCED | CYCLE_STRESS)) == 0)
-            gcrt_limit_hold_back(heap);
-        run_cycle(heap, (wanted & CYCLE_FORCED) != 0);
-    }
-}
-
-bool
-gcrt_cycle_is_coordinator(const struct gc_heap *heap)
-{
-    return ahalf_load_relaxed(&heap->cycles.tid) == (unsigned)gcrt_os_thread_id();
-}
-
-/* Makes the coordinator if there is none.  False if the OS has no thread. */
-static bool
-start_coordinator(struct gc_heap *heap)
-{
-    struct cycles *c = &heap->cycles;
-    bool ok = ahalf_load_acquire(&c->running) != 0; /* pairs: coordinator.start */
-
-    if (LIKELY(ok))
-        return true;
-    gcrt_lock_acquire(&c->lock);
-    ok = ahalf_load_relaxed(&c->running) != 0
-        || gcrt_os_thread_start(&heap->os, &c->thread, coordinator_main, heap);
-    if (ok)
-        ahalf_store_release(&c->running, 1); /* pairs: coordinator.start */
-    gcrt_lock_release(&c->lock);
-    return ok;
-}
-
-bool
-gcrt_cycles_init(struct gc_heap *heap)
-{
-    struct cycles *c = &heap->cycles;
-
-    gcrt_lock_init(&c->lock, RANK_CYCLE);
-    gcrt_pacer_init(&c->pacer, heap->options.gogc, heap->options.heap_min, heap->cpus);
-    aword_store_relaxed(&c->gogc, (uint64_t)heap->options.gogc);
-    aword_store_relaxed(&c->heap_min, heap->options.heap_min);
-    gcrt_pace_limit_changed(heap); /* the first goal and trigger */
-    ahalf_store_relaxed(&c->stress, heap->options.debug_stress);
-    if (!gcrt_checkmark_init(heap)) {
-        gcrt_lock_finish(&c->lock);
-        return false;
-    }
-    ahalf_store_relaxed(&c->at_rest, 1);
-    if (start_coordinator(heap))
-        return true;
-    gcrt_checkmark_finish(heap);
-    gcrt_lock_finish(&c->lock);
-    return false;
-}
-
-void
-gcrt_cycles_finish(struct gc_heap *heap)
-{
-    if (ahalf_load_acquire(&heap->cycles.running)) { /* pairs: coordinator.start */
-        gcrt_cycle_request(heap, CYCLE_SHUT_DOWN);
-        gcrt_os_thread_join(heap->cycles.thread);
-    }
-    gcrt_scavenger_finish(heap);
-    gcrt_populator_finish(heap);
-    gcrt_checkmark_finish(heap);
-    gcrt_lock_finish(&heap->cycles.lock);
-}
-
-/* ---- those who ask ---- */
-
-bool
-gcrt_cycle_can_run(struct gc_heap *heap)
-{
-    return start_coordinator(heap);
-}
-
-bool
-gcrt_cycle_request(struct gc_heap *heap, unsigned why)
-{
-    struct cycles *c = &heap->cycles;
-    unsigned wanted;
-
-    if (!start_coordinator(heap))
-        return false;
-    do {
-        wanted = ahalf_load_relaxed(&c->wanted);
-        if ((wanted & why) == why)
-            return true; /* asked already; the bell was rung then */
-    } while (!ahalf_cas_full(&c->wanted, wanted, wanted | why));
-    ahalf_add_full(&c->bell, 1);
-    gcrt_os_wake(&c->bell, 1);
-    return true;
-}
-
-void
-gcrt_cycle_stress(struct gc_heap *heap)
-{
-    ahalf *left = &heap->cycles.stress;
-
-    if (ahalf_add_full(left, (unsigned)-1) != 1)
-        return;
-    ahalf_store_relaxed(left, heap->options.debug_stress);
-    gcrt_cycle_request(heap, CYCLE_STRESS);
-}
-
-/*
- * A cycle that has been counted as started may have scanned us already, so the next one is
- * meant.  One that takes our request has not been counted yet when we read, or counts as
- * one of which we also wait for the successor: later than needed, never earlier.
- */
-static void
-wait_for_cycle(struct gc_heap *heap)
-{
-    struct cycles *c = &heap->cycles;
-    unsigned target = (unsigned)aword_load_acquire(&c->started) + 1, done;
-
-    if (gcrt_cycle_is_coordinator(heap))
-        gcrt_fatal("a collection was asked for by a listener, on_limit or log, on the collector's "
-                   "thread");
-    if (!gcrt_cycle_request(heap, CYCLE_FORCED)) {
-        gcrt_warn("no collection: the OS has no thread for the collector of a forked process");
-        return;
-    }
-    while ((int)((done = ahalf_load_acquire(&c->swept)) - target) < 0) /* cycle.complete */
-        gcrt_os_wait(&c->swept, done, UINT64_MAX);
-}
-
-void
-gcrt_cycle_collect(struct gc_heap *heap)
-{
-    bool attached = gc_impl_self.mutator != NULL;
-
-    if (attached)
-        gc_block_enter();
-    wait_for_cycle(heap);
-    if (attached)
-        gc_block_leave();
-}
-
-size_t
-gcrt_cycle_collect_and_free(struct gc_heap *heap)
-{
-    bool attached = gc_impl_self.mutator != NULL;
-    size_t bytes;
-
-    if (attached)
-        gc_block_enter();
-    wait_for_cycle(heap);
-    bytes = gcrt_scavenger_all(heap);
-    if (attached)
-        gc_block_leave();
-    return bytes;
 }

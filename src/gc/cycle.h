@@ -2,7 +2,7 @@
 #ifndef GCRT_GC_CYCLE_H
 #define GCRT_GC_CYCLE_H
 
-/* The cycle: the coordinator thread that runs it, and those who ask for one. */
+/* The cycle: its steps, the coordinator that runs them, and those who ask for one. */
 
 #include "gc/heap.h"
 #include "gc/report.h"
@@ -16,8 +16,24 @@ enum {
     CYCLE_STRESS = 16, /* stress=N counted down */
     CYCLE_INTERN_GROW = 32, /* the table of interned bytes is short of buckets */
     CYCLE_REGION = 64,  /* much address space of freed arenas waits for a cycle */
-    CYCLE_POPULATE = 128 /* the heap has huge pages now, and no populator */
+    CYCLE_POPULATE = 128, /* the heap has huge pages now, and no populator */
+    CYCLE_GO_ON = 256,    /* who has begun a cycle leaves the rest of it */
+    CYCLE_THREADS = 512   /* the runner or the scavenger may want a thread */
 };
+
+/* ---- whoever sits in the coordinator's seat (seat.h): cycle.c ---- */
+
+/* A cycle from its beginning to its end.  False: up to where it is to be gone on with. */
+bool gcrt_cycle_run(struct gc_heap *heap, bool forced);
+/* The rest of it; false again only while the caller drives. */
+bool gcrt_cycle_go_on(struct gc_heap *heap);
+/*
+ * In a forked child: the parent's cycle is brought to an end (fork.c).  If this process
+ * forks in the meantime, its child begins again.
+ */
+void gcrt_cycle_finish_inherited(struct gc_heap *heap);
+
+/* ---- the coordinator: coordinator.c ---- */
 
 /* Starts the coordinator.  False if the OS has no thread. */
 bool gcrt_cycles_init(struct gc_heap *heap);

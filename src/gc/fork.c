@@ -375,6 +375,9 @@ forget_collector(struct gc_heap *heap)
     gcrt_populator_forget(heap);
     ahalf_store_relaxed(&c->running, 0);
     ahalf_store_relaxed(&c->tid, 0);
+    ahalf_store_relaxed(&c->seat, 0);
+    ahalf_store_relaxed(&c->drivable, 0);
+    c->driven = false;
     ahalf_store_relaxed(&c->at_rest, 1);
     ahalf_store_relaxed(&c->hold, 0);
     ahalf_store_relaxed(&c->wanted, 0);
@@ -425,7 +428,8 @@ renew_self(struct gcrt_mutator *m)
     drop_work(m);
     m->cycle = 0;
     m->credit = 0;
-    m->over_goal = false;
+    m->over_goal = 0;
+    m->due = false;
     m->p->cache.black = false;
     m->p->held = m->heap->ps.generation;
 }
@@ -502,7 +506,8 @@ is_prepared(void)
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
     if (gc_impl_self.critical
-            || (m != NULL && (gcrt_pools_busy(m) || ahalf_load_relaxed(&m->unwinding))))
+            || (m != NULL && (m->driving || gcrt_pools_busy(m)
+                    || ahalf_load_relaxed(&m->unwinding))))
         return false;
     return m == NULL || m->precise || (sp >= m->stack_lo && sp < m->stack_hi);
 }

@@ -228,14 +228,21 @@ struct cycles {
     ahalf running;          /* atomic: there is a thread; lock: starting it */
     ahalf tid;              /* atomic: its number, 0: it has not begun */
     ahalf hold;             /* futex: the collector's threads shall rest; pairs: fork.rest */
-    ahalf at_rest;          /* futex: the coordinator does; pairs: fork.rest */
+    ahalf at_rest;          /* futex: whoever sits there does, or nobody; pairs: fork.rest */
+    ahalf seat;             /* atomic: somebody sits there (seat.h); pairs: coordinator.seat */
+    ahalf drivable;         /* atomic: the next cycle is small, and a thread may run it (drive.h) */
+    uint64_t drive_ns;      /* const: CPU time of a cycle that a thread may run */
+    bool driven;            /* seat: by a mutator */
+    struct cycle *current;  /* const; seat: the running cycle, or the last one (pace.h) */
     ahalf marks;            /* atomic: enum marks; coordinator writes */
-    uint64_t cpu_base;      /* coordinator: what its CPU clock lacks of coordinator_ns: that of
-                               the parent's coordinators, less its own marking; may be < 0 */
+    uint64_t cpu_base;      /* seat: what the CPU clock of who sits there lacks of coordinator_ns:
+                               what others had, less its own before, and its marking; may be < 0 */
+    uint64_t cpu_sat;       /* seat: that clock when it sat down */
     ahalf bell;             /* futex: a request is there */
-    ahalf wanted;           /* atomic: 1 by the pacer, 2 forced, 4 shut down */
+    ahalf wanted;           /* atomic: CYCLE_ bits (cycle.h) */
     ahalf phase;            /* atomic: enum phase, for those who look */
     aword started;          /* atomic: cycles begun */
+    aword begun_ns;         /* atomic: when the last one was, by the monotonic clock */
     ahalf swept;            /* futex: low half of the number of cycles complete with sweep */
     aword trigger;          /* atomic: mheap_live that starts a cycle; none while one runs */
     aword trigger_said;     /* atomic: the last one that was any */
@@ -360,6 +367,7 @@ struct counters {
     aword mark_cpu_last;          /* ns: of the last cycle's marking */
     aword throttles;              /* waits of allocating threads above the goal */
     aword terminations_retried;   /* H4 rounds that found work */
+    aword cycles_driven;          /* of cycles_auto: run by a thread that allocates */
 };
 
 /* What the verifier remembers from one look to the next (verify_sums.c). */

@@ -179,6 +179,12 @@ is_off(const struct gc_heap *heap)
     return limit_of(heap) == UINT64_MAX;
 }
 
+bool
+gcrt_limit_is_set(const struct gc_heap *heap)
+{
+    return !is_off(heap);
+}
+
 /* External bytes that the last cycle counted as marked, and that are gone, are not. */
 static void
 forget_external_locked(struct gc_heap *heap)

@@ -65,6 +65,8 @@ void gcrt_limit_tick(struct gc_heap *heap);
  */
 void gcrt_limit_hold_back(struct gc_heap *heap);
 
+/* Is there one? */
+bool gcrt_limit_is_set(const struct gc_heap *heap);
 /* A cycle is over with its sweep: free pages that the limit wants, and the host if it does not
    fit. */
 void gcrt_limit_cycle_done(struct gc_heap *heap);

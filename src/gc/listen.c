@@ -126,8 +126,8 @@ gcrt_listen_tell(struct gc_heap *heap, gc_event_kind kind, uint64_t duration_ns)
         .heap_bytes = mheap_live(&heap->mheap),
         .live_bytes = aword_load_relaxed(&heap->counters.marked_last) };
 
-    if (ahalf_load_relaxed(&t->nlisteners) == 0)
-        return;
+    if (ahalf_load_relaxed(&t->nlisteners) == 0 || heap->cycles.driven)
+        return; /* who has begun to listen in a cycle that a thread drives hears of the next */
     if (aword_load_relaxed(&t->pause) != 0)
         tell_of_pause(heap, event);
     call_all(heap, &event);

@@ -19,6 +19,7 @@
 #include "gc/assist.h"
 #include "gc/barrier.h"
 #include "gc/cycle.h"
+#include "gc/drive.h"
 #include "gc/error.h"
 #include "gc/limit.h"
 #include "gc/pool.h"
@@ -46,8 +47,11 @@ account(struct gcrt_mutator *m, size_t bytes)
     m->credit -= (int64_t)bytes;
     m->account.bytes += bytes;
     live = mheap_live(&heap->mheap);
-    if (live >= aword_load_relaxed(&heap->cycles.trigger))
-        gcrt_cycle_request(heap, CYCLE_BY_PACER);
+    if (live >= aword_load_relaxed(&heap->cycles.trigger)) {
+        m->due = gcrt_drive_may(m);
+        if (!m->due)
+            gcrt_cycle_request(heap, CYCLE_BY_PACER);
+    }
     m->over_goal = live > aword_load_relaxed(&heap->cycles.goal) ? bytes : 0;
     if (UNLIKELY(heap->options.debug_stress != 0))
         gcrt_cycle_stress(heap);
@@ -327,6 +331,8 @@ gcrt_malloc(struct gcrt_mutator *m, const struct request *req)
     void *p;
 
     gc_safepoint();
+    if (UNLIKELY(m->due))
+        gcrt_drive(m);
     if (UNLIKELY(m->over_goal))
         gcrt_throttle(m);
     p = try_once(m, req);

@@ -78,6 +78,8 @@ struct gcrt_mutator {
     bool forking;                 /* owner: in fork, perhaps in a handler of the host's */
     ahalf unwinding;              /* owner: may have the linker's lock.  pairs: fork.gate */
     uint64_t over_goal;           /* owner: bytes of the last run, if taken above the goal */
+    bool due;                     /* owner: a cycle is, and it may run it (drive.h) */
+    bool driving;                 /* owner: it does */
     bool never_assists;           /* owner: nor waits above the goal */
     uint32_t nephemerons;         /* owner: made */
     int64_t credit;               /* owner: bytes it may allocate before it must assist */

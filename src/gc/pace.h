@@ -11,6 +11,7 @@
 struct cycle {
     struct gc_heap *heap;
     struct cycle_report report;
+    uint64_t begun_ns;
     uint64_t start_ns, mark_ns, end_mark_ns, end_ns;
     uint64_t pause_start, pause_mark; /* counters->pause_ns at these points */
     uint64_t black_start;             /* sum of the Ps' black_bytes when marking began */

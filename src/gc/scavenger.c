@@ -37,6 +37,7 @@
 #include "gc/scavenger.h"
 
 #include "alloc/scavenge.h"
+#include "gc/cycle.h"
 #include "gc/fork.h"
 #include "gc/limit.h"
 #include "gc/mutator.h"
@@ -386,6 +387,22 @@ has_dirty_pages(const struct gc_heap *heap)
 }
 
 void
+gcrt_scavenger_look(struct gc_heap *heap)
+{
+    struct scavenger *s = &heap->scavenger;
+
+    if (heap->options.release_ms == 0 || !has_dirty_pages(heap))
+        return;
+    ahalf_add_full(&s->sweeps, 1); /* pairs: scavenger.end */
+    if (heap->cycles.driven && !ahalf_load_full(&s->running))
+        (void)gcrt_cycle_request(heap, CYCLE_THREADS);
+    else if (ahalf_cas_full(&s->running, 0, 1))
+        start(heap);
+    else if (above_goals(heap) != 0)
+        ring(s);
+}
+
+void
 gcrt_scavenger_swept(struct gc_heap *heap)
 {
     struct scavenger *s = &heap->scavenger;
@@ -396,13 +413,7 @@ gcrt_scavenger_swept(struct gc_heap *heap)
     aword_store_relaxed(&s->retain, gcrt_scavenger_retain(goal, s->peak_in_use, s->peak_live,
             aword_load_relaxed(&heap->mheap.described)));
     tell_host(heap);
-    if (heap->options.release_ms == 0 || !has_dirty_pages(heap))
-        return;
-    ahalf_add_full(&s->sweeps, 1); /* pairs: scavenger.end */
-    if (ahalf_cas_full(&s->running, 0, 1))
-        start(heap);
-    else if (above_goals(heap) != 0)
-        ring(s);
+    gcrt_scavenger_look(heap);
 }
 
 void

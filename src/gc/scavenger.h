@@ -30,6 +30,8 @@ uint64_t gcrt_scavenger_share(uint64_t unneeded);
 /* The coordinator: marking is complete, heap.live not yet settled; the sweep is over. */
 void gcrt_scavenger_marked(struct gc_heap *heap);
 void gcrt_scavenger_swept(struct gc_heap *heap);
+/* The same: there may be free memory, and no thread to give it back. */
+void gcrt_scavenger_look(struct gc_heap *heap);
 /* The coordinator has ended; so does the thread. */
 void gcrt_scavenger_finish(struct gc_heap *heap);
 

@@ -31,16 +31,21 @@
 #define SOLO_STEP  ((uint64_t)1 << 20) /* at a time: then the assist ratio is brought up to date */
 #define SOLO_LEAST ((uint64_t)1 << 10) /* what a turn counts for, however little there is */
 
+bool
+gcrt_solo_suffices(const struct gc_heap *heap)
+{
+    const struct counters *n = &heap->counters;
+
+    return aword_load_relaxed(&n->heap_work_last) + aword_load_relaxed(&n->stack_work_last)
+            + aword_load_relaxed(&n->globals_last) <= SOLO_LAST;
+}
+
 static uint64_t
 part_of_one_cycle(const struct gc_heap *heap)
 {
-    const struct counters *n = &heap->counters;
-    uint64_t last = aword_load_relaxed(&n->heap_work_last)
-        + aword_load_relaxed(&n->stack_work_last) + aword_load_relaxed(&n->globals_last);
-
     if (heap->marking.nstarted == 0)
         return UINT64_MAX;
-    if (last > SOLO_LAST)
+    if (!gcrt_solo_suffices(heap))
         return 0;
     return heap->options.debug_tiny || heap->options.debug_chaos ? SOLO_TINY : SOLO_BYTES;
 }

@@ -8,6 +8,8 @@
 
 #include "gc/heap.h"
 
+/* Was so little scanned in the last cycle that the next one will hardly need workers? */
+bool gcrt_solo_suffices(const struct gc_heap *heap);
 /* Marking opens: shall the coordinator mark, and how much? */
 void gcrt_solo_begin(struct gc_heap *heap);
 /* Marks what is in reach, at most as much as it still may. */

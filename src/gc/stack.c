@@ -15,6 +15,10 @@
 
 #include "alloc/base/tools.h"
 
+#include <string.h>
+
+#define WIPE_BYTES 4096 /* deeper than marking but for trace functions */
+
 struct collector {
     struct gc_heap *heap;
     struct workbuf *buffer;
@@ -130,4 +134,18 @@ gcrt_with_registers(void (*fn)(void *arg, uintptr_t sp), void *arg)
     __builtin_unwind_init();
     fn(arg, (uintptr_t)__builtin_frame_address(0) - STACK_SLACK);
     __asm__ volatile("" ::: "memory"); /* no tail call: the frame must live */
+}
+
+/*
+ * They are objects of anybody's.  Later frames do not write each of their words, so the thread's
+ * next scan would find some, and they would live on: a large table for many cycles, where threads
+ * assist in each.
+ */
+NOINLINE void
+gcrt_stack_wipe(void)
+{
+    char dead[WIPE_BYTES];
+
+    memset(dead, 0, sizeof(dead));
+    __asm__ volatile("" : : "r"(dead) : "memory");
 }

@@ -56,4 +56,7 @@ stack_frames(const struct gc_stack *s)
  */
 void gcrt_with_registers(void (*fn)(void *arg, uintptr_t sp), void *arg);
 
+/* Clears what marking has left on the dead part of the caller's stack. */
+void gcrt_stack_wipe(void);
+
 #endif

@@ -171,6 +171,7 @@ read_cycles(struct gc_heap *heap, struct snapshot *s)
     int64_t gogc = (int64_t)aword_load_relaxed(&heap->cycles.gogc);
 
     s->cycles_automatic = aword_load_relaxed(&c->cycles_auto);
+    s->cycles_driven = aword_load_relaxed(&c->cycles_driven);
     s->cycles_forced = aword_load_relaxed(&c->cycles_forced);
     s->cycles_started = aword_load_relaxed(&heap->cycles.started);
     s->gogc = gogc < 0 ? UINT64_MAX : (uint64_t)gogc;

@@ -39,7 +39,7 @@ struct snapshot {
     uint64_t refills, runs_taken;
     uint64_t ps;
 
-    uint64_t cycles_automatic, cycles_forced, cycles_started;
+    uint64_t cycles_automatic, cycles_driven, cycles_forced, cycles_started;
     uint64_t gogc;        /* percent; UINT64_MAX: off */
     uint64_t limit_soft, limit_hard, limit_missed, external, limited_cycle;
     uint64_t heap_goal, heap_live, heap_min, heap_pacing, heap_trigger;

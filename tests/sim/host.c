@@ -696,6 +696,7 @@ count(struct world *w)
     stats.handshakes += aword_load_relaxed(&w->heap->counters.handshakes);
     for (unsigned i = 0; i < TIMEHIST_BUCKETS; i++)
         stats.assists += aword_load_relaxed(&w->heap->counters.assist.counts[i]);
+    stats.driven += aword_load_relaxed(&w->heap->counters.cycles_driven);
     stats.left_to_workers += aword_load_relaxed(&w->heap->counters.done_for_others);
     stats.barrier_words += aword_load_relaxed(&w->heap->counters.barrier_words);
     ends_count(&stats);

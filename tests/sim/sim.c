@@ -219,7 +219,8 @@ report(uint64_t first, uint64_t runs)
     const struct world_stats *w = world_statistics();
 
     t_note("seeds=%llu..%llu steps=%llu switches=%llu ops=%llu objects=%llu cycles=%llu "
-           "handshakes=%llu barrier_words=%llu assists=%llu left_to_workers=%llu given_back=%llu "
+           "handshakes=%llu barrier_words=%llu assists=%llu driven=%llu "
+           "left_to_workers=%llu given_back=%llu "
            "populated=%llu weak_gets=%llu weak_nulls=%llu cancelled=%llu "
            "pairs=%llu pair_gets=%llu pair_nulls=%llu filed=%llu fired=%llu "
            "cleanups=%llu finalizers=%llu taken_back=%llu revived=%llu "
@@ -230,7 +231,7 @@ report(uint64_t first, uint64_t runs)
             (unsigned long long)w->ops, (unsigned long long)w->objects,
             (unsigned long long)w->cycles, (unsigned long long)w->handshakes,
             (unsigned long long)w->barrier_words, (unsigned long long)w->assists,
-            (unsigned long long)w->left_to_workers,
+            (unsigned long long)w->driven, (unsigned long long)w->left_to_workers,
             (unsigned long long)w->given_back, (unsigned long long)w->populated,
             (unsigned long long)w->weak_gets,
             (unsigned long long)w->weak_nulls, (unsigned long long)w->cancelled,

@@ -124,7 +124,8 @@ struct world {
 };
 
 struct world_stats {
-    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, left_to_workers,
+    uint64_t ops, objects, walks, cycles, handshakes, barrier_words, assists, driven,
+            left_to_workers,
         given_back, populated, weak_gets, weak_nulls, cancelled, pairs, pair_gets, pair_nulls,
         filed, fired, cleanups, finalizers, taken_back, revived, pooled;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The coordinator's steps, without its thread: the file is part of this program, and what it
- * asks of others is answered by a script.  So the moments can be chosen at which others
+ * The coordinator's steps, without its thread: its files are part of this program, and what they
+ * ask of others is answered by a script.  So the moments can be chosen at which others
  * mark, answer, sweep and ask.
  */
 #include "byhand.h"
@@ -47,6 +47,7 @@ no_coordinator(void *arg)
 #define gcrt_os_thread_start(os, ret, run, arg) \
     ((void)(run), gcrt_os_thread_start((os), (ret), no_coordinator, (arg)))
 #include "gc/cycle.c"
+#include "gc/coordinator.c"
 #undef gcrt_handshake_run
 #undef gcrt_marking_is_quiet
 #undef gcrt_os_yield
@@ -71,12 +72,15 @@ static struct {
     unsigned flush_in;      /* the round in which a mutator's flush is not empty */
     unsigned marker_in;     /* the round after which a marker stops just before a look */
     unsigned work_in;       /* the round that makes work public */
+    bool busy;              /* there is work, always */
     bool ending;            /* the scripts of the steps after it count */
 } script;
 
 static bool
 scripted_quiet(struct gc_heap *h)
 {
+    if (script.busy)
+        return false;
     script.looks++;
     if (script.rounds != 0 && script.looks == 1) {
         /* A marker says that it marked, then counts itself out, and only then we look. */
@@ -108,7 +112,7 @@ rounds_with(unsigned flush_in, unsigned marker_in, unsigned work_in)
     script.flush_in = flush_in;
     script.marker_in = marker_in;
     script.work_in = work_in;
-    mark_to_the_end(&cy);
+    cr_expect(mark_to_the_end(&cy));
     return script.rounds;
 }
 
@@ -124,6 +128,25 @@ Test(cycle, marking_ends_with_the_first_round_that_finds_nothing)
     cr_expect_eq(rounds_with(1, 2, 3), 4);
     ahalf_store_full(&the_heap->handshake.flushed, 1);
     cr_expect_eq(rounds_with(0, 0, 0), 1, "what an earlier round left does not count");
+    end_by_hand();
+}
+
+Test(cycle, who_drives_leaves_the_rest_when_it_has_done_its_part)
+{
+    struct cycle cy = { .heap = NULL };
+
+    begin_by_hand();
+    cy.heap = the_heap;
+    memset(&script, 0, sizeof(script));
+    script.busy = true;
+    the_heap->cycles.driven = true;
+    the_heap->marking.solo = 0;
+    cr_expect_not(mark_to_the_end(&cy));
+    cr_expect_eq(script.rounds, 0);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->weak.word), WEAK_IDLE, "no round has begun");
+    script.busy = false;
+    cr_expect(mark_to_the_end(&cy), "nothing is left");
+    the_heap->cycles.driven = false;
     end_by_hand();
 }
 

@@ -122,7 +122,7 @@ recursive(struct stacks *s, unsigned depth)
     sink++;
 }
 
-static struct stacks *to_compare;
+static _Thread_local struct stacks *to_compare; /* qsort hands nothing on */
 
 static int
 compare(const void *a, const void *b)

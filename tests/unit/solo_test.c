@@ -18,12 +18,15 @@ fake_cpu_ns(void)
 #define gcrt_os_thread_cpu_ns fake_cpu_ns
 #define gcrt_solo_begin       our_begin
 #define gcrt_solo_mark        our_mark
+#define gcrt_solo_suffices    our_suffices
+bool our_suffices(const struct gc_heap *heap);
 void our_begin(struct gc_heap *heap);
 void our_mark(struct gc_heap *heap);
 #include "gc/solo.c"
 #undef gcrt_os_thread_cpu_ns
 #undef gcrt_solo_begin
 #undef gcrt_solo_mark
+#undef gcrt_solo_suffices
 
 struct link {
     struct link *next;
