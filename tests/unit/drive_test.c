@@ -23,6 +23,23 @@ GC_TYPE(link_type, struct link, next);
 
 static struct link *chain; /* a root */
 
+/* The coordinator may sit there a little longer than its cycle lasts. */
+static void
+take_seat(void)
+{
+    while (!gcrt_seat_take(the_heap))
+        gcrt_os_sleep_ns(100000);
+}
+
+/* What a cycle is like is known, and its coordinator is asleep again. */
+static void
+learn(void)
+{
+    gc_collect(the_heap);
+    take_seat();
+    (void)gcrt_seat_leave(the_heap);
+}
+
 static void
 begin_with(gc_options *opt)
 {
@@ -32,7 +49,7 @@ begin_with(gc_options *opt)
     the_heap->cycles.drive_ns = UINT64_MAX; /* however slow the build is */
     cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
     cr_assert_eq(gc_root_add(&chain, sizeof(chain)), GC_OK);
-    gc_collect(the_heap); /* what a cycle is like is known */
+    learn();
 }
 
 static void
@@ -140,7 +157,7 @@ Test(drive, a_precise_thread_does_too)
     cr_assert_eq(gc_heap_create(&opt, &the_heap), GC_OK);
     the_heap->cycles.drive_ns = UINT64_MAX;
     cr_assert_eq(gc_thread_attach_precise(the_heap), GC_OK);
-    gc_collect(the_heap);
+    learn();
     {
         GC_FRAME(held);
         held = gc_alloc(&link_type);
@@ -364,14 +381,6 @@ Test(drive, so_is_the_scavengers_thread)
 
 /* ---- the seat ---- */
 
-/* The coordinator may sit there a little longer than its cycle lasts. */
-static void
-take_seat(void)
-{
-    while (!gcrt_seat_take(the_heap))
-        gcrt_os_sleep_ns(100000);
-}
-
 static void *
 collect(void *arg)
 {
@@ -408,8 +417,6 @@ Test(drive, no_cycle_is_driven_that_is_not_due_or_that_the_coordinator_runs)
     uint64_t before;
 
     begin();
-    take_seat();
-    (void)gcrt_seat_leave(the_heap);
     before = driven();
     self()->due = true;
     gcrt_drive(self());
