@@ -91,6 +91,16 @@ def limits():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def kill_session(leader):
+    """Criterion's children have process groups of their own, and would go on hanging."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.getsid(int(pid)) == leader:
+                os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def run(command, seconds, cwd, env=None):
     """(status, output, took); status None if it ran out of time."""
     start = time.monotonic()
@@ -102,6 +112,7 @@ def run(command, seconds, cwd, env=None):
         status = process.returncode
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
+        kill_session(process.pid)
         output, _ = process.communicate()
         status = None
     text = output.decode("utf-8", "replace")
