@@ -26,14 +26,17 @@ const gc_decode value_decode = { 5, 1, ~(uint64_t)7 };
 GC_TYPE_TAGGED(type_of_words, struct word, value_decode, value);
 GC_TYPE_TAGGED(type_of_pairs, struct pair, value_decode, car, cdr);
 
-/* A raw pointer and a tagged word in one object. */
+/*
+ * A raw pointer and a tagged word in one object.  The name never changes, but gc_alloc may have
+ * answered the collector on its way out, and then it is stored while this runs.
+ */
 static void
 trace_symbol(const void *obj, size_t bytes, gc_tracer *tracer)
 {
     const struct symbol *s = obj;
 
     (void)bytes;
-    gc_trace(tracer, s->name);
+    gc_trace_words(tracer, &s->name, 1);
     gc_trace_tagged(tracer, &value_decode, &s->global, 1);
 }
 GC_TYPE_TRACED(type_of_symbols, struct symbol, trace_symbol);

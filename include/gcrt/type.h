@@ -21,9 +21,11 @@ typedef struct gc_tracer gc_tracer;
 
 /*
  * Reports an object's pointers: call gc_trace() for each.  Runs on collector threads and
- * inside mutators' assists, concurrently with the host, so it reads each word once, takes
- * no lock, allocates nothing, and calls nothing of gcrt but gc_trace().  bytes is the
- * slot's size, at least the size asked for; what lies beyond that is zero.
+ * inside mutators' assists, concurrently with the host, so it reads each word once and
+ * atomically, takes no lock, allocates nothing, and calls nothing of gcrt but gc_trace() and
+ * the two below, which read words for it.  That holds for words that never change, too: it may
+ * see an object that is all zeroes, and one whose first values are just being stored.  bytes is
+ * the slot's size, at least the size asked for; what lies beyond that is zero.
  */
 typedef void gc_trace_fn(const void *obj, size_t bytes, gc_tracer *tracer);
 
@@ -46,7 +48,10 @@ gc_decode_word(const gc_decode *d, uint64_t word)
     return (word & d->mask) == d->value ? word & d->keep : 0;
 }
 
-/* gc_trace for each of n words, which lie in a row; the second form reads tagged ones. */
+/*
+ * gc_trace for each of n words, which lie in a row; the second form reads tagged ones.  Each is
+ * read once and whole, as by a relaxed atomic load.
+ */
 GC_API void gc_trace_words(gc_tracer *tracer, const void *words, size_t n);
 GC_API void gc_trace_tagged(gc_tracer *tracer, const gc_decode *decode, const void *words,
         size_t n);

@@ -48,8 +48,8 @@ trace_pair(const void *obj, std::size_t, gc_tracer *tracer)
 {
     const pair *p = static_cast<const pair *>(obj);
 
-    gc_trace(tracer, p->left);
-    gc_trace(tracer, p->right);
+    gc_trace_words(tracer, &p->left, 1);
+    gc_trace_words(tracer, &p->right, 1);
 }
 
 GC_TYPE_TRACED(traced_type, pair, trace_pair);

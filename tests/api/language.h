@@ -46,7 +46,7 @@ static void
 language_trace(const void *obj, size_t bytes, gc_tracer *tracer)
 {
     (void)bytes;
-    gc_trace(tracer, ((const struct language_node *)obj)->left);
+    gc_trace_words(tracer, &((const struct language_node *)obj)->left, 1);
 }
 
 GC_TYPE_NOSCAN(leaf_type, struct language_leaf);

@@ -40,11 +40,7 @@ GC_TYPE(link_type, struct link, next);
 static void
 trace_words(const void *obj, size_t bytes, gc_tracer *tracer)
 {
-    void *const *slot = obj;
-
-    for (size_t i = 0; i < bytes / sizeof(void *); i++)
-        if (slot[i] != NULL)
-            gc_trace(tracer, slot[i]);
+    gc_trace_words(tracer, obj, bytes / sizeof(void *));
 }
 
 #define RING   64

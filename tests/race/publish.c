@@ -3,7 +3,8 @@
  * Purpose: publication.  Writers fill fresh objects with plain stores and publish them with
  * gc_write_release, gc_exchange or gc_cas; readers load the pointer with acquire order and
  * read the fields plainly.  ThreadSanitizer sees any order that the library fails to give;
- * the values see lost or half-made objects.
+ * the values see lost or half-made objects.  Half of the objects have a trace function, which
+ * may run while the first values are being stored.
  *
  * Place: public interface only; for ThreadSanitizer builds, useful without.
  *
@@ -21,7 +22,15 @@ struct message {
     uint64_t a, b;
 };
 
+static void
+trace_message(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    (void)bytes;
+    gc_trace_words(tracer, &((const struct message *)obj)->previous, 1);
+}
+
 GC_TYPE(message_type, struct message, previous);
+GC_TYPE_TRACED(traced_type, struct message, trace_message);
 
 #define SLOTS 8
 #define KEY   UINT64_C(0x123456789abcdef1)
@@ -39,7 +48,7 @@ stop_wanted(void)
 static struct message *
 message_new(uint64_t value)
 {
-    struct message *message = gc_alloc(&message_type);
+    struct message *message = gc_alloc(value % 2 ? &traced_type : &message_type);
 
     message->a = value;
     message->b = value ^ KEY;
