@@ -255,7 +255,7 @@ is_low_locked(struct mheap *h)
     if (LIKELY(!h->tell_low) || aword_load_relaxed(&h->limit) < h->huge_from
             || populate_is_enough(h))
         return false;
-    h->tell_low = false;
+    h->tell_low = h->low_is_meant = false;
     return true;
 }
 

@@ -54,6 +54,7 @@ struct mheap {
     size_t ndescribed;        /* pages whose descriptors are ready: the grown ones or more */
     size_t on_way;            /* pages that are out while the OS takes or backs their memory */
     bool tell_low;            /* ring when few free pages are backed (populate.h) */
+    bool low_is_meant;        /* all free pages have been given back since the last ring */
     aword *free_sides[CLASS_SIDE_MAX]; /* side blocks without a span; linked, metadata memory */
 
     /* one thread at a time gives memory back, and holds this while the OS does it */

@@ -58,7 +58,7 @@ take(struct mheap *h, uint64_t most, size_t *page)
 
     gcrt_lock_acquire(&h->lock);
     h->tell_low = false;
-    if (populate_is_enough(h)) {
+    if (h->low_is_meant || populate_is_enough(h)) {
         h->tell_low = true;
         found = POPULATE_ENOUGH;
     } else if (!has_room(h, most) || (*page = take_locked(h)) == PAGE_NONE) {
@@ -74,6 +74,14 @@ put(struct mheap *h, size_t page)
     gcrt_lock_acquire(&h->lock);
     gcrt_pagealloc_free(&h->pages, page, HUGE_PAGES);
     h->on_way = 0;
+    gcrt_lock_release(&h->lock);
+}
+
+void
+gcrt_populate_no_more(struct mheap *h)
+{
+    gcrt_lock_acquire(&h->lock);
+    h->tell_low = h->low_is_meant = true;
     gcrt_lock_release(&h->lock);
 }
 

@@ -36,4 +36,10 @@ enum populate {
  */
 enum populate gcrt_populate(struct mheap *h, uint64_t most);
 
+/*
+ * For who is about to give back all free pages: nothing is backed before an allocation rings, which
+ * from now on the first one does that finds few.  Any thread without a lock from RANK_HEAP on.
+ */
+void gcrt_populate_no_more(struct mheap *h);
+
 #endif

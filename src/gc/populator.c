@@ -19,7 +19,7 @@
  * Concurrency: it shares the heap's locks (alloc/populate.c) and atomic words.  `low` counts
  * rings, and is read before a look, so that a ring after the look ends the wait.  What asks for
  * a ring (tell_low) is set by that look; after one that found no room, by growth and by the
- * coordinator.
+ * coordinator.  What gc_free_os_memory gives back stays away until an allocation rings.
  * A fork takes the lock of alloc/populate; the child's next ring starts a new thread.
  * Cost: idle none; a futex call and a switch of threads for each huge page that the heap grows by.
  */

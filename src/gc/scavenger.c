@@ -36,6 +36,7 @@
  */
 #include "gc/scavenger.h"
 
+#include "alloc/populate.h"
 #include "alloc/scavenge.h"
 #include "gc/cycle.h"
 #include "gc/fork.h"
@@ -139,8 +140,10 @@ report(struct gc_heap *heap, bool forced)
 size_t
 gcrt_scavenger_all(struct gc_heap *heap)
 {
-    size_t done = gcrt_scavenge_as(&heap->mheap, SIZE_MAX, SCAVENGE_FORCED);
+    size_t done;
 
+    gcrt_populate_no_more(&heap->mheap); /* a ring from before would undo some of it */
+    done = gcrt_scavenge_as(&heap->mheap, SIZE_MAX, SCAVENGE_FORCED);
     report(heap, true);
     return done;
 }

@@ -172,6 +172,35 @@ Test(populate, who_takes_the_last_but_one_rings_once)
     finish();
 }
 
+Test(populate, what_is_given_back_stays_away_until_somebody_allocates)
+{
+    start();
+    take(1);
+    cr_assert_eq(populate(), POPULATE_DONE);
+    take(2);
+    cr_assert_eq(rings(), 1, "nobody has asked to be told");
+    gcrt_populate_no_more(&b.heap);
+    cr_assert_eq(populate(), POPULATE_ENOUGH, "the ring is from before");
+    cr_assert_eq(populate(), POPULATE_ENOUGH);
+    take(1);
+    cr_assert_eq(rings(), 2);
+    cr_assert_eq(populate(), POPULATE_DONE);
+    finish();
+}
+
+Test(populate, giving_all_back_asks_for_a_ring)
+{
+    start();
+    take(1);
+    cr_assert_eq(gcrt_populate(&b.heap, MIB), POPULATE_NO_ROOM);
+    take(1);
+    cr_assert_eq(rings(), 1);
+    gcrt_populate_no_more(&b.heap);
+    take(1);
+    cr_assert_eq(rings(), 2);
+    finish();
+}
+
 Test(populate, no_ring_when_there_is_no_room)
 {
     start();

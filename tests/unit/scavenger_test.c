@@ -5,6 +5,7 @@
 #include "byhand.h"
 #include "heapkit.h"
 
+#include "alloc/populate.h"
 #include "gc/pacer.h"
 #include "gc/scavenger.h"
 
@@ -91,6 +92,23 @@ free_bytes(void)
 
     cr_assert_eq(gc_metrics_read(the_heap, &s, 1), GC_OK);
     return s.value.u64;
+}
+
+Test(scavenger, who_gives_all_back_is_not_crossed_by_the_populator)
+{
+    gc_options opt;
+
+    options_by_hand(&opt);
+    opt.release_ms = 0;
+    opt.hugepages = GC_HUGEPAGES_NEVER; /* there is no such thread; the test looks instead */
+    cr_assert_eq(gc_heap_create(&opt, &the_heap), GC_OK);
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    make_garbage(8 * MIB);
+    gc_collect(the_heap);
+    cr_assert_gt(gc_free_os_memory(the_heap), 4 * MIB);
+    cr_assert_lt(free_bytes(), MIB);
+    cr_assert_eq(gcrt_populate(&the_heap->mheap, UINT64_MAX), POPULATE_ENOUGH);
+    end_by_hand();
 }
 
 /* So late in its last ticks that it would end before it knew what the sweep has freed. */
