@@ -11,7 +11,8 @@
  * black only in a span that the running cycle will sweep (I-no-late-mark): spans cached
  * after sweepgen advanced are not.
  * Concurrency: owner only.  The free index is released after zeroing and marking (pairs:
- * run.publish); the table pointer is released for statistics (mcache.table).
+ * run.publish); the table pointer and its entries' lists are released for statistics
+ * (mcache.table).
  * Cost: take_run about 20 ns plus zeroing; a span change two or three more misses.
  */
 #include "alloc/mcache.h"
@@ -105,7 +106,7 @@ gcrt_mcache_add(struct mcache *mc, uintptr_t key, struct mcentral *c)
     if (mc->table->used * 2 > mc->table->mask && !table_grow(mc))
         return -1;
     i = table_insert(mc->table, key);
-    __atomic_store_n(&mc->table->cold[i].central, c, __ATOMIC_RELAXED); /* statistics */
+    __atomic_store_n(&mc->table->cold[i].central, c, __ATOMIC_RELEASE); /* pairs: mcache.table */
     mc->table->runs[i].size = gcrt_class_bytes[c->sizeclass];
     return (int)i;
 }
@@ -330,11 +331,12 @@ gcrt_mcache_blacken(struct mcache *mc, unsigned sweepgen)
 void
 gcrt_mcache_unused(const struct mcache *mc, uint64_t per_class[NUM_CLASSES])
 {
+    /* pairs: mcache.table */
     const struct mcache_table *t = __atomic_load_n(&mc->table, __ATOMIC_ACQUIRE);
 
     for (uint32_t i = 0; i <= t->mask; i++) {
         uintptr_t next = slot_load(&t->runs[i].next), end = slot_load(&t->runs[i].end);
-        const struct mcentral *c = __atomic_load_n(&t->cold[i].central, __ATOMIC_RELAXED);
+        const struct mcentral *c = __atomic_load_n(&t->cold[i].central, __ATOMIC_ACQUIRE);
 
         if (next < end && c != NULL)
             per_class[c->sizeclass] += (end - next) / gcrt_class_bytes[c->sizeclass];
