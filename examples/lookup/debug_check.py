@@ -252,7 +252,8 @@ def refuses_bytes(s):
 
 def check_crowds(tap, service):
     views = []
-    tap.check("so many may look", all(until(lambda: join(service, views)) for _ in range(JOBS_MAX)))
+    tap.check("so many may look",
+              all(until(lambda: join(service, views)) for _ in range(JOBS_MAX)))
     tap.check("there is a limit", full(service))
     status, _, body = service.get("/debug/pprof/heap")
     tap.check("beyond it one is told so", status == 503 and b"too many" in body, body)
