@@ -233,7 +233,7 @@ def full(service):
 
 
 def join(service, views):
-    """One viewer more.  Who was answered a moment ago may still count: then there is no room yet."""
+    """One viewer more; no room yet if somebody answered a moment ago still counts."""
     s = ask(service, "/debug/gc/stream?interval=10000")
     if s.recv(12, socket.MSG_WAITALL) != b"HTTP/1.1 200":
         s.close()
