@@ -347,6 +347,17 @@ find_leaving(struct gcrt_mutator *m, uintptr_t start)
     return r;
 }
 
+/* The lock is held, but for the waits: what is not read now cannot be begun to be read. */
+static void
+wait_until_unread(struct roots *roots, const struct root_range *r)
+{
+    while (aword_load_acquire(&roots->reading) == (uintptr_t)r) { /* pairs: roots.reading */
+        gcrt_lock_release(&roots->lock);
+        gcrt_os_yield();
+        gcrt_lock_acquire(&roots->lock);
+    }
+}
+
 /* Not before the coordinator has stopped reading it, as it need not any more. */
 static void
 unlink_range(struct roots *roots, struct root_range *r)
@@ -354,9 +365,8 @@ unlink_range(struct roots *roots, struct root_range *r)
     struct root_range **at;
 
     ahalf_store_relaxed(&r->shaded, 1);
-    while (aword_load_acquire(&roots->reading) == (uintptr_t)r) /* pairs: roots.reading */
-        gcrt_os_yield();
     gcrt_lock_acquire(&roots->lock);
+    wait_until_unread(roots, r);
     for (at = &roots->ranges; *at != r; at = &(*at)->next)
         continue;
     *at = r->next;

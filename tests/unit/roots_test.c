@@ -160,16 +160,29 @@ remove_global(void *arg)
     return arg;
 }
 
+static void
+nap(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+}
+
+/* As the coordinator does, who holds the lock when it begins. */
+static void
+read_it(void)
+{
+    aword_store_release(&the_heap->roots.reading, (uintptr_t)the_heap->roots.ranges);
+}
+
 Test(roots, a_range_that_is_read_stays_until_the_reader_has_left_it)
 {
     pthread_t thread;
 
     begin_by_hand();
     add();
-    aword_store_relaxed(&the_heap->roots.reading, (uintptr_t)the_heap->roots.ranges);
+    read_it();
     GC_BLOCKING {
         cr_assert_eq(pthread_create(&thread, NULL, remove_global, NULL), 0);
-        nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000 * 1000 }, NULL);
+        nap();
         cr_expect_eq(ahalf_load_acquire(&removed), 0);
         cr_expect_neq(the_heap->roots.ranges, NULL);
         aword_store_release(&the_heap->roots.reading, 0);
@@ -178,4 +191,46 @@ Test(roots, a_range_that_is_read_stays_until_the_reader_has_left_it)
     cr_expect_eq(ahalf_load_acquire(&removed), 1);
     cr_expect_null(the_heap->roots.ranges);
     end_by_hand();
+}
+
+/* ---- and when it begins to be read as the range is about to go ---- */
+
+static pthread_t coordinator;
+static ahalf has_lock;
+static bool was_there;
+
+static void *
+begin_to_read(void *arg)
+{
+    struct roots *roots = &the_heap->roots;
+
+    gcrt_lock_acquire(&roots->lock);
+    ahalf_store_release(&has_lock, 1);
+    nap();
+    read_it(); /* who removes it has waited for the lock since */
+    gcrt_lock_release(&roots->lock);
+    nap();
+    gcrt_lock_acquire(&roots->lock);
+    was_there = roots->ranges != NULL;
+    aword_store_release(&roots->reading, 0);
+    gcrt_lock_release(&roots->lock);
+    return arg;
+}
+
+static void
+start_coordinator(void)
+{
+    cr_assert_eq(pthread_create(&coordinator, NULL, begin_to_read, NULL), 0);
+    while (!ahalf_load_acquire(&has_lock))
+        nap();
+}
+
+Test(roots, a_range_that_begins_to_be_read_stays_until_the_reader_has_left_it)
+{
+    begin(start_coordinator, true);
+    gc_root_remove(global);
+    pthread_join(coordinator, NULL);
+    cr_expect(was_there);
+    cr_expect_null(the_heap->roots.ranges);
+    end();
 }
