@@ -158,7 +158,7 @@ gcrt_crew_rouse_locked(struct gc_heap *heap)
 bool
 gcrt_crew_is_wanted(const struct gc_heap *heap)
 {
-    return aword_load_relaxed(&heap->runner.waiting) != 0;
+    return heap->options.cleanup_threads != 0 && aword_load_relaxed(&heap->runner.waiting) != 0;
 }
 
 void

@@ -160,6 +160,8 @@ wait_until_quiet(struct cycle *cy)
         if (heap->cycles.driven && mk->solo == 0)
             return false;
         idle = (uint32_t)aword_load_acquire(&mk->activity) == 0;
+        if (heap->cycles.driven && !idle)
+            return false; /* nor does it wait for who marks */
         if (idle && !gcrt_work_is_in_reach(&heap->work))
             gcrt_work_open_late(&heap->work);
         if (idle && mk->solo == 0)

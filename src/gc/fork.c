@@ -449,6 +449,7 @@ leave_behind(struct gc_heap *heap)
     r->barrier = 0;
     r->cycle = 0;
     r->black = r->held = r->marking = false;
+    ahalf_store_relaxed(&r->door, DOOR_OPEN);
     ahalf_store_relaxed(&r->leaving, 0);
     aword_store_relaxed(&heap->counters.detaches,
             aword_load_relaxed(&heap->counters.attaches) - r->count);

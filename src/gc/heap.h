@@ -72,6 +72,7 @@ struct registry {
     bool black;                   /* lock: newcomers allocate black ... */
     unsigned black_gen;           /* lock: ... in spans of this sweepgen */
     bool held;                    /* lock: everybody is held; newcomers wait */
+    ahalf door;                   /* lock: shut while its only thread runs a cycle, for newcomers */
     bool marking;                 /* lock: from H1 published to H5 published */
     pthread_key_t exit_key;       /* const: detaches threads that exit attached */
 };

@@ -127,7 +127,7 @@ gcrt_listen_tell(struct gc_heap *heap, gc_event_kind kind, uint64_t duration_ns)
         .live_bytes = aword_load_relaxed(&heap->counters.marked_last) };
 
     if (ahalf_load_relaxed(&t->nlisteners) == 0 || heap->cycles.driven)
-        return; /* who has begun to listen in a cycle that a thread drives hears of the next */
+        return; /* who begins to listen meanwhile hears of what the coordinator does */
     if (aword_load_relaxed(&t->pause) != 0)
         tell_of_pause(heap, event);
     call_all(heap, &event);

@@ -269,7 +269,7 @@ piece_bytes(const struct marker *mk)
 static bool
 leave_to_workers(struct marker *mk, const struct kind *kind, size_t bytes, uintptr_t item)
 {
-    if (LIKELY(!mk->brief) || kind->layout.how != SCAN_TRACE || bytes <= PIECE_BRIEF)
+    if (LIKELY(!mk->leaves_traced) || kind->layout.how != SCAN_TRACE || bytes <= PIECE_BRIEF)
         return false;
     gcrt_work_push_aside(&mk->heap->work, item);
     return true;
@@ -472,7 +472,7 @@ mark_step(struct marker *mk, uint64_t until)
         return n;
     if (gcrt_workqueue_refill(&mk->heap->work, &mk->queue))
         return 1;
-    if (!mk->brief && gcrt_workqueue_refill_aside(&mk->heap->work, &mk->queue))
+    if (!mk->leaves_traced && gcrt_workqueue_refill_aside(&mk->heap->work, &mk->queue))
         return 1;
     n = mark_raw(mk);
     if (n != 0 || mk->brief)

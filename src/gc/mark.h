@@ -32,6 +32,7 @@ struct marker {
     struct gc_heap *heap;  /* const */
     struct workqueue queue; /* owner */
     bool brief;            /* const: a mutator's, which must not be kept for long */
+    bool leaves_traced;    /* owner: big objects with a trace function to others */
     uint64_t marked;       /* owner: bytes marked, not yet in heap->marking */
     uint64_t scanned;      /* owner: heap bytes scanned, not yet in heap->marking */
     uint64_t ephemerons;   /* owner: scanned for the first time, not yet in heap->ephemerons */
@@ -79,8 +80,8 @@ marker_of(gc_tracer *tracer)
 /*
  * Scans queued objects, taking buffers from the public stacks too, until about `budget`
  * bytes of work are done or no work is in reach.  Returns the work done: bytes scanned, and
- * some for each word marked.  Less than budget means that no work is left in reach: a brief
- * marker does not reach big objects with a trace function.
+ * some for each word marked.  Less than budget means that no work is left in reach: who
+ * leaves big objects with a trace function does not reach them.
  */
 uint64_t gcrt_mark_drain(struct marker *mk, uint64_t budget);
 

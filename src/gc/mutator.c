@@ -20,6 +20,7 @@
 #include "alloc/base/rcu.h"
 #include "gc/assist.h"
 #include "gc/barrier.h"
+#include "gc/drive.h"
 #include "gc/error.h"
 #include "gc/handshake.h"
 #include "gc/kind.h"
@@ -130,7 +131,7 @@ detach_at_exit(void *arg)
 
     if (m == NULL || gc_impl_self.mutator != m)
         return;
-    if (gc_impl_self.critical)
+    if (gc_impl_self.critical || m->driving)
         gcrt_fatal("a thread was cancelled or ended inside a gcrt call; a host that uses "
                    "asynchronous cancellation must disable it there");
     if (m->is_runner)
@@ -211,7 +212,7 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     m->tid = gcrt_os_thread_id();
     m->marker.heap = heap;
     m->precise = precise;
-    m->marker.brief = true;
+    m->marker.brief = m->marker.leaves_traced = true;
     m->barrier_slots = heap->options.debug_tiny ? 2 : BARRIER_SLOTS;
     ahalf_store_relaxed(&m->state, MUTATOR_INSIDE);
     error = gcrt_os_stack_bounds(&heap->os, &lo, &hi);
@@ -225,20 +226,33 @@ prepare(struct gc_heap *heap, struct gcrt_mutator *m, bool precise)
     return GC_OK;
 }
 
-/* Everybody is held, or a thread forks.  The registry lock is held, but for the wait. */
+/* Until something of what keeps newcomers out has changed.  The lock is held, but for the wait. */
 static void
 wait_unlocked(struct gc_heap *heap)
 {
     struct registry *r = &heap->registry;
     unsigned seen = ahalf_load_acquire(&heap->handshake.released);
-    bool held = r->held;
+    bool held = r->held, shut = ahalf_load_relaxed(&r->door) != DOOR_OPEN;
 
+    if (shut)
+        ahalf_store_relaxed(&r->door, DOOR_AWAITED);
     gcrt_lock_release(&r->lock);
-    if (held)
+    if (shut)
+        gcrt_os_wait(&r->door, DOOR_AWAITED, UINT64_MAX);
+    else if (held)
         gcrt_os_wait(&heap->handshake.released, seen, UINT64_MAX);
     else
         gcrt_os_yield();
     gcrt_lock_acquire(&r->lock);
+}
+
+/* Everybody is held, or the only thread runs a cycle, or a thread forks.  The lock is held. */
+static bool
+is_closed(const struct gc_heap *heap)
+{
+    const struct registry *r = &heap->registry;
+
+    return r->held || ahalf_load_relaxed(&r->door) != DOOR_OPEN || fork_gate_is_closed(heap);
 }
 
 /* Joins the heap with the state that the last published handshake left. */
@@ -249,7 +263,7 @@ enlist(struct gc_heap *heap, struct gcrt_mutator *m)
     unsigned epoch;
 
     gcrt_lock_acquire(&r->lock);
-    while (r->held || fork_gate_is_closed(heap))
+    while (is_closed(heap))
         wait_unlocked(heap);
     epoch = ahalf_load_relaxed(&heap->handshake.epoch);
     ahalf_store_relaxed(&m->request, epoch);
@@ -326,6 +340,7 @@ gcrt_mutator_detach(struct gcrt_mutator *m)
     struct p *p = m->p;
     struct own_memory memory;
 
+    gcrt_drive_not(m);
     critical_enter();
     gcrt_assist_end_cycle(m);
     pthread_setspecific(heap->registry.exit_key, NULL);
@@ -474,6 +489,7 @@ gcrt_block_enter_with(const uintptr_t *regs, uintptr_t sp)
     }
     if (UNLIKELY((sp < m->stack_lo || sp >= m->stack_hi) && !m->precise))
         gcrt_fatal("gc_block_enter: on a stack that is not the thread's own");
+    gcrt_drive_not(m);
     critical_set();
     m->block_depth = 1;
     m->landing = false;

@@ -89,6 +89,9 @@ struct gcrt_mutator {
     struct gcrt_mutator *next;    /* lock: registry; spare list */
 };
 
+/* What registry.door is. */
+enum { DOOR_OPEN, DOOR_SHUT, DOOR_AWAITED };
+
 bool gcrt_registry_init(struct gc_heap *heap);
 void gcrt_registry_finish(struct gc_heap *heap);
 

@@ -399,7 +399,7 @@ gcrt_scavenger_look(struct gc_heap *heap)
     ahalf_add_full(&s->sweeps, 1); /* pairs: scavenger.end */
     if (heap->cycles.driven && !ahalf_load_full(&s->running))
         (void)gcrt_cycle_request(heap, CYCLE_THREADS);
-    else if (ahalf_cas_full(&s->running, 0, 1))
+    else if (!heap->cycles.driven && ahalf_cas_full(&s->running, 0, 1))
         start(heap);
     else if (above_goals(heap) != 0)
         ring(s);

@@ -62,6 +62,7 @@ mark_some(struct gc_heap *heap, uint64_t budget)
     struct marker *mk = &heap->marking.workers[heap->marking.nworkers].marker;
     uint64_t start = trace_begin(heap), before = mk->scanned, n;
 
+    mk->leaves_traced = heap->cycles.driven;
     gcrt_marking_begin(heap);
     n = gcrt_mark_drain(mk, budget);
     gcrt_workers_pay(heap, n, 0);
@@ -82,7 +83,9 @@ gcrt_solo_mark(struct gc_heap *heap)
         return;
     cpu = gcrt_os_thread_cpu_ns();
     n = mark_some(heap, min_size(mk->solo, SOLO_STEP));
-    if (mk->solo != UINT64_MAX)
+    if (n == 0 && heap->cycles.driven)
+        mk->solo = 0; /* what is left a thread that drives does not reach */
+    else if (mk->solo != UINT64_MAX)
         mk->solo -= min_size(mk->solo, max_size(n, SOLO_LEAST));
     cpu = gcrt_os_thread_cpu_ns() - cpu;
     aword_add_relaxed(&mk->worker_ns, cpu);

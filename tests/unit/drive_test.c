@@ -212,6 +212,11 @@ Test(drive, not_where_the_host_listens)
     begin_with(&opt);
     cr_expect_not(any_driven(5));
     end();
+    options_by_hand(&opt);
+    opt.debug_scavtrace = 1;
+    begin_with(&opt);
+    cr_expect_not(any_driven(5));
+    end();
     begin();
     cr_assert_eq(gc_listen(the_heap, ignore_event, NULL), GC_OK);
     cr_expect_not(any_driven(5));
@@ -283,6 +288,87 @@ Test(drive, not_beside_another_thread)
     end();
 }
 
+static struct {
+    int driven, in, was_in; /* atomic; was_in: the newcomer, at the end of a driven cycle's scan */
+} door;
+
+/* The thread may hold a lock of the host's, and so waits for nobody in its cycle. */
+static void
+trace_door(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    (void)obj;
+    (void)bytes;
+    (void)tracer;
+    if (gc_impl_self.mutator == NULL || __atomic_load_n(&door.driven, __ATOMIC_ACQUIRE) != 0)
+        return;
+    __atomic_store_n(&door.driven, 1, __ATOMIC_RELEASE);
+    gcrt_os_sleep_ns(50000000);
+    __atomic_store_n(&door.was_in, __atomic_load_n(&door.in, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+}
+GC_TYPE_TRACED(door_type, struct link, trace_door);
+
+static void *
+newcomer_main(void *arg)
+{
+    while (__atomic_load_n(&door.driven, __ATOMIC_ACQUIRE) == 0)
+        gcrt_os_sleep_ns(100000);
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    __atomic_store_n(&door.in, 1, __ATOMIC_RELEASE);
+    gc_thread_detach();
+    return arg;
+}
+
+Test(drive, who_would_attach_meanwhile_waits)
+{
+    pthread_t thread;
+
+    begin();
+    cr_assert_eq(pthread_create(&thread, NULL, newcomer_main, NULL), 0);
+    gc_write(&chain, gc_alloc(&door_type));
+    while (__atomic_load_n(&door.driven, __ATOMIC_ACQUIRE) == 0)
+        churn(1);
+    cr_expect_eq(door.was_in, 0);
+    gc_block_enter();
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    gc_block_leave();
+    cr_expect_eq(door.in, 1);
+    end();
+}
+
+Test(drive, not_with_much_in_new_roots_or_within_a_new_limit)
+{
+    static void *words[20000];
+
+    begin();
+    cr_expect(any_driven(3));
+    cr_assert_eq(gc_root_add(words, sizeof(words)), GC_OK);
+    cr_expect_not(gcrt_drive_may(self()));
+    gc_root_remove(words);
+    cr_expect(gcrt_drive_may(self()));
+    cr_assert_eq(gc_set_memory_limit(the_heap, 1 << 30), GC_MEMORY_LIMIT_OFF);
+    cr_expect_not(gcrt_drive_may(self()));
+    end();
+}
+
+/* The verifier takes some 20 KiB. */
+Test(drive, not_on_little_stack_where_much_is_needed)
+{
+    gc_options opt;
+    uintptr_t lo;
+
+    options_by_hand(&opt);
+    opt.debug_verify = 1;
+    begin_with(&opt);
+    cr_expect(any_driven(3));
+    lo = self()->stack_lo;
+    self()->stack_lo = (uintptr_t)__builtin_frame_address(0) - (24 << 10);
+    cr_expect_not(any_driven(3));
+    self()->stack_lo = lo;
+    learn();
+    cr_expect(any_driven(3));
+    end();
+}
+
 Test(drive, not_if_the_last_cycle_took_long)
 {
     begin();
@@ -332,6 +418,95 @@ Test(drive, the_coordinator_goes_on_where_there_is_more_to_mark)
     end();
 }
 
+static struct {
+    int calls, inside; /* atomic; inside: by a thread of the host's */
+} traced;
+
+static void
+trace_big(const void *obj, size_t bytes, gc_tracer *tracer)
+{
+    gc_trace_words(tracer, obj, bytes);
+    __atomic_fetch_add(&traced.calls, 1, __ATOMIC_RELAXED);
+    if (gc_impl_self.mutator != NULL)
+        __atomic_fetch_add(&traced.inside, 1, __ATOMIC_RELAXED);
+}
+
+struct big {
+    struct link *links[1024];
+};
+GC_TYPE_TRACED(big_type, struct big, trace_big);
+
+/* What the function does the host knows; a thread that holds its lock meets it not. */
+Test(drive, the_coordinator_calls_trace_functions_of_big_objects)
+{
+    struct big *big;
+    uint64_t before;
+
+    begin();
+    big = gc_alloc(&big_type);
+    gc_write(&big->links[1023], gc_alloc(&link_type));
+    big->links[1023]->number = 12345;
+    gc_write((void **)&chain, big);
+    before = driven();
+    for (int i = 0; i < 10; i++) {
+        churn(1);
+        take_seat(); /* the coordinator goes on in it */
+        (void)gcrt_seat_leave(the_heap);
+    }
+    cr_expect_geq(driven(), before + 3);
+    cr_expect_geq(__atomic_load_n(&traced.calls, __ATOMIC_RELAXED), 9);
+    cr_expect_eq(__atomic_load_n(&traced.inside, __ATOMIC_RELAXED), 0);
+    cr_expect_eq(big->links[1023]->number, 12345);
+    end();
+}
+
+static void
+make_due(void)
+{
+    uint64_t before = driven();
+
+    while (!self()->due)
+        use(gc_alloc(&link_type));
+    cr_assert_eq(driven(), before);
+}
+
+static void
+expect_cycle(uint64_t started)
+{
+    for (int i = 0; i < 10000 && aword_load_relaxed(&the_heap->cycles.started) == started; i++)
+        gcrt_os_sleep_ns(1000000);
+    cr_expect_eq(aword_load_relaxed(&the_heap->cycles.started), started + 1);
+}
+
+Test(drive, a_cycle_that_is_due_where_a_thread_blocks_or_leaves)
+{
+    uint64_t started, before;
+
+    begin();
+    churn(2);
+    make_due();
+    before = driven();
+    started = aword_load_relaxed(&the_heap->cycles.started);
+    gc_block_enter();
+    expect_cycle(started);
+    gc_block_leave();
+    learn();
+    make_due();
+    started = aword_load_relaxed(&the_heap->cycles.started);
+    gc_thread_detach();
+    expect_cycle(started);
+    cr_assert_eq(gc_thread_attach(the_heap), GC_OK);
+    cr_expect_eq(driven(), before);
+    end();
+}
+
+Test(drive, a_thread_that_ends_in_its_cycle_is_fatal, .signal = SIGABRT)
+{
+    begin();
+    self()->driving = true;
+    pthread_exit(NULL);
+}
+
 static void
 note_death(void *arg)
 {
@@ -365,6 +540,28 @@ Test(drive, cleanups_are_called_by_a_thread_that_the_coordinator_starts)
         gc_block_leave();
     }
     cr_expect_geq(ahalf_load_acquire(&deaths), DYING / 2, "the stack may have held some");
+    end();
+}
+
+/* They wait for gc_run_cleanups. */
+Test(drive, cleanups_that_no_thread_is_to_call_wake_nobody)
+{
+    ahalf deaths = { 0 };
+    gc_options opt;
+    unsigned bell;
+
+    options_by_hand(&opt);
+    opt.cleanup_threads = 0;
+    begin_with(&opt);
+    make_with_cleanups(&deaths);
+    churn(2);
+    gc_collect(the_heap);
+    cr_assert_gt(aword_load_relaxed(&the_heap->runner.waiting), 0);
+    learn();
+    bell = ahalf_load_relaxed(&the_heap->cycles.bell);
+    churn(10);
+    cr_expect_eq(ahalf_load_relaxed(&the_heap->cycles.bell), bell);
+    cr_expect_gt(gc_run_cleanups_all(the_heap), 0);
     end();
 }
 

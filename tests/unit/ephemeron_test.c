@@ -52,11 +52,11 @@ mark(const void *p)
 static void
 drain_late(void)
 {
-    marker()->brief = false;
+    marker()->brief = marker()->leaves_traced = false;
     (void)gcrt_marker_flush(marker());
     gcrt_work_open_late(&the_heap->work);
     drain();
-    marker()->brief = true;
+    marker()->brief = marker()->leaves_traced = true;
 }
 
 /* To where it waits for its key in a bucket. */

@@ -34,7 +34,7 @@ marker(void)
 {
     struct marker *mk = &self()->marker;
 
-    mk->brief = !by_worker;
+    mk->brief = mk->leaves_traced = !by_worker;
     return mk;
 }
 

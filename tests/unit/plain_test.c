@@ -93,7 +93,7 @@ marker(enum how how)
 {
     struct marker *mk = &self()->marker;
 
-    mk->brief = how == AS_MUTATOR;
+    mk->brief = mk->leaves_traced = how == AS_MUTATOR;
     mk->far_objects = 0;
     mk->copies = how == WITH_COPIES ? the_heap->marking.workers[0].marker.copies : NULL;
     return mk;
